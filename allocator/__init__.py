@@ -1,0 +1,1 @@
+"""First floor: chains, rewards, prices, energy and carbon maths. No Ray, no sockets, no sensors."""

@@ -1,0 +1,1 @@
+"""Top floor: Ray Serve deployments, sensors, ledger, metrics, page, command line."""

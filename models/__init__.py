@@ -1,0 +1,1 @@
+"""Ground floor: the cascade as data and ONNX. Knows nothing of Ray."""

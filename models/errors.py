@@ -1,0 +1,41 @@
+"""Every error of the project, named by what the caller will do about it.
+
+GreenFlowError
+├── FixFile      a file is wrong: correct the file and field that it names
+├── FixRequest   a request is wrong: correct the field that it names (HTTP 422)
+├── FixSetup     the machine lacks something: a port, a GPU, an extra, a running cluster
+└── TryAgain     nothing is wrong with the call: repeat it (a replica died under it)
+"""
+
+from pathlib import Path
+
+
+class GreenFlowError(Exception):
+    """Base of all errors that GreenFlow raises on purpose."""
+
+
+class FixFile(GreenFlowError):
+    """A file is wrong.
+
+    `file` is its path, `field` where in it ("" for the whole file), `problem` what is wrong and what would be right.
+    """
+
+    def __init__(self, file: Path | str, field: str, problem: str) -> None:
+        self.file, self.field, self.problem = str(file), field, problem
+        super().__init__(": ".join(part for part in (self.file, field, problem) if part))
+
+
+class FixRequest(GreenFlowError):
+    """A request is wrong. `field` is a dotted path into its body, `problem` says what would be right."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field, self.problem = field, problem
+        super().__init__(f"{field}: {problem}")
+
+
+class FixSetup(GreenFlowError):
+    """The machine or its surroundings lack something; the message says what, and the remedy."""
+
+
+class TryAgain(GreenFlowError):
+    """The callee went away before it answered. Stage calls are idempotent, so the call may be repeated."""

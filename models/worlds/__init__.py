@@ -1,0 +1,1 @@
+"""Where interactions come from: a synthetic world with known truth, and KuaiRand-Pure."""

@@ -1,0 +1,1 @@
+"""Cascades that ship with the project."""
