@@ -1,0 +1,133 @@
+"""Action chains: one action per stage; and the chain space: all valid ones of a cascade, in a fixed order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import FixFile
+from models.spec import FILE_NAME, CascadeSpec, StageSpec
+
+SKIP = "skip"
+SEPARATOR = ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What a chain does in one stage: `variant` infers `items` items. A skipped stage has no variant and no items."""
+
+    stage: str
+    variant: str | None
+    items: int
+    recalls: bool = False
+
+    @property
+    def id(self) -> str:
+        """`variant@items`; the variant alone for recall, whose number is fixed; `skip` for a skipped stage."""
+        if self.variant is None:
+            return SKIP
+        return self.variant if self.recalls else f"{self.variant}@{self.items}"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionChain:
+    """One action per stage, in the stages' order. `index` is the chain's place in its chain space."""
+
+    index: int
+    actions: tuple[Action, ...]
+    flops: int
+
+    @property
+    def id(self) -> str:
+        """Stable and readable, for example `tower-s>ydnn-s@200>din@40`."""
+        return SEPARATOR.join(action.id for action in self.actions)
+
+
+class ChainSpace:
+    """All valid chains of a cascade, J of them.
+
+    A chain is valid when its item numbers never grow from stage to stage and none is below k. The order is that of the
+    cascade's file: first stage slowest, skipping a stage last.
+
+    Raises FixFile naming `cascade.yaml` and `static_chain` when that chain is not one of them.
+    """
+
+    def __init__(self, spec: CascadeSpec, catalogue_items: int) -> None:
+        self._spec = spec
+        options = [list(_actions(stage, at == 0, catalogue_items)) for at, stage in enumerate(spec.stages)]
+        valid = (actions for actions in product(*options) if _never_grows(actions))
+        self.chains = tuple(ActionChain(index, actions, _flops(spec, actions)) for index, actions in enumerate(valid))
+        self._by_id = {chain.id: chain for chain in self.chains}
+        problem = self.problem(spec.static_chain)
+        if problem is not None:
+            raise FixFile(FILE_NAME, "static_chain", problem)
+        self.static = self._by_id[spec.static_chain]
+
+    def __len__(self) -> int:
+        return len(self.chains)
+
+    def __iter__(self) -> Iterator[ActionChain]:
+        return iter(self.chains)
+
+    def get(self, chain_id: str) -> ActionChain | None:
+        """The chain of that id, None where there is none."""
+        return self._by_id.get(chain_id)
+
+    @cached_property
+    def flops(self) -> NDArray[np.float64]:
+        """FLOPs of one request under each chain, (J,)."""
+        return np.array([chain.flops for chain in self.chains], dtype=np.float64)
+
+    def problem(self, chain_id: str) -> str | None:
+        """Why the id names no chain of this space, in words; None when it does."""
+        if chain_id in self._by_id:
+            return None
+        parts = chain_id.split(SEPARATOR)
+        if len(parts) != len(self._spec.stages):
+            stages = SEPARATOR.join(stage.name for stage in self._spec.stages)
+            return f"{chain_id!r} has {len(parts)} actions; a chain here has {len(self._spec.stages)}: {stages}"
+        for stage, part in zip(self._spec.stages, parts, strict=True):
+            problem = _action_problem(stage, part, recalls=stage is self._spec.stages[0])
+            if problem is not None:
+                return f"{chain_id!r}: {problem}"
+        return f"{chain_id!r}: item numbers grow along the chain; a stage can infer at most what it is handed"
+
+
+def _actions(stage: StageSpec, recalls: bool, catalogue_items: int) -> Iterator[Action]:
+    for variant in stage.variants:
+        for items in (catalogue_items,) if recalls else stage.items:
+            yield Action(stage.name, variant.name, items, recalls)
+    if stage.skippable:
+        yield Action(stage.name, None, 0)
+
+
+def _never_grows(actions: Sequence[Action]) -> bool:
+    numbers = [action.items for action in actions if action.variant is not None]
+    return all(later <= earlier for earlier, later in pairwise(numbers))
+
+
+def _flops(spec: CascadeSpec, actions: Sequence[Action]) -> int:
+    total = 0
+    for stage, action in zip(spec.stages, actions, strict=True):
+        if action.variant is not None:
+            flops = stage.variant(action.variant).flops
+            assert flops is not None, "an opened cascade has its FLOPs counted"
+            total += flops.row + flops.item * action.items
+    return total
+
+
+def _action_problem(stage: StageSpec, part: str, *, recalls: bool) -> str | None:
+    if part == SKIP:
+        return None if stage.skippable else f"stage {stage.name!r} cannot be skipped"
+    name, _, number = part.partition("@")
+    names = [variant.name for variant in stage.variants]
+    if name not in names:
+        return f"stage {stage.name!r} has no variant {name!r}, only {', '.join(names)}"
+    if recalls:
+        return f"stage {stage.name!r} infers the whole index; leave out @{number}" if number else None
+    if number not in map(str, stage.items):
+        return f"stage {stage.name!r} offers the item numbers {list(stage.items)}, not {number or 'none'}"
+    return None

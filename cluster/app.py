@@ -1,0 +1,71 @@
+"""build(settings): the application as Serve deploys it. The only place that chooses implementations."""
+
+from ray import serve
+from ray.serve import Application
+from ray.serve.schema import LoggingConfig
+
+from allocator.chains import ChainSpace
+from cluster.config import Settings
+from cluster.stages import Ingress, StageReplica, deployment_name
+from models.checking import check_cascade
+from models.loading import Cascade
+from models.spec import Device, Placement, VariantSpec
+
+ONGOING_STAGE_CALLS = 64
+
+
+def build(settings: Settings) -> Application:
+    """The ingress and a deployment for each variant with a placement of its own.
+
+    The cascade is checked first, whole: a broken one raises FixFile and nothing is deployed.
+    """
+    cascade = check(settings)
+    logging = LoggingConfig(enable_access_log=False, log_level="WARNING")
+    own: dict[str, Application] = {}
+    for stage in cascade.spec.stages:
+        for variant in stage.variants:
+            if placement_of(variant, settings) is Placement.OWN:
+                name = deployment_name(stage.name, variant.name)
+                own[name] = (
+                    serve.deployment(StageReplica)
+                    .options(
+                        name=name,
+                        num_replicas=settings.gpu_replicas if variant.device is Device.CUDA else settings.cpu_replicas,
+                        max_ongoing_requests=ONGOING_STAGE_CALLS,
+                        ray_actor_options=_resources(variant, settings),
+                        logging_config=logging,
+                    )
+                    .bind(settings, stage.name, variant.name)
+                )
+    return (
+        serve.deployment(Ingress)
+        .options(
+            name="ingress",
+            num_replicas=settings.ingress_replicas,
+            max_ongoing_requests=settings.max_ongoing_requests,
+            ray_actor_options={"num_cpus": settings.replica_cpus},
+            logging_config=logging,
+        )
+        .bind(settings, own)
+    )
+
+
+def check(settings: Settings) -> Cascade:
+    """The cascade, with all of its files checked and its static chain among the valid ones. Raises FixFile."""
+    cascade = check_cascade(settings.cascade)
+    ChainSpace(cascade.spec, len(cascade.items))
+    return cascade
+
+
+def placement_of(variant: VariantSpec, settings: Settings) -> Placement:
+    """Where a variant runs under these settings; a CUDA variant always has a deployment of its own."""
+    if settings.placement == "file" or variant.device is Device.CUDA:
+        return variant.placement
+    return Placement(settings.placement)
+
+
+def _resources(variant: VariantSpec, settings: Settings) -> dict[str, float]:
+    resources = {"num_cpus": settings.replica_cpus}
+    if variant.device is Device.CUDA:
+        resources["num_gpus"] = variant.gpus
+    return resources

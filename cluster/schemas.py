@@ -1,0 +1,117 @@
+"""HTTP requests and responses."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+Id = StrictInt | Annotated[StrictStr, Field(max_length=256)]
+HISTORY_LIMIT = 1000
+CONTEXT_LIMIT = 100
+
+
+class RecommendRequest(BaseModel):
+    """A request for recommendations.
+
+    `context` and `history` override what is stored of the user, so that a session's fresh behaviour counts and a user
+    outside the tables can be served well.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"user_id": 42}, {"user_id": 42, "k": 5, "history": [7, 9]}]},
+    )
+
+    user_id: Annotated[Id, Field(description="An id of the cascade's user table; any other gets cold-start features.")]
+    k: Annotated[StrictInt | None, Field(description="How many items; 1 to the cascade's k, which is the default.")] = (
+        None
+    )
+    request_id: Annotated[StrictStr | None, Field(max_length=128, description="Echoed; made up when left out.")] = None
+    context: Annotated[
+        dict[str, Any] | None,
+        Field(max_length=CONTEXT_LIMIT, description="Raw values of user features, by name."),
+    ] = None
+    history: Annotated[
+        list[Id] | None,
+        Field(max_length=HISTORY_LIMIT, description="Item ids, newest last; unknown ones are left out."),
+    ] = None
+    chain: Annotated[StrictStr | None, Field(max_length=512, description="Run this chain; see /v1/chains.")] = None
+
+
+class Item(BaseModel):
+    """A recommended item, and the score that the last stage of the chain gave it."""
+
+    item_id: int | str
+    score: float
+
+
+class ActionOut(BaseModel):
+    """What the chain does in one stage; a skipped stage has no variant and no items."""
+
+    stage: str
+    variant: str | None
+    items: int
+
+
+class ChainOut(BaseModel):
+    """A chain."""
+
+    id: str
+    stages: list[ActionOut]
+
+
+class CostOut(BaseModel):
+    """What a request costs. Fields that are not known are null; `quality` says how the joules are known."""
+
+    flops: float | None = None
+    energy_j: float | None = None
+    co2e_g: float | None = None
+    quality: str | None = None
+
+
+class RecommendResponse(BaseModel):
+    """Exactly k distinct items, best first, and what it took to find them."""
+
+    request_id: str
+    items: list[Item]
+    chain: ChainOut
+    predicted_reward: float | None
+    cost: CostOut
+    policy_version: int | None
+    degraded: bool
+
+
+class ChainListing(ChainOut):
+    """A chain with its cost."""
+
+    cost: CostOut
+    static: bool
+
+
+class ChainsResponse(BaseModel):
+    """All chains of the cascade, in their fixed order."""
+
+    cascade: str
+    k: int
+    chains: list[ChainListing]
+
+
+class HealthResponse(BaseModel):
+    """Whether every stage can answer, and the reason for each variant that cannot."""
+
+    healthy: bool
+    cascade: str
+    variants: dict[str, str]
+
+
+class FieldProblem(BaseModel):
+    """One thing that is wrong with a request."""
+
+    loc: list[str | int]
+    msg: str
+    type: str
+
+
+class ProblemResponse(BaseModel):
+    """Why a request was refused; `loc` is the path to the field."""
+
+    detail: list[FieldProblem]

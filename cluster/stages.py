@@ -1,0 +1,102 @@
+"""Thin Serve deployments around the ground floor: a variant's replica, and the ingress that holds the inline ones."""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.handle import DeploymentHandle
+
+from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
+from cluster.config import Settings
+from cluster.ingress import make_app
+from cluster.service import Probe, Recommender
+from models.batch import IntArray, RaggedBatch, UserRows
+from models.errors import TryAgain
+from models.loading import Cascade, Variant
+from models.spec import StageSpec, VariantSpec
+
+PROBE_TIMEOUT_S = 2.0
+
+
+class StageReplica:
+    """One replica of one variant."""
+
+    def __init__(self, settings: Settings, stage: str, variant: str) -> None:
+        cascade = Cascade.open(settings.cascade)
+        self._variant = cascade.variant(*find_variant(cascade, stage, variant))
+        self._threads = ThreadPoolExecutor(settings.stage_threads, thread_name_prefix="run")
+
+    async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+        """As `models.loading.Variant.run`, in a thread: in throughput mode this loop is the replica's own."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._variant.run, users, candidates, keep)
+
+    async def ping(self) -> None:
+        """Answers when the replica lives."""
+
+
+class RemoteRunner:
+    """A variant in a deployment of its own."""
+
+    def __init__(self, handle: DeploymentHandle[StageReplica], timeout_s: float) -> None:
+        self._handle, self._timeout_s = handle, timeout_s
+
+    async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+        """As `cluster.cascade.StageRunner.run`."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                result: RaggedBatch = await self._handle.run.remote(users, candidates, keep)
+                return result
+        except (RayActorError, TimeoutError) as error:
+            raise TryAgain(f"{self._handle.deployment_name}: {type(error).__name__}") from error
+
+    async def probe(self) -> None:
+        """Returns when a replica answers; raises when none does in time."""
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            await self._handle.ping.remote()
+
+
+@serve.ingress()
+class Ingress:
+    """One replica of the front: HTTP, micro-batches, the executor, and the inline variants."""
+
+    def __init__(self, settings: Settings, own: Mapping[str, DeploymentHandle[StageReplica]]) -> None:
+        cascade = Cascade.open(settings.cascade)
+        threads = ThreadPoolExecutor(settings.inline_threads, thread_name_prefix="inline")
+        runners: dict[tuple[str, str], StageRunner] = {}
+        probes: dict[str, Probe] = {}
+        for stage in cascade.spec.stages:
+            for variant in stage.variants:
+                handle = own.get(deployment_name(stage.name, variant.name))
+                if handle is None:
+                    loaded: Variant = cascade.variant(stage, variant)
+                    runners[stage.name, variant.name] = InlineRunner(loaded, threads)
+                    probes[f"{stage.name}/{variant.name}"] = _here
+                else:
+                    remote = RemoteRunner(handle, settings.stage_timeout_s)
+                    runners[stage.name, variant.name] = remote
+                    probes[f"{stage.name}/{variant.name}"] = remote.probe
+        recommender = Recommender(cascade, CascadeExecutor(runners), settings.batch, probes)
+        self._app = make_app(recommender, settings.max_body_bytes)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """The application that this replica serves."""
+        return self._app
+
+
+def deployment_name(stage: str, variant: str) -> str:
+    """Name of the deployment of a variant with a placement of its own."""
+    return f"{stage}-{variant}"
+
+
+def find_variant(cascade: Cascade, stage: str, variant: str) -> tuple[StageSpec, VariantSpec]:
+    """The specs of a stage and of its variant."""
+    found = next(s for s in cascade.spec.stages if s.name == stage)
+    return found, found.variant(variant)
+
+
+async def _here() -> None:
+    """An inline variant answers whenever its ingress does."""

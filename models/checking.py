@@ -1,0 +1,169 @@
+"""Refuses a cascade that could fail once requests come: hashes, tables, signatures, weights, and a trial run."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from models.batch import RaggedBatch
+from models.errors import FixFile
+from models.features import Array, UserQuery, open_array
+from models.loading import Cascade
+from models.session import Session
+from models.spec import FILE_NAME, CascadeSpec, Device, FileRef, StageSpec, VariantSpec, read_spec
+
+CHUNK_BYTES = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_cascade(folder: Path) -> Cascade:
+    """Open a cascade and check all of it: refuses whatever could fail once requests come.
+
+    Every file is there with its hash; tables fit their columns and each other; every model has its stage's signature,
+    finite weights, and answers a trial run with finite scores. CUDA variants are tried on the CPU here: whether there
+    is a GPU is for the place where they are deployed. Raises FixFile naming file and field.
+    """
+    spec = read_spec(folder)
+    for field, ref in _files(spec):
+        _check_hash(folder, ref, field)
+    _check_tables(folder, spec)
+    cascade = Cascade.open(folder)
+    for stage in spec.stages:
+        for variant in stage.variants:
+            _check_weights(folder / variant.model.file)
+            _check_variant(cascade, stage, variant)
+    return cascade
+
+
+def _files(spec: CascadeSpec) -> Iterator[tuple[str, FileRef]]:
+    users, items = spec.tables.users, spec.tables.items
+    yield from (("tables.users.ids", users.ids), ("tables.users.features", users.features))
+    yield from (("tables.users.history", users.history), ("tables.items.ids", items.ids))
+    yield "tables.items.features", items.features
+    if spec.reward is not None:
+        yield "reward", spec.reward
+    for stage in spec.stages:
+        for variant in stage.variants:
+            field = f"stages.{stage.name}.variants.{variant.name}"
+            yield f"{field}.model", variant.model
+            if variant.index is not None:
+                yield f"{field}.index", variant.index
+            if variant.approximate is not None:
+                yield f"{field}.approximate.graph", variant.approximate.graph
+
+
+def _check_hash(folder: Path, ref: FileRef, field: str) -> None:
+    path = folder / ref.file
+    if not path.is_file():
+        raise FixFile(folder / FILE_NAME, field, f"no such file: {path}")
+    actual = sha256_of(path)
+    if actual != ref.sha256:
+        raise FixFile(path, f"{field}.sha256", f"{FILE_NAME} says {ref.sha256[:12]}…, the file has {actual[:12]}…")
+
+
+def _check_tables(folder: Path, spec: CascadeSpec) -> None:
+    users, items = spec.tables.users, spec.tables.items
+    for name, table in (("users", users), ("items", items)):
+        field = f"tables.{name}"
+        ids = open_array(folder, table.ids, f"{field}.ids", 1)
+        features = open_array(folder, table.features, f"{field}.features", 2)
+        _check_ids(folder / table.ids.file, f"{field}.ids", ids)
+        _check_shape(folder / table.features.file, f"{field}.features", features, (len(ids), len(table.columns)))
+        for at, column in enumerate(table.columns):
+            path, column_field = folder / table.features.file, f"{field}.columns.{column.name}"
+            _check_column(path, column_field, features[:, at], column.cardinality)
+    for at, column in enumerate(users.columns):
+        cold = np.array(users.cold[at : at + 1])
+        _check_column(folder / FILE_NAME, f"tables.users.cold.{column.name}", cold, column.cardinality)
+    history = open_array(folder, users.history, "tables.users.history", 2)
+    count = len(open_array(folder, items.ids, "tables.items.ids", 1))
+    path = folder / users.history.file
+    _check_shape(path, "tables.users.history", history, (len(np.load(folder / users.ids.file, "r")), history.shape[1]))
+    _check_column(path, "tables.users.history", history, count + 1)
+    if count < max((n for stage in spec.stages for n in stage.items), default=spec.k):
+        raise FixFile(folder / items.ids.file, "tables.items.ids", f"only {count} items, fewer than a stage infers")
+
+
+def _check_ids(path: Path, field: str, ids: Array) -> None:
+    if ids.dtype.kind not in "iU":
+        raise FixFile(path, field, f"ids must be signed integers or unicode strings, got {ids.dtype}")
+    if not len(ids) or not (ids[1:] > ids[:-1]).all():  # type: ignore[operator]
+        raise FixFile(path, field, "ids must ascend strictly and not be empty")
+
+
+def _check_shape(path: Path, field: str, array: Array, expected: tuple[int, ...]) -> None:
+    if array.shape != expected:
+        raise FixFile(path, field, f"expected shape {expected}, got {array.shape}")
+
+
+def _check_column(path: Path, field: str, codes: Array, cardinality: int | None) -> None:
+    if codes.dtype.kind not in "iuf":
+        raise FixFile(path, field, f"expected numbers, got {codes.dtype}")
+    if not np.isfinite(codes).all():
+        raise FixFile(path, field, "holds NaN or infinity")
+    if cardinality is not None and codes.size and not (codes.min() >= 0 and codes.max() < cardinality):
+        raise FixFile(path, field, f"codes must lie in 0..{cardinality - 1}, found {codes.min()}..{codes.max()}")
+
+
+def _check_weights(path: Path) -> None:
+    for tensor in onnx.load(path).graph.initializer:
+        if tensor.data_type in (
+            onnx.TensorProto.FLOAT,
+            onnx.TensorProto.FLOAT16,
+            onnx.TensorProto.DOUBLE,
+        ) and (not np.isfinite(numpy_helper.to_array(tensor)).all()):
+            raise FixFile(path, f"initializer {tensor.name}", "weights hold NaN or infinity; train the model again")
+
+
+def _check_variant(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> None:
+    path = cascade.folder / variant.model.file
+    session = Session.open(path, Device.CPU, variant.threads)
+    tables, dims = cascade.spec.tables, cascade.users.history_length
+    floats = {"user": tables.users.is_float, "item": tables.items.is_float}
+    widths = {
+        "user": len(tables.users.columns),
+        "history": dims,
+        "item": len(tables.items.columns),
+        "row": None,
+    }
+    names = ("user", "history") if variant.index is not None else ("user", "history", "item", "row")
+    inputs = {name: "float32" if floats.get(name) else "int64" for name in names}
+    session.check_signature(inputs, {n: widths[n] for n in names}, "query" if variant.index is not None else "score")
+    _trial_run(cascade, stage, variant)
+
+
+def _trial_run(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> None:
+    """Two cold users with one and two candidates: an uneven batch, so that a model that mixes up rows fails here."""
+    path = cascade.folder / variant.model.file
+    users = cascade.users.rows([UserQuery(0), UserQuery(0)])
+    candidates = RaggedBatch(np.array([0, 1, 3]), np.array([0, 0, min(1, len(cascade.items) - 1)]))
+    keep = np.array([1, 2], dtype=np.int64)
+    if variant.index is not None:
+        vectors = open_array(cascade.folder, variant.index, "index", 2)
+        if vectors.dtype != np.float32 or len(vectors) != len(cascade.items):
+            raise FixFile(
+                cascade.folder / variant.index.file,
+                f"stages.{stage.name}.variants.{variant.name}.index",
+                f"expected float32 ({len(cascade.items)}, d), got {vectors.dtype} {vectors.shape}",
+            )
+    try:
+        result = cascade.variant(stage, variant, Device.CPU).run(
+            users, None if variant.index is not None else candidates, keep
+        )
+    except FixFile:
+        raise
+    except Exception as error:  # whatever the graph does wrong, the file is to blame
+        raise FixFile(path, "trial run", " ".join(str(error).split())) from None
+    if result.scores is None or not np.isfinite(result.scores).all():
+        raise FixFile(path, "trial run", "scores hold NaN or infinity")

@@ -1,0 +1,119 @@
+"""Recall: the query tower, and the best n items of the index."""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from models.batch import FloatArray, IntArray, RaggedBatch, UserRows, offsets_of
+from models.errors import FixSetup
+from models.session import Session
+from models.spec import ApproximateSpec
+from models.topn import top_n
+
+SCORES_AT_ONCE = 16_000_000
+"""Most scores that an exact search holds in memory at a time (64 MB of float32)."""
+
+
+class Index(Protocol):
+    """Finds the items whose vectors have the greatest inner product with a query."""
+
+    def search(self, queries: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
+        """(rows, d) -> item rows (rows, n) and their scores (rows, n), best first."""
+        ...
+
+
+class ExactIndex:
+    """Scores every item by a matrix product. vectors: (items, d) float32, usually memory-mapped."""
+
+    def __init__(self, vectors: FloatArray) -> None:
+        self._vectors = np.asarray(vectors)
+
+    def search(self, queries: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
+        """As `Index.search`; equal scores in the order of the item rows."""
+        step = max(1, SCORES_AT_ONCE // max(1, len(self._vectors)))
+        items, scores = [], []
+        for start in range(0, len(queries), step):
+            part = queries[start : start + step] @ self._vectors.T
+            best = top_n(part, n)
+            items.append(best)
+            scores.append(np.take_along_axis(part, best, axis=1))
+        return np.concatenate(items), np.concatenate(scores)
+
+
+class ApproximateIndex:
+    """HNSW over inner products (usearch), memory-mapped from the prebuilt graph.
+
+    A search that reaches fewer than n items is done again by `exact`, so that n distinct items always come back.
+    """
+
+    def __init__(self, graph: Path, spec: ApproximateSpec, exact: Index, dim: int) -> None:
+        usearch = _usearch()
+        self._exact = exact
+        self._index = usearch.Index(ndim=dim, metric=usearch.MetricKind.IP, dtype="f32")
+        self._index.view(str(graph))
+        self._index.expansion_search = spec.expansion
+
+    def search(self, queries: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
+        """As `Index.search`."""
+        found = self._index.search(queries, n, threads=1)
+        items = np.asarray(found.keys, dtype=np.int64).reshape(len(queries), -1)
+        scores = 1.0 - np.asarray(found.distances, dtype=np.float32).reshape(len(queries), -1)
+        if items.shape[1] < n:
+            return self._exact.search(queries, n)
+        short = np.flatnonzero(np.asarray(getattr(found, "counts", n)) < n)
+        if len(short):
+            items[short], scores[short] = self._exact.search(queries[short], n)
+        return items, scores
+
+
+def build_graph(vectors: FloatArray, path: Path, connectivity: int = 16, expansion_add: int = 128) -> None:
+    """Build the graph of an `ApproximateIndex` over vectors (items, d) and save it."""
+    usearch = _usearch()
+    index = usearch.Index(
+        ndim=vectors.shape[1],
+        metric=usearch.MetricKind.IP,
+        dtype="f32",
+        connectivity=connectivity,
+        expansion_add=expansion_add,
+    )
+    index.add(np.arange(len(vectors)), np.ascontiguousarray(vectors), threads=1)
+    index.save(str(path))
+
+
+def recall_at(found: IntArray, exact: IntArray) -> float:
+    """Share of the exact best items (rows, n) that were found (rows, n)."""
+    hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found, exact, strict=True))
+    return hits / exact.size
+
+
+class Recall:
+    """A recall variant: user tower plus index."""
+
+    def __init__(self, session: Session, index: Index, max_rows: int) -> None:
+        self._session, self._index, self._max_rows = session, index, max_rows
+
+    def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+        """The best `keep[i]` items for each row. `candidates` is None: recall searches the whole index."""
+        most = int(keep.max(initial=0))
+        parts = [
+            self._index.search(self._queries(users, start), most) for start in range(0, len(users), self._max_rows)
+        ]
+        items = np.concatenate([items for items, _ in parts])
+        scores = np.concatenate([scores for _, scores in parts])
+        kept = np.minimum(keep, items.shape[1])
+        mask = np.arange(items.shape[1])[None, :] < kept[:, None]
+        return RaggedBatch(offsets_of(kept), items[mask], scores[mask])
+
+    def _queries(self, users: UserRows, start: int) -> FloatArray:
+        rows = slice(start, start + self._max_rows)
+        feeds = {"user": users.user[rows], "history": users.history[rows]}
+        return self._session.run({name: feeds[name] for name in self._session.inputs})
+
+
+def _usearch() -> Any:
+    try:
+        from usearch import index
+    except ImportError:
+        raise FixSetup("an approximate index needs usearch: pip install 'greenflow[ann]'") from None
+    return index
