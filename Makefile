@@ -1,0 +1,46 @@
+# `make` or `make help` lists the targets.
+PYTHON ?= python3
+EXTRAS ?= dev
+BIN := .venv/bin
+comma := ,
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z.]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv ## set up and serve the demo cascade until Ctrl-C
+	$(BIN)/greenflow up $(ARGS)
+
+test: .venv ## set up and run the tests (EXTRAS=dev,train adds those that need PyTorch)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv ## format the code and sort its imports
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format .
+
+bench: .venv ## measure serving side by side with its peers; prints a table, writes out/bench.json
+	$(BIN)/python tests/bench/serving.py --json out/bench.json $(ARGS)
+
+# The stamp carries the extras, so that asking for others installs them.
+.venv: .venv/installed-$(subst $(comma),-,$(EXTRAS)) ## make the virtual environment and install
+
+.venv/installed-%: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with make PYTHON=python3.12"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@
+
+constraints: .venv ## pin what is installed now
+	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' > constraints.txt
+
+clean: ## remove what the targets above made
+	rm -rf .venv out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,54 @@
+"""The `greenflow` command. Subcommands are imported when they are called, so that `--help` answers at once."""
+
+import importlib
+import sys
+
+import click
+
+from models.errors import GreenFlowError
+
+COMMANDS = {
+    "up": ("cluster.cli_up", "up"),
+    "status": ("cluster.cli_up", "status"),
+    "down": ("cluster.cli_up", "down"),
+    "load": ("cluster.cli_load", "load"),
+    "train": ("cluster.cli_train", "train"),
+    "profile": ("cluster.cli_profile", "command"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand when it is asked for, in the order of `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of the subcommands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The subcommand, None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="greenflow")
+def greenflow() -> None:
+    """A cascade recommender on Ray Serve that chooses per request how much computation it is worth.
+
+    \b
+    Start here:
+      greenflow up                     serve the demo cascade, until Ctrl-C
+      greenflow load --seconds 10      send it traffic, in another terminal
+    """
+
+
+def main() -> None:
+    """Entry point: errors that are ours become one line on stderr and exit status 2."""
+    try:
+        greenflow(prog_name="greenflow")
+    except GreenFlowError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,118 @@
+"""Measures what each variant's runs take on this machine, and where a variant is best placed."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.batch import RaggedBatch, UserRows, offsets_of
+from models.features import UserQuery
+from models.loading import Cascade, Variant
+from models.spec import Device, Placement, StageSpec, VariantSpec
+
+HOP_MS = 2.0
+"""CPU time that a call to another replica costs, whatever is in it (Ray 2.60, throughput mode)."""
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Median milliseconds of one run with `rows` requests and `items` items each."""
+
+    stage: str
+    variant: str
+    rows: int
+    items: int
+    run_ms: float
+
+    @property
+    def request_ms(self) -> float:
+        """Milliseconds per request."""
+        return self.run_ms / self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Where a variant should be placed, and why."""
+
+    stage: str
+    variant: str
+    placement: Placement
+    reason: str
+
+
+def profile(
+    cascade: Cascade, rows: Sequence[int], repeats: int, seed: int, clock: Clock = time.perf_counter
+) -> Iterator[Timing]:
+    """Time every variant at each item number of its stage and each number of rows, one after another.
+
+    Users and candidates are drawn from the tables with `seed`. The median of `repeats` runs is taken after a warm-up.
+    """
+    rng = np.random.default_rng(seed)
+    for at, stage in enumerate(cascade.spec.stages):
+        for spec in stage.variants:
+            variant = cascade.variant(stage, spec)
+            for count in rows:
+                users = _users(cascade, rng, count)
+                for items in _item_numbers(cascade, at):
+                    candidates = None if at == 0 else _candidates(rng, count, items, len(cascade.items))
+                    keep = np.full(count, _handed_on(cascade, at) if at == 0 else cascade.spec.k)
+                    run_ms = _median_ms(variant, users, candidates, keep, repeats, clock)
+                    yield Timing(stage.name, spec.name, count, items, run_ms)
+
+
+def advise(cascade: Cascade, timings: Sequence[Timing], hop_ms: float = HOP_MS) -> list[Advice]:
+    """Inline for a CPU variant whose dearest run is cheaper than a hop, for every number of rows measured; else own."""
+    return [
+        _advice(stage, spec, [t for t in timings if (t.stage, t.variant) == (stage.name, spec.name)], hop_ms)
+        for stage in cascade.spec.stages
+        for spec in stage.variants
+    ]
+
+
+def _advice(stage: StageSpec, spec: VariantSpec, timings: Sequence[Timing], hop_ms: float) -> Advice:
+    if spec.device is Device.CUDA:
+        return Advice(stage.name, spec.name, Placement.OWN, "runs on a GPU")
+    dearest = max(timings, key=lambda timing: timing.run_ms)
+    cheap = dearest.run_ms <= hop_ms
+    work = f"{dearest.rows} requests x {dearest.items} items take {dearest.run_ms:.1f} ms"
+    reason = f"{work}, {'no more' if cheap else 'more'} than the {hop_ms:g} ms of a hop"
+    return Advice(stage.name, spec.name, Placement.INLINE if cheap else Placement.OWN, reason)
+
+
+def _item_numbers(cascade: Cascade, at: int) -> Sequence[int]:
+    return (len(cascade.items),) if at == 0 else cascade.spec.stages[at].items
+
+
+def _handed_on(cascade: Cascade, at: int) -> int:
+    later = cascade.spec.stages[at + 1 :]
+    return later[0].items[-1] if later else cascade.spec.k
+
+
+def _users(cascade: Cascade, rng: np.random.Generator, count: int) -> UserRows:
+    rows = rng.integers(0, len(cascade.users.ids), count)
+    return cascade.users.rows([UserQuery(user_id) for user_id in cascade.users.ids.ids(rows)])
+
+
+def _candidates(rng: np.random.Generator, rows: int, items: int, catalogue: int) -> RaggedBatch:
+    drawn = [rng.choice(catalogue, items, replace=False) for _ in range(rows)]
+    return RaggedBatch(offsets_of(np.full(rows, items)), np.concatenate(drawn))
+
+
+def _median_ms(
+    variant: Variant,
+    users: UserRows,
+    candidates: RaggedBatch | None,
+    keep: np.ndarray[tuple[int], np.dtype[np.int64]],
+    repeats: int,
+    clock: Clock,
+) -> float:
+    variant.run(users, candidates, keep)
+    spent = []
+    for _ in range(repeats):
+        start = clock()
+        variant.run(users, candidates, keep)
+        spent.append(clock() - start)
+    return float(np.median(spent)) * 1e3
