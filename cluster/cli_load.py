@@ -14,7 +14,6 @@ from cluster.config import DEMO
 from cluster.load import DEFAULT_URL, LoadPlan, run_load
 from cluster.load_report import LoadReport, Progress
 from cluster.load_traffic import request_bodies, user_ids
-from models.errors import GreenFlowError
 
 DEFAULT_CLIENTS = 8
 
@@ -137,23 +136,19 @@ def load(
     """
     if clients is not None and rate is not None:
         raise click.UsageError("name --clients (closed loop) or --rate (open loop), not both")
-    console = Console(stderr=True, highlight=False)
-    try:
-        plan = LoadPlan(
-            url=url,
-            bodies=request_bodies(user_ids(cascade or DEMO), seed, unknown, chain),
-            clients=None if rate is not None else clients or DEFAULT_CLIENTS,
-            rate_per_s=rate,
-            seconds=seconds,
-            warmup_s=warmup,
-            max_in_flight=max_in_flight,
-            timeout_s=timeout,
-            seed=seed,
-        )
-        report = run_fast(_stoppable(plan, lambda second: console.print(progress_line(second))))
-    except GreenFlowError as error:
-        console.print(f"greenflow load: {error}", markup=False, soft_wrap=True)
-        sys.exit(2)
+    plan = LoadPlan(
+        url=url,
+        bodies=request_bodies(user_ids(cascade or DEMO), seed, unknown, chain),
+        clients=None if rate is not None else clients or DEFAULT_CLIENTS,
+        rate_per_s=rate,
+        seconds=seconds,
+        warmup_s=warmup,
+        max_in_flight=max_in_flight,
+        timeout_s=timeout,
+        seed=seed,
+    )
+    progress = Console(stderr=True, highlight=False)
+    report = run_fast(_stoppable(plan, lambda second: progress.print(progress_line(second))))
     if as_json:
         click.echo(report.model_dump_json())
     else:
