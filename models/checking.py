@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from models.batch import RaggedBatch
-from models.errors import FixFile
+from models.batch import IntArray, RaggedBatch, UserRows
+from models.errors import FixFile, GreenFlowError
 from models.features import Array, UserQuery, open_array
 from models.loading import Cascade
 from models.session import Session
@@ -41,7 +41,6 @@ def check_cascade(folder: Path) -> Cascade:
     cascade = Cascade.open(folder)
     for stage in spec.stages:
         for variant in stage.variants:
-            _check_weights(folder / variant.model.file)
             _check_variant(cascade, stage, variant)
     return cascade
 
@@ -112,6 +111,8 @@ def _check_column(path: Path, field: str, codes: Array, cardinality: int | None)
         raise FixFile(path, field, f"expected numbers, got {codes.dtype}")
     if not np.isfinite(codes).all():
         raise FixFile(path, field, "holds NaN or infinity")
+    if cardinality is not None and (codes != np.floor(codes)).any():
+        raise FixFile(path, field, "codes must be integers")
     if cardinality is not None and codes.size and not (codes.min() >= 0 and codes.max() < cardinality):
         raise FixFile(path, field, f"codes must lie in 0..{cardinality - 1}, found {codes.min()}..{codes.max()}")
 
@@ -140,30 +141,53 @@ def _check_variant(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> 
     names = ("user", "history") if variant.index is not None else ("user", "history", "item", "row")
     inputs = {name: "float32" if floats.get(name) else "int64" for name in names}
     session.check_signature(inputs, {n: widths[n] for n in names}, "query" if variant.index is not None else "score")
+    _check_weights(path)
+    if variant.index is not None:
+        _check_index(cascade, variant.index, f"stages.{stage.name}.variants.{variant.name}.index")
     _trial_run(cascade, stage, variant)
 
 
+def _check_index(cascade: Cascade, index: FileRef, field: str) -> None:
+    path = cascade.folder / index.file
+    vectors = open_array(cascade.folder, index, field, 2)
+    if vectors.dtype != np.float32 or len(vectors) != len(cascade.items):
+        raise FixFile(path, field, f"expected float32 ({len(cascade.items)}, d), got {vectors.dtype} {vectors.shape}")
+    if not np.isfinite(vectors).all():
+        raise FixFile(path, field, "holds NaN or infinity")
+
+
 def _trial_run(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> None:
-    """Two cold users with one and two candidates: an uneven batch, so that a model that mixes up rows fails here."""
+    """A cold user and one whose codes are the greatest that are allowed, with one and two of the items.
+
+    An uneven batch, so that a model that mixes up rows fails here; and extreme codes, so that an embedding that is
+    smaller than its column does.
+    """
     path = cascade.folder / variant.model.file
-    users = cascade.users.rows([UserQuery(0), UserQuery(0)])
-    candidates = RaggedBatch(np.array([0, 1, 3]), np.array([0, 0, min(1, len(cascade.items) - 1)]))
-    keep = np.array([1, 2], dtype=np.int64)
-    if variant.index is not None:
-        vectors = open_array(cascade.folder, variant.index, "index", 2)
-        if vectors.dtype != np.float32 or len(vectors) != len(cascade.items):
-            raise FixFile(
-                cascade.folder / variant.index.file,
-                f"stages.{stage.name}.variants.{variant.name}.index",
-                f"expected float32 ({len(cascade.items)}, d), got {vectors.dtype} {vectors.shape}",
-            )
+    users = _trial_users(cascade)
+    last = _last_codes(cascade)
+    candidates = RaggedBatch(np.array([0, 1, 1 + len(last)]), np.concatenate([[0], last]))
+    keep = np.array([1, len(last)], dtype=np.int64)
     try:
         result = cascade.variant(stage, variant, Device.CPU).run(
             users, None if variant.index is not None else candidates, keep
         )
-    except FixFile:
+    except GreenFlowError:
         raise
     except Exception as error:  # whatever the graph does wrong, the file is to blame
         raise FixFile(path, "trial run", " ".join(str(error).split())) from None
     if result.scores is None or not np.isfinite(result.scores).all():
         raise FixFile(path, "trial run", "scores hold NaN or infinity")
+
+
+def _trial_users(cascade: Cascade) -> UserRows:
+    cold = cascade.users.rows([UserQuery(user_id="")])
+    columns = cascade.spec.tables.users.columns
+    greatest = [0.0 if c.cardinality is None else c.cardinality - 1.0 for c in columns]
+    user = np.concatenate([cold.user, np.array([greatest], dtype=cold.user.dtype)])
+    return UserRows(user, np.concatenate([cold.history, np.full_like(cold.history, len(cascade.items))]))
+
+
+def _last_codes(cascade: Cascade) -> IntArray:
+    """For each column of the item table a row that holds its greatest value."""
+    features = open_array(cascade.folder, cascade.spec.tables.items.features, "tables.items.features", 2)
+    return np.argmax(features, axis=0).astype(np.int64)

@@ -22,7 +22,10 @@ class FixFile(GreenFlowError):
 
     def __init__(self, file: Path | str, field: str, problem: str) -> None:
         self.file, self.field, self.problem = str(file), field, problem
-        super().__init__(": ".join(part for part in (self.file, field, problem) if part))
+        super().__init__(self.file, field, problem)  # what the error is rebuilt from in another process
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.file, self.field, self.problem) if part)
 
 
 class FixRequest(GreenFlowError):
@@ -30,7 +33,10 @@ class FixRequest(GreenFlowError):
 
     def __init__(self, field: str, problem: str) -> None:
         self.field, self.problem = field, problem
-        super().__init__(f"{field}: {problem}")
+        super().__init__(field, problem)  # what the error is rebuilt from in another process
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}"
 
 
 class FixSetup(GreenFlowError):

@@ -55,7 +55,7 @@ def open_index(folder: Path, variant: VariantSpec, field: str) -> Index:
     if variant.approximate is None:
         return exact
     graph = folder / variant.approximate.graph.file
-    return ApproximateIndex(graph, variant.approximate, exact, dim=vectors.shape[1])
+    return ApproximateIndex(graph, variant.approximate, exact, (len(vectors), vectors.shape[1]))
 
 
 def _with_flops(spec: CascadeSpec, folder: Path) -> CascadeSpec:

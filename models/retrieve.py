@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.batch import FloatArray, IntArray, RaggedBatch, UserRows, offsets_of
-from models.errors import FixSetup
+from models.errors import FixFile, FixSetup
 from models.session import Session
 from models.spec import ApproximateSpec
 from models.topn import top_n
@@ -45,21 +45,29 @@ class ApproximateIndex:
     """HNSW over inner products (usearch), memory-mapped from the prebuilt graph.
 
     A search that reaches fewer than n items is done again by `exact`, so that n distinct items always come back.
+    Raises FixFile when the graph is not one over vectors of that shape (items, d).
     """
 
-    def __init__(self, graph: Path, spec: ApproximateSpec, exact: Index, dim: int) -> None:
+    def __init__(self, graph: Path, spec: ApproximateSpec, exact: Index, shape: tuple[int, int]) -> None:
         usearch = _usearch()
         self._exact = exact
-        self._index = usearch.Index(ndim=dim, metric=usearch.MetricKind.IP, dtype="f32")
-        self._index.view(str(graph))
+        self._index = usearch.Index(ndim=shape[1], metric=usearch.MetricKind.IP, dtype="f32")
+        try:
+            self._index.view(str(graph))
+        except RuntimeError as error:
+            raise FixFile(graph, "", f"not a usearch graph: {error}") from None
+        if (len(self._index), self._index.ndim) != shape:
+            found = (len(self._index), self._index.ndim)
+            raise FixFile(graph, "", f"a graph over {found} vectors, the index has {shape}; build it again")
         self._index.expansion_search = spec.expansion
 
     def search(self, queries: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
         """As `Index.search`."""
+        n = min(n, len(self._index))
         found = self._index.search(queries, n, threads=1)
         items = np.asarray(found.keys, dtype=np.int64).reshape(len(queries), -1)
         scores = 1.0 - np.asarray(found.distances, dtype=np.float32).reshape(len(queries), -1)
-        if items.shape[1] < n:
+        if items.shape[1] < n:  # one query: the answer has no padding
             return self._exact.search(queries, n)
         short = np.flatnonzero(np.asarray(getattr(found, "counts", n)) < n)
         if len(short):
@@ -112,6 +120,7 @@ class Recall:
 
 
 def _usearch() -> Any:
+    # Imported late, so after ONNX Runtime: in the other order ONNX Runtime crashes the process while it loads.
     try:
         from usearch import index
     except ImportError:

@@ -18,15 +18,17 @@ _PROVIDERS = {Device.CPU: "CPUExecutionProvider", Device.CUDA: "CUDAExecutionPro
 class Session:
     """A loaded model with one output, for one device class. Safe to run from several threads at once.
 
-    inputs  name -> dtype ("int64" or "float32")
-    widths  name -> size of the second dimension, None for a vector
-    output  name of the output
+    inputs   name -> dtype ("int64" or "float32")
+    batches  name -> size of the first dimension, its name where it is dynamic
+    widths   name -> size of the second dimension, None for a vector
+    output   name of the output
     """
 
     def __init__(self, session: ort.InferenceSession, path: Path) -> None:
         self._session = session
         self._path = path
         self.inputs = {i.name: _DTYPES.get(i.type, i.type) for i in session.get_inputs()}
+        self.batches = {i.name: i.shape[0] if i.shape else None for i in session.get_inputs()}
         self.widths = {i.name: i.shape[1] if len(i.shape) > 1 else None for i in session.get_inputs()}
         self.output = session.get_outputs()[0].name
 
@@ -64,14 +66,17 @@ class Session:
         for name, dtype in self.inputs.items():
             if dtype != inputs[name]:
                 raise FixFile(self._path, f"inputs.{name}", f"expected {inputs[name]}, got {dtype}")
+            if isinstance(self.batches[name], int):
+                problem = f"its first dimension must be dynamic, got {self.batches[name]}"
+                raise FixFile(self._path, f"inputs.{name}", problem)
             width, expected = self.widths[name], widths[name]
             if expected is None and width is not None:
                 raise FixFile(self._path, f"inputs.{name}", f"expected a vector, got width {width}")
             if expected is not None and isinstance(width, int) and width != expected:
                 raise FixFile(self._path, f"inputs.{name}", f"expected width {expected}, got {width}")
-        if [o.name for o in self._session.get_outputs()] != [output]:
-            names = [o.name for o in self._session.get_outputs()]
-            raise FixFile(self._path, "outputs", f"expected [{output!r}], got {names}")
+        outputs = [(o.name, _DTYPES.get(o.type, o.type)) for o in self._session.get_outputs()]
+        if outputs != [(output, "float32")]:
+            raise FixFile(self._path, "outputs", f"expected {output!r} of float32 alone, got {outputs}")
 
 
 def available_devices() -> list[Device]:

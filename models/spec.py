@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from models.errors import FixFile
 
@@ -64,7 +64,7 @@ class Column(_Frozen):
     name: Feature
     codes: Annotated[int, Field(ge=1)] | None = None
     values: tuple[int | str, ...] | None = None
-    edges: tuple[float, ...] | None = None
+    edges: tuple[FiniteFloat, ...] | None = None
     number: Literal[True] | None = None
 
     @model_validator(mode="after")
@@ -264,6 +264,8 @@ def read_spec(folder: Path) -> CascadeSpec:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FixFile(path, "", "no such file; a cascade is a folder with a cascade.yaml") from None
+    except OSError as error:
+        raise FixFile(path, "", f"cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise FixFile(path, "", f"not valid YAML: {' '.join(str(error).split())}") from None
     try:

@@ -1,0 +1,43 @@
+"""What tests of every kind share: a tiny cascade, built once, and copies of it to break."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# Test folders are no packages (they would shadow the project's), so shared helpers have a folder of their own.
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+pytest.register_assert_rewrite("stage_runner_contract")
+
+import tiny_cascade  # noqa: E402
+from tiny_cascade import TinyCascade  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyCascade:
+    """The tiny cascade with integer ids. Shared: leave its folder as it is."""
+    return tiny_cascade.build(tmp_path_factory.mktemp("tiny") / "ints")
+
+
+@pytest.fixture(scope="session")
+def tiny_strings(tmp_path_factory: pytest.TempPathFactory) -> TinyCascade:
+    """The tiny cascade with string ids. Shared: leave its folder as it is."""
+    return tiny_cascade.build(tmp_path_factory.mktemp("tiny") / "strings", strings=True)
+
+
+@pytest.fixture(scope="session")
+def tiny_numbers(tmp_path_factory: pytest.TempPathFactory) -> TinyCascade:
+    """The tiny cascade with a float column in both tables. Shared: leave its folder as it is."""
+    return tiny_cascade.build(tmp_path_factory.mktemp("tiny") / "numbers", numbers=True)
+
+
+@pytest.fixture(params=["tiny", "tiny_strings", "tiny_numbers"])
+def any_tiny(request: pytest.FixtureRequest) -> TinyCascade:
+    """Each kind of tiny cascade in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def broken(tiny: TinyCascade, tmp_path: Path) -> TinyCascade:
+    """A copy of the tiny cascade to break."""
+    return tiny.copy_to(tmp_path / "broken")

@@ -1,0 +1,65 @@
+"""Settings: defaults, the environment, overrides, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from cluster.config import BatchSettings, Settings, ray_address
+from models.errors import FixSetup
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    assert Settings.from_environment({}, {}) == Settings()
+
+
+def test_the_environment_sets_fields_and_those_of_the_batch() -> None:
+    settings = Settings.from_environment(
+        {}, {"GREENFLOW_CPU_REPLICAS": "3", "GREENFLOW_PLACEMENT": "inline", "GREENFLOW_BATCH_WAIT_MS": "2.5"}
+    )
+    assert settings == Settings(cpu_replicas=3, placement="inline", batch=BatchSettings(wait_ms=2.5))
+
+
+def test_an_override_beats_the_environment_and_none_overrides_nothing() -> None:
+    environment = {"GREENFLOW_CPU_REPLICAS": "3", "GREENFLOW_BATCH_MAX_ROWS": "8", "GREENFLOW_STAGE_THREADS": "2"}
+    settings = Settings.from_environment({"cpu_replicas": 5, "max_rows": 16, "stage_threads": None}, environment)
+    assert (settings.cpu_replicas, settings.batch.max_rows, settings.stage_threads) == (5, 16, 2)
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert Settings.from_environment({}, {"PATH": "/bin", "CPU_REPLICAS": "9"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environment", "named"),
+    [
+        ({}, {"GREENFLOW_CPU_REPLICAS": "many"}, "GREENFLOW_CPU_REPLICAS"),
+        ({}, {"GREENFLOW_BATCH_MAX_ROWS": "0"}, "GREENFLOW_BATCH_MAX_ROWS"),
+        ({}, {"GREENFLOW_BATCH_WAIT_MS": "nan"}, "GREENFLOW_BATCH_WAIT_MS"),
+        ({"placement": "everywhere"}, {}, "placement"),
+        ({"max_body_bytes": 1}, {}, "max_body_bytes"),
+        ({"stage_timeout_s": 0}, {}, "stage_timeout_s"),
+        ({"replicas": 2}, {}, "replicas"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(
+    overrides: dict[str, object], environment: dict[str, str], named: str
+) -> None:
+    with pytest.raises(FixSetup, match=named):
+        Settings.from_environment(overrides, environment)
+
+
+def test_the_cascade_folder_is_made_absolute() -> None:
+    assert Settings(cascade=Path("some/cascade")).cascade == Path.cwd() / "some" / "cascade"
+    assert Settings(cascade=Path("~/cascade")).cascade == Path.home() / "cascade"
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings().cpu_replicas = 2  # type: ignore[misc]
+
+
+def test_the_ray_address_is_what_the_environment_says() -> None:
+    assert ray_address({"RAY_ADDRESS": "10.0.0.1:6379"}) == "10.0.0.1:6379"
+    assert ray_address({"RAY_ADDRESS": ""}) is None
+    assert ray_address({}) is None
