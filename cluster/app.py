@@ -12,6 +12,8 @@ from models.loading import Cascade
 from models.spec import Device, Placement, VariantSpec
 
 ONGOING_STAGE_CALLS = 64
+ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Replicas work on several batches side by side; a matrix product that also takes all cores makes them fight."""
 
 
 def build(settings: Settings) -> Application:
@@ -26,28 +28,20 @@ def build(settings: Settings) -> Application:
         for variant in stage.variants:
             if placement_of(variant, settings) is Placement.OWN:
                 name = deployment_name(stage.name, variant.name)
-                own[name] = (
-                    serve.deployment(StageReplica)
-                    .options(
-                        name=name,
-                        num_replicas=settings.gpu_replicas if variant.device is Device.CUDA else settings.cpu_replicas,
-                        max_ongoing_requests=ONGOING_STAGE_CALLS,
-                        ray_actor_options=_resources(variant, settings),
-                        logging_config=logging,
-                    )
-                    .bind(settings, stage.name, variant.name)
-                )
-    return (
-        serve.deployment(Ingress)
-        .options(
-            name="ingress",
-            num_replicas=settings.ingress_replicas,
-            max_ongoing_requests=settings.max_ongoing_requests,
-            ray_actor_options={"num_cpus": settings.replica_cpus},
-            logging_config=logging,
-        )
-        .bind(settings, own)
-    )
+                own[name] = serve.deployment(
+                    name=name,
+                    num_replicas=settings.gpu_replicas if variant.device is Device.CUDA else settings.cpu_replicas,
+                    max_ongoing_requests=ONGOING_STAGE_CALLS,
+                    ray_actor_options=_resources(settings, variant),
+                    logging_config=logging,
+                )(StageReplica).bind(settings, stage.name, variant.name)
+    return serve.deployment(
+        name="ingress",
+        num_replicas=settings.ingress_replicas,
+        max_ongoing_requests=settings.max_ongoing_requests,
+        ray_actor_options=_resources(settings),
+        logging_config=logging,
+    )(Ingress).bind(settings, own)
 
 
 def check(settings: Settings) -> Cascade:
@@ -64,8 +58,11 @@ def placement_of(variant: VariantSpec, settings: Settings) -> Placement:
     return Placement(settings.placement)
 
 
-def _resources(variant: VariantSpec, settings: Settings) -> dict[str, float]:
-    resources = {"num_cpus": settings.replica_cpus}
-    if variant.device is Device.CUDA:
+def _resources(settings: Settings, variant: VariantSpec | None = None) -> dict[str, object]:
+    resources: dict[str, object] = {
+        "num_cpus": settings.replica_cpus,
+        "runtime_env": {"env_vars": ONE_BLAS_THREAD},
+    }
+    if variant is not None and variant.device is Device.CUDA:
         resources["num_gpus"] = variant.gpus
     return resources

@@ -1,6 +1,7 @@
 """The `greenflow` command. Subcommands are imported when they are called, so that `--help` answers at once."""
 
 import importlib
+import os
 import sys
 
 import click
@@ -47,6 +48,7 @@ def greenflow() -> None:
 
 def main() -> None:
     """Entry point: errors that are ours become one line on stderr and exit status 2."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the replicas, so that `profile` measures what they do
     try:
         greenflow(prog_name="greenflow")
     except GreenFlowError as error:

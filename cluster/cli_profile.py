@@ -20,8 +20,12 @@ from models.spec import CascadeSpec, read_spec, write_spec
 @click.option(
     "--cascade", "folder", type=click.Path(path_type=Path), default=DEMO, help="Cascade's folder. [default: the demo]"
 )
-@click.option("--rows", multiple=True, type=click.IntRange(1, 1024), help="Requests per run; repeatable. [default: 1 16]")
-@click.option("--repeats", type=click.IntRange(1, 1000), default=7, show_default=True, help="Runs timed; the median counts.")
+@click.option(
+    "--rows", multiple=True, type=click.IntRange(1, 1024), help="Requests per run; repeatable. [default: 1 16]"
+)
+@click.option(
+    "--repeats", type=click.IntRange(1, 1000), default=7, show_default=True, help="Runs timed; the median counts."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws users and candidates.")
 @click.option("--write", is_flag=True, help="Write the recommended placements into cascade.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -45,7 +49,9 @@ def command(folder: Path, rows: tuple[int, ...], repeats: int, seed: int, write:
             status.update(f"measured {timing.stage}/{timing.variant}: {timing.rows} x {timing.items} items")
     advice = advise(cascade, timings)
     if as_json:
-        click.echo(json.dumps({"timings": [asdict(t) for t in timings], "advice": [asdict(a) for a in advice]}, indent=1))
+        click.echo(
+            json.dumps({"timings": [asdict(t) for t in timings], "advice": [asdict(a) for a in advice]}, indent=1)
+        )
     else:
         _print(cascade, timings, advice)
     if write:

@@ -19,14 +19,15 @@ class BatchSettings(BaseModel):
 
     max_rows   most requests in one micro-batch
     wait_ms    longest that a request waits for company while the stages are free
-    in_flight  micro-batches under way at a time, so that the stages work on different ones at once
+    in_flight  micro-batches under way at a time in one ingress replica, so that its stages work on different ones at
+               once; when left out, one more than there are stages with a deployment of their own
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_rows: Annotated[int, Field(ge=1, le=1024)] = 64
     wait_ms: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    in_flight: Annotated[int, Field(ge=1, le=64)] = 2
+    in_flight: Annotated[int | None, Field(ge=1, le=64)] = None
 
 
 class Settings(BaseModel):

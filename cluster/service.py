@@ -42,7 +42,8 @@ class Answer:
 class Recommender:
     """Answers requests of one cascade.
 
-    probes  one per variant, by `stage/variant`; raises when that variant cannot answer
+    probes      one per variant, by `stage/variant`; raises when that variant cannot answer
+    own_stages  stages with a deployment of their own: as many more micro-batches can usefully be under way
     """
 
     def __init__(
@@ -51,13 +52,14 @@ class Recommender:
         executor: CascadeExecutor,
         batch: BatchSettings,
         probes: dict[str, Probe],
+        own_stages: int = 0,
     ) -> None:
         self.cascade = cascade
         self.space = ChainSpace(cascade.spec, len(cascade.items))
         self._executor, self._probes = executor, probes
         self._chains = {chain.index: _chain_payload(chain) for chain in self.space}
         self._batcher = MicroBatcher[Call, Answer](
-            self._work, max_rows=batch.max_rows, wait_s=batch.wait_ms / 1e3, in_flight=batch.in_flight
+            self._work, max_rows=batch.max_rows, wait_s=batch.wait_ms / 1e3, in_flight=batch.in_flight or own_stages + 1
         )
 
     async def recommend(self, request: RecommendRequest) -> Payload:

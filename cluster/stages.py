@@ -79,7 +79,8 @@ class Ingress:
                     remote = RemoteRunner(handle, settings.stage_timeout_s)
                     runners[stage.name, variant.name] = remote
                     probes[f"{stage.name}/{variant.name}"] = remote.probe
-        recommender = Recommender(cascade, CascadeExecutor(runners), settings.batch, probes)
+        own_stages = sum(any(deployment_name(s.name, v.name) in own for v in s.variants) for s in cascade.spec.stages)
+        recommender = Recommender(cascade, CascadeExecutor(runners), settings.batch, probes, own_stages)
         self._app = make_app(recommender, settings.max_body_bytes)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
