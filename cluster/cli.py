@@ -15,6 +15,7 @@ COMMANDS = {
     "load": ("cluster.cli_load", "load"),
     "train": ("cluster.cli_train", "train"),
     "profile": ("cluster.cli_profile", "command"),
+    "index": ("cluster.cli_index", "command"),
 }
 
 

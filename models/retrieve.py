@@ -27,14 +27,14 @@ class ExactIndex:
     """Scores every item by a matrix product. vectors: (items, d) float32, usually memory-mapped."""
 
     def __init__(self, vectors: FloatArray) -> None:
-        self._vectors = np.asarray(vectors)
+        self.vectors: FloatArray = np.asarray(vectors)
 
     def search(self, queries: FloatArray, n: int) -> tuple[IntArray, FloatArray]:
         """As `Index.search`; equal scores in the order of the item rows."""
-        step = max(1, SCORES_AT_ONCE // max(1, len(self._vectors)))
+        step = max(1, SCORES_AT_ONCE // max(1, len(self.vectors)))
         items, scores = [], []
         for start in range(0, len(queries), step):
-            part = queries[start : start + step] @ self._vectors.T
+            part = queries[start : start + step] @ self.vectors.T
             best = top_n(part, n)
             items.append(best)
             scores.append(np.take_along_axis(part, best, axis=1))
