@@ -113,9 +113,10 @@ def _flops(spec: CascadeSpec, actions: Sequence[Action]) -> int:
     total = 0
     for stage, action in zip(spec.stages, actions, strict=True):
         if action.variant is not None:
-            flops = stage.variant(action.variant).flops
-            assert flops is not None, "an opened cascade has its FLOPs counted"
-            total += flops.row + flops.item * action.items
+            variant = stage.variant(action.variant)
+            assert variant.flops is not None, "an opened cascade has its FLOPs counted"
+            inferred = action.items if variant.approximate is None else variant.approximate.distances
+            total += variant.flops.row + variant.flops.item * inferred
     return total
 
 

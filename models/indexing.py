@@ -64,11 +64,12 @@ def _index(
     assert isinstance(exact, ExactIndex)
     build_graph(exact.vectors, path, connectivity)
     file = FileRef(file=str(path.relative_to(cascade.folder)), sha256=sha256_of(path))
-    unmeasured = ApproximateSpec(graph=file, expansion=expansion, recall_at_n={numbers[0]: 0.0})
+    unmeasured = ApproximateSpec(graph=file, expansion=expansion, distances=1, recall_at_n={numbers[0]: 0.0})
     approximate = ApproximateIndex(path, unmeasured, exact, (len(exact.vectors), exact.vectors.shape[1]))
     queries = _queries(cascade, variant, users)
     measured = {n: recall_at(approximate.search(queries, n)[0], exact.search(queries, n)[0]) for n in numbers}
-    return Indexed(variant.name, unmeasured.model_copy(update={"recall_at_n": measured}))
+    found = {"recall_at_n": measured, "distances": approximate.distances(queries, numbers[-1])}
+    return Indexed(variant.name, unmeasured.model_copy(update=found))
 
 
 def _queries(

@@ -74,6 +74,11 @@ class ApproximateIndex:
             items[short], scores[short] = self._exact.search(queries[short], n)
         return items, scores
 
+    def distances(self, queries: FloatArray, n: int) -> int:
+        """How many vectors a search for n compares a query with, on average; at least 1."""
+        compared: int = self._index.search(queries, n, threads=1).computed_distances
+        return max(1, round(compared / len(queries)))
+
 
 def build_graph(vectors: FloatArray, path: Path, connectivity: int = 16, expansion_add: int = 128) -> None:
     """Build the graph of an `ApproximateIndex` over vectors (items, d) and save it."""

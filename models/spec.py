@@ -146,11 +146,12 @@ class ApproximateSpec(_Frozen):
     """An approximate index in place of the exact matrix product (extra `ann`; usearch, HNSW over inner products).
 
     `graph` is the prebuilt index; `expansion` how many candidates a search keeps; `recall_at_n` its measured share of
-    the exact top n.
+    the exact top n; `distances` how many vectors a search compared the query with, on average over the same sample.
     """
 
     graph: FileRef
     expansion: Annotated[int, Field(ge=1)]
+    distances: Annotated[int, Field(ge=1)]
     recall_at_n: Annotated[dict[int, float], Field(min_length=1)]
 
 
