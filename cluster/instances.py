@@ -1,0 +1,143 @@
+"""The `greenflow up` instances of this user on this machine: a small file each, and the processes that belong to one.
+
+A file outlives its instance when `up` is killed hard. Such a stale one is recognised by the pid and its start time.
+"""
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cluster.serve_env import MARKER
+
+FOLDER_PREFIX = "greenflow-"
+
+
+class Instance(BaseModel):
+    """What is known of one `up`.
+
+    pid, created  its process, and when that started (s since 1970), so that a reused pid is not taken for it
+    url           where it answers
+    dashboard     Ray's dashboard, "" without one
+    joined        the address of the Ray cluster that it joined; "" where it started its own
+    folder        its temporary folder, with Ray's session and HAProxy's files; "" where it joined
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    pid: int
+    created: float
+    state: Literal["starting", "running", "stopping"]
+    host: str
+    port: int
+    url: str
+    app: str
+    cascade: str = ""
+    dashboard: str = ""
+    joined: str = ""
+    folder: str = ""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process that wrote this still runs."""
+        return process(self.pid, self.created) is not None
+
+
+def default_root() -> Path:
+    """Where the instances of this user on this machine are noted; homes may be shared between machines."""
+    return Path.home() / ".local" / "state" / "greenflow" / platform.node()
+
+
+class Registry:
+    """The folder of the instances' files; its name says for whom. Safe to use from several processes at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def save(self, instance: Instance) -> None:
+        """Write or replace the instance's file, readable by this user alone."""
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, path = tempfile.mkstemp(dir=self._root, suffix=".tmp")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(instance.model_dump_json(indent=1))
+        Path(path).replace(self._file(instance.name))
+
+    def forget(self, instance: Instance) -> None:
+        """Remove the instance's file and its temporary folder; nothing happens if they are not there."""
+        if Path(instance.folder).name.startswith(FOLDER_PREFIX):
+            shutil.rmtree(instance.folder, ignore_errors=True)
+        self._file(instance.name).unlink(missing_ok=True)
+
+    def all(self) -> list[Instance]:
+        """Every known instance, by port, the stale ones too. A file that does not parse is removed."""
+        found = []
+        for path in self._root.glob("*.json"):
+            try:
+                found.append(Instance.model_validate_json(path.read_text(encoding="utf-8")))
+            except FileNotFoundError:
+                continue
+            except (ValidationError, UnicodeDecodeError):
+                path.unlink(missing_ok=True)
+        return sorted(found, key=lambda instance: instance.port)
+
+    def alive(self) -> list[Instance]:
+        """Those whose process runs."""
+        return [instance for instance in self.all() if instance.is_alive]
+
+    def sweep(self) -> list[Instance]:
+        """The instances that were killed hard and have processes left. Those with none are forgotten."""
+        left = []
+        for instance in self.all():
+            if instance.is_alive:
+                continue
+            if processes_of(instance.name):
+                left.append(instance)
+            else:
+                self.forget(instance)
+        return left
+
+    def _file(self, name: str) -> Path:
+        return self._root / f"{name}.json"
+
+
+def process(pid: int, created: float) -> psutil.Process | None:
+    """The process with that pid and start time (s since 1970); None when it is gone or a zombie."""
+    try:
+        found = psutil.Process(pid)
+        same = abs(found.create_time() - created) < 0.05 and found.status() != psutil.STATUS_ZOMBIE
+        return found if same else None
+    except psutil.Error:
+        return None
+
+
+def processes_of(name: str) -> list[psutil.Process]:
+    """The processes that the instance started, wherever they hang in the tree by now. Zombies don't count."""
+    found = []
+    for candidate in psutil.process_iter():
+        try:
+            marked = candidate.pid != os.getpid() and candidate.environ().get(MARKER) == name
+            if marked and candidate.status() != psutil.STATUS_ZOMBIE:
+                found.append(candidate)
+        except psutil.Error:
+            continue
+    return found
+
+
+def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:
+    """End the processes: wait `grace_s` for them to go by themselves, then kill. Returns those that are still there."""
+    waiting = list(processes)
+    _, waiting = psutil.wait_procs(waiting, timeout=grace_s)
+    for survivor in waiting:
+        try:
+            survivor.kill()
+        except psutil.Error:
+            continue
+    _, waiting = psutil.wait_procs(waiting, timeout=5)
+    return waiting

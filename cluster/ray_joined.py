@@ -1,0 +1,116 @@
+"""Somebody else's Ray: join it, see whether it serves already, ask its dashboard."""
+
+import contextlib
+import json
+import logging
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cluster import serve_env
+from models.errors import FixSetup
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A joined cluster: its dashboard's URL, whether Serve ran there already, and then where it answers."""
+
+    dashboard: str
+    serves_already: bool
+    url: str
+
+
+def join(address: str, host: str) -> Joined:
+    """Connect to the cluster at `address` ("auto", host:port of its GCS).
+
+    Raises FixSetup when it does not answer, or when it has several nodes and `host` is loopback, since the front end on
+    one node could then not reach the replicas on the others.
+    """
+    import ray
+
+    context = _connect(address)
+    dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
+    front = _front_end(dashboard)
+    nodes = len([node for node in ray.nodes() if node["Alive"]])  # type: ignore[no-untyped-call]
+    if front is None and nodes > 1 and host in _LOOPBACK:
+        raise FixSetup(
+            f"the cluster at {address} has {nodes} nodes: give --host 0.0.0.0, so that they reach each other"
+        )
+    return Joined(dashboard, front is not None, front or "")
+
+
+@contextlib.contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Connected to the cluster for the time of the `with` block. Raises FixSetup when it does not answer."""
+    import ray
+
+    _connect(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str) -> Any:
+    import ray
+
+    if address.startswith("ray://"):
+        raise FixSetup(
+            f"RAY_ADDRESS={address}: Ray Client is not supported; give the cluster's own address (host:6379)"
+        )
+    for noisy in ("ray", "ray.serve"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        return ray.init(
+            address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {v.name: v.value for v in serve_env.MODE}},
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise FixSetup(f"no Ray cluster answers at RAY_ADDRESS={address}: {str(error).splitlines()[0]}") from None
+
+
+def _front_end(dashboard: str) -> str | None:
+    """Where Serve answers in this cluster; None when it does not run."""
+    from ray import serve
+
+    if not serve.status().proxies:
+        return None
+    options = (details(dashboard) or {}).get("http_options") or {}
+    host = options.get("host") or "127.0.0.1"
+    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{options.get('port', 8000)}"
+
+
+def details(dashboard: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
+    """What Ray's dashboard says of Serve (GET /api/serve/applications/); None when it does not answer.
+
+    Sends the token of Ray's token authentication where that is on.
+    """
+    from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
+
+    if not dashboard:
+        return None
+    request = urllib.request.Request(
+        f"{dashboard}/api/serve/applications/", headers=get_auth_headers_if_auth_enabled({})
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+    except (OSError, ValueError):
+        return None
+
+
+def failure() -> str | None:
+    """What is wrong with the cluster that this process joined, None while it answers."""
+    import ray
+
+    try:
+        ray.nodes()  # type: ignore[no-untyped-call]
+        return None
+    except Exception as error:  # whatever Ray's client raises: the cluster is not usable
+        return f"the joined Ray cluster does not answer: {error}"
