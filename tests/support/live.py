@@ -1,0 +1,52 @@
+"""A launched application for end-to-end tests: one per module, on free ports, gone at the module's end."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from cluster import serve_env
+from cluster.config import Settings
+from cluster.instances import Registry
+from cluster.launch import LaunchOptions, Running, launched
+
+
+def free_port() -> int:
+    """A port that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def live(settings: Settings, state: Path) -> Iterator[Running]:
+    """The application of these settings, started in this process."""
+    serve_env.prepare()
+    from cluster.app import build
+
+    options = LaunchOptions(port=free_port(), dashboard_port=None, cpus=4, cascade=str(settings.cascade))
+    with launched(lambda: build(settings), options, Registry(state)) as running:
+        yield running
+
+
+def replicas_of(running: Running, deployment: str) -> list[psutil.Process]:
+    """The processes of a deployment's replicas."""
+    title = f"ray::ServeReplica:{running.instance.app}:{deployment}"
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if title in " ".join(process.cmdline()) and process.environ().get(serve_env.MARKER) == running.instance.name:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def kill(process: psutil.Process) -> None:
+    """As the kernel's out-of-memory killer would."""
+    os.kill(process.pid, signal.SIGKILL)
