@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from models.errors import TryAgain
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -75,7 +77,11 @@ class MicroBatcher(Generic[T, R]):
                     future.set_exception(result)
                 else:
                     future.set_result(result)
-        except Exception as error:
+        except BaseException as error:
+            # Work that is cancelled is no Exception, and its callers must not wait for ever either.
+            told = error if isinstance(error, Exception) else TryAgain("the micro-batch was cancelled")
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(told)
+            if told is not error:
+                raise

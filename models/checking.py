@@ -190,4 +190,5 @@ def _trial_users(cascade: Cascade) -> UserRows:
 def _last_codes(cascade: Cascade) -> IntArray:
     """For each column of the item table a row that holds its greatest value."""
     features = open_array(cascade.folder, cascade.spec.tables.items.features, "tables.items.features", 2)
-    return np.argmax(features, axis=0).astype(np.int64)
+    rows: IntArray = np.argmax(features, axis=0).astype(np.int64)
+    return rows

@@ -1,5 +1,6 @@
 """User and item feature tables: memory-mapped, looked up by id, overridable per request."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,17 @@ from models.spec import Column, FileRef, TableSpec, UserTableSpec
 
 Id = int | str
 Array = NDArray[np.generic]
+FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def open_array(folder: Path, ref: FileRef, field: str, dims: int) -> Array:
     """Memory-map a .npy file, so that all replicas of a node share its pages. Raises FixFile."""
     path = folder / ref.file
     try:
-        array: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: Array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise FixFile(path, field, "no such file") from None
-    except (ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise FixFile(path, field, f"not a readable .npy file: {error}") from None
     if array.ndim != dims:
         raise FixFile(path, field, f"expected {dims} dimensions, got shape {array.shape}")
@@ -78,10 +80,11 @@ def encode(column: Column, value: object, field: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise FixRequest(field, "must be a string or an integer")
         return column.values.index(value) + 1 if value in column.values else 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    # Written so that NaN fails; Python's integers have no bound, and the models take float32.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FLOAT32_MAX:
         raise FixRequest(field, "must be a finite number")
     if column.edges is not None:
-        return int(np.searchsorted(column.edges, value, side="right")) + 1
+        return bisect_right(column.edges, value) + 1
     if column.codes is not None and not (value == int(value) and 0 <= value < column.codes):
         raise FixRequest(field, f"must be an integer from 0 to {column.codes - 1}")
     return float(value)
@@ -143,10 +146,10 @@ class UserTable:
 
     def _encode_history(self, history: Sequence[Id]) -> IntArray:
         newest = self._items.find(history) + 1
-        newest = newest[newest > 0][-self.history_length :]
+        newest = newest[newest > 0]
+        newest = newest[max(0, len(newest) - self.history_length) :]
         padded = np.zeros(self.history_length, dtype=np.int64)
-        if len(newest):
-            padded[-len(newest) :] = newest
+        padded[self.history_length - len(newest) :] = newest
         return padded
 
 
