@@ -1,5 +1,6 @@
 """The HTTP API: a FastAPI application over a Recommender."""
 
+import json
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -30,12 +31,17 @@ def make_app(recommender: Recommender, max_body_bytes: int) -> FastAPI:
     app.add_exception_handler(FixRequest, _refuse)
     app.add_exception_handler(TryAgain, _try_again)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(400, _unreadable)
     chains = to_json(recommender.chains())
 
     @app.post(
         "/v1/recommend",
         response_model=None,
-        responses={200: {"model": RecommendResponse}, 422: {"model": ProblemResponse}},
+        responses={
+            200: {"model": RecommendResponse},
+            422: {"model": ProblemResponse},
+            503: {"description": "A stage cannot answer now; repeat the request after `Retry-After` seconds"},
+        },
     )
     async def recommend(request: RecommendRequest) -> Response:
         """The k best items for a user, and what it took to find them."""
@@ -74,6 +80,8 @@ class BodyLimit:
             return await self._app(scope, receive, send)
         declared = next((value for name, value in scope["headers"] if name == b"content-length"), None)
         if declared is not None:
+            if not declared.isdigit():
+                return await _problem("body", "must have a length that is a number")(scope, receive, send)
             if int(declared) > self._max_bytes:
                 return await self._refusal(scope, receive, send)
             return await self._app(scope, receive, send)
@@ -106,7 +114,12 @@ def _json(content: Any, status: int = 200) -> Response:
 
 def _problem(field: str, problem: str) -> Response:
     loc = ["body", *field.split(".")] if field != "body" else ["body"]
-    return JSONResponse({"detail": [{"loc": loc, "msg": problem, "type": "value_error"}]}, 422)
+    return _problems([{"loc": loc, "msg": problem, "type": "value_error"}])
+
+
+def _problems(detail: list[dict[str, Any]]) -> Response:
+    # In ASCII: field names come from the caller and may hold what UTF-8 cannot, lone surrogates.
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
@@ -117,8 +130,12 @@ async def _refuse(_: Request, error: Exception) -> Response:
 async def _invalid(_: Request, error: Exception) -> Response:
     """FastAPI's own 422, without the input: it may be long, and it is the caller's."""
     assert isinstance(error, RequestValidationError)
-    detail = [{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()]
-    return JSONResponse({"detail": detail}, 422)
+    return _problems([{"loc": list(e["loc"]), "msg": e["msg"], "type": e["type"]} for e in error.errors()])
+
+
+async def _unreadable(_: Request, error: Exception) -> Response:
+    """What FastAPI answers 400 to: not UTF-8, nested too deeply, a number of thousands of digits."""
+    return _problem("body", "must be JSON that can be read")
 
 
 async def _try_again(_: Request, error: Exception) -> Response:

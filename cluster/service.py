@@ -67,7 +67,7 @@ class Recommender:
         call = self._check(request)
         answer = await self._batcher.submit(call)
         return {
-            "request_id": request.request_id or uuid.uuid4().hex,
+            "request_id": uuid.uuid4().hex if request.request_id is None else request.request_id,
             "items": [
                 {"item_id": item_id, "score": score}
                 for item_id, score in zip(answer.item_ids, answer.scores, strict=True)

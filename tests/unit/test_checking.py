@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from tiny_cascade import Document, Tower, TinyCascade, sha256, variant
+from tiny_cascade import Document, TinyCascade, Tower, sha256, variant
 
 from allocator.chains import ChainSpace
 from models.checking import check_cascade, sha256_of
@@ -326,6 +326,7 @@ def approximate(document: Document, graph: str) -> None:
         "graph": {"file": graph, "sha256": "0" * 64},
         "expansion": 16,
         "recall_at_n": {4: 0.99},
+        "distances": 4,
     }
 
 
