@@ -1,5 +1,7 @@
 """build(settings): the application as Serve deploys it. The only place that chooses implementations."""
 
+from collections import Counter
+
 from ray import serve
 from ray.serve import Application
 from ray.serve.schema import LoggingConfig
@@ -8,8 +10,9 @@ from allocator.chains import ChainSpace
 from cluster.config import Settings
 from cluster.stages import Ingress, StageReplica, deployment_name
 from models.checking import check_cascade
+from models.errors import FixFile
 from models.loading import Cascade
-from models.spec import Device, Placement, VariantSpec
+from models.spec import FILE_NAME, Device, Placement, VariantSpec
 
 ONGOING_STAGE_CALLS = 64
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -48,6 +51,10 @@ def check(settings: Settings) -> Cascade:
     """The cascade, with all of its files checked and its static chain among the valid ones. Raises FixFile."""
     cascade = check_cascade(settings.cascade)
     ChainSpace(cascade.spec, len(cascade.items))
+    names = Counter(deployment_name(stage.name, v.name) for stage in cascade.spec.stages for v in stage.variants)
+    if twice := [name for name, times in names.items() if times > 1]:
+        problem = f"two variants would be deployed as {twice[0]!r}; rename a stage or a variant"
+        raise FixFile(settings.cascade / FILE_NAME, "stages", problem)
     return cascade
 
 

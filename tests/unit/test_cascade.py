@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving import inline_runners
 from tiny_cascade import TinyCascade, chain_ids
+from tiny_serving import inline_runners
 
 from allocator.chains import ChainSpace
 from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from serving import open_recommender
 from tiny_cascade import STATIC, K, TinyCascade, chain_ids
+from tiny_serving import open_recommender
 
 from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
