@@ -20,12 +20,17 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 _FRONT = re.compile(r"(?ms)^(frontend http_frontend$.*?^\s*bind )\S+:(\d+)")
 _EVERYWHERE = re.compile(r"(?m)^(\s*bind )\*?:(\d+)")
+_UNHEARD_LOG = re.compile(r"(?m)^\s*log 127\.0\.0\.1:514 .*\n")
 _PR_SET_PDEATHSIG = 1
 
 
 def rebind(config: str, front_host: str) -> str:
-    """The same configuration with its HTTP front end on `front_host` and everything else on loopback."""
-    inside = _EVERYWHERE.sub(rf"\g<1>{LOOPBACK}:\g<2>", config)
+    """The same configuration with its HTTP front end on `front_host` and everything else on loopback.
+
+    Serve's default log target, a syslog service at port 514 that hardly a machine has, is left out: HAProxy would send
+    a datagram there for every request.
+    """
+    inside = _EVERYWHERE.sub(rf"\g<1>{LOOPBACK}:\g<2>", _UNHEARD_LOG.sub("", config))
     host = "*" if front_host in ("0.0.0.0", "::") else front_host
     return _FRONT.sub(rf"\g<1>{host}:\g<2>", inside)
 

@@ -122,12 +122,25 @@ def processes_of(name: str) -> list[psutil.Process]:
     found = []
     for candidate in psutil.process_iter():
         try:
-            marked = candidate.pid != os.getpid() and candidate.environ().get(MARKER) == name
-            if marked and candidate.status() != psutil.STATUS_ZOMBIE:
+            if _is_marked(candidate, name) and candidate.status() != psutil.STATUS_ZOMBIE:
                 found.append(candidate)
         except psutil.Error:
             continue
     return found
+
+
+def _is_marked(candidate: psutil.Process, name: str) -> bool:
+    """Whether the process was started with the instance's mark.
+
+    Ray's processes write their titles over the front part of their environment, where psutil then stops reading.
+    """
+    environ = Path(f"/proc/{candidate.pid}/environ")
+    if not environ.exists():
+        return candidate.environ().get(MARKER) == name
+    try:
+        return f"{MARKER}={name}".encode() in environ.read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from models.errors import FixSetup
 
@@ -105,6 +106,12 @@ def _pace() -> tuple[Variable, ...]:
             "an ingress replica waits this long for HAProxy to leave it alone before it stops; HAProxy is on the same "
             "machine and is told within 0.2 s, so the default of 30 s only makes stopping slow",
         ),
+        Variable(
+            "RAY_SERVE_HAPROXY_METRICS_ENABLED",
+            "0",
+            "else HAProxy reports every request to a Python actor, at 0.1 ms of CPU; the ingress replicas count then",
+        ),
+        Variable("RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S", "120", "the default is to wait for a replica without end"),
         Variable("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2", "an HAProxy that died is restarted within seconds"),
         Variable("RAY_SERVE_HAPROXY_NBTHREAD", str(min(4, os.cpu_count() or 1)), "no more threads than cores"),
     )
@@ -117,7 +124,11 @@ def python_path(root: Path, environment: Mapping[str, str] = os.environ) -> Vari
     return Variable("PYTHONPATH", value, "workers import worker_setup before they hear of the job's own path")
 
 
-def prepare(local: bool = True, environment: MutableMapping[str, str] = os.environ) -> None:
+def prepare(
+    local: bool = True,
+    environment: MutableMapping[str, str] = os.environ,
+    modules: Mapping[str, ModuleType] = sys.modules,
+) -> None:
     """Set what Ray reads when it is imported. A variable that the user has set is left alone.
 
     `local` is whether a cluster is to be started here rather than joined. Raises FixSetup if Ray Serve was imported
@@ -125,16 +136,16 @@ def prepare(local: bool = True, environment: MutableMapping[str, str] = os.envir
     """
     for variable in (*MODE, *(LOCAL_MODE if local else ())):
         environment.setdefault(variable.name, variable.value)
-    _refuse_late_switch(environment)
+    _refuse_late_switch(environment, modules)
 
 
-def _refuse_late_switch(environment: Mapping[str, str]) -> None:
+def _refuse_late_switch(environment: Mapping[str, str], modules: Mapping[str, ModuleType]) -> None:
     for module, constant, name in (
         ("ray.serve._private.constants", "RAY_SERVE_THROUGHPUT_OPTIMIZED", "RAY_SERVE_THROUGHPUT_OPTIMIZED"),
         ("ray.serve._private.constants", "RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_ENABLE_HA_PROXY"),
         ("ray._private.ray_constants", "ENABLE_RAY_CLUSTER", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"),
     ):
-        imported, wanted = sys.modules.get(module), environment.get(name)
+        imported, wanted = modules.get(module), environment.get(name)
         if (
             imported is not None
             and wanted is not None
