@@ -53,50 +53,29 @@ class CascadeExecutor:
         handed_on = _handed_on(items, k)
         current: RaggedBatch | None = None
         for at, groups in enumerate(_groups(chains)):
-            current = await self._stage(users, current, groups, items[:, at], handed_on[:, at])
+            keep = handed_on[:, at]
+            parts = await asyncio.gather(
+                *(self._group(name, users, current, rows, keep) for name, rows in groups.items())
+            )
+            current = join(list(zip(groups.values(), parts, strict=True)), len(users))
         assert current is not None
         return current
 
-    async def _stage(
-        self,
-        users: UserRows,
-        current: RaggedBatch | None,
-        groups: Mapping[tuple[str, str | None], IntArray],
-        infer: IntArray,
-        keep: IntArray,
-    ) -> RaggedBatch:
-        parts = await asyncio.gather(
-            *(
-                self._group(name, users, None if current is None else (current, infer), rows, keep)
-                for name, rows in groups.items()
-            )
-        )
-        return join(list(zip(groups.values(), parts, strict=True)), len(users))
-
     async def _group(
-        self,
-        name: tuple[str, str | None],
-        users: UserRows,
-        current: tuple[RaggedBatch, IntArray] | None,
-        rows: IntArray,
-        keep: IntArray,
+        self, name: tuple[str, str | None], users: UserRows, current: RaggedBatch | None, rows: IntArray, keep: IntArray
     ) -> RaggedBatch:
+        """The given rows through one variant. They hold as many items as it infers: no stage hands on more."""
         stage, variant = name
-        whole = len(rows) == len(users)
-        candidates = None
-        if current is not None:
-            batch, infer = current
-            if variant is None:
-                return batch.take(rows, keep[rows])
-            full = whole and (batch.lengths <= infer).all()
-            candidates = batch if full else batch.take(rows, infer[rows])
-        assert variant is not None, "recall cannot be skipped"
+        if variant is None:
+            assert current is not None, "recall cannot be skipped"
+            return current.take(rows)
+        if len(rows) < len(users):
+            users, current = users.take(rows), None if current is None else current.take(rows)
         runner = self._runners[stage, variant]
-        some = users if whole else users.take(rows)
         try:
-            return await runner.run(some, candidates, keep[rows])
+            return await runner.run(users, current, keep[rows])
         except TryAgain:
-            return await runner.run(some, candidates, keep[rows])
+            return await runner.run(users, current, keep[rows])
 
 
 def _handed_on(items: IntArray, k: IntArray) -> IntArray:

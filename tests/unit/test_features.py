@@ -54,6 +54,11 @@ def test_ids_of_the_other_kind_are_not_found() -> None:
     assert IdIndex(np.array(["1", "2"])).find([1, "2"]).tolist() == [-1, 1]
 
 
+def test_an_id_that_only_begins_like_a_stored_one_is_not_found() -> None:
+    assert IdIndex(np.array(["a", "bob"])).find(["bobby", "bo", "bob"]).tolist() == [-1, -1, 1]
+    assert IdIndex(np.array([1, 7], dtype=np.int8)).find([7 + 256, 7]).tolist() == [-1, 1]
+
+
 def test_looking_up_nothing_finds_nothing() -> None:
     assert IdIndex(np.array([1, 2])).find([]).tolist() == []
 

@@ -104,6 +104,21 @@ def test_the_wait_counts_from_the_first_call() -> None:
     run(main())
 
 
+def test_the_wait_of_one_batch_does_not_end_that_of_the_next() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        batcher = Batcher(Work(), max_rows=64, wait_s=0.1, in_flight=2)
+        first = asyncio.ensure_future(batcher.submit(0))
+        await asyncio.sleep(0.08)
+        second = asyncio.ensure_future(batcher.submit(1))
+        await asyncio.gather(first, second)
+        began = loop.time()
+        assert await batcher.submit(2) == 4
+        assert loop.time() - began >= 0.095
+
+    run(main())
+
+
 def test_no_wait_starts_at_once() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
