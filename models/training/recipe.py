@@ -1,0 +1,44 @@
+"""The cascade that is trained: its stages, the size of every variant, and how long each is trained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from models.spec import Placement
+from models.training.fit import FitConfig
+from models.training.interest import Dien, Din
+from models.training.networks import Mlp, Shapes, Tower, YoutubeDnn
+
+
+@dataclass(frozen=True)
+class VariantRecipe:
+    """One variant: how to build its network, how to train it, where it runs."""
+
+    stage: str
+    name: str
+    build: Callable[[Shapes], nn.Module]
+    fit: FitConfig
+    placement: Placement = Placement.INLINE
+
+
+RECALL_FIT = FitConfig(epochs=8, batch=512)
+PRERANK_FIT = FitConfig(epochs=8, batch=128)
+RANK_FIT = FitConfig(epochs=4, batch=256)
+
+RECIPE: tuple[VariantRecipe, ...] = (
+    VariantRecipe("recall", "tower-s", lambda s: Tower(s, dim=6, hidden=16, size=8, by_position=False), RECALL_FIT),
+    VariantRecipe("recall", "tower-l", lambda s: Tower(s, dim=16, hidden=64, size=24, by_position=True), RECALL_FIT),
+    VariantRecipe(
+        "prerank", "ydnn-s", lambda s: YoutubeDnn(s, dim=4, hidden=16, size=8, by_position=False), PRERANK_FIT
+    ),
+    VariantRecipe(
+        "prerank", "ydnn-l", lambda s: YoutubeDnn(s, dim=12, hidden=48, size=24, by_position=True), PRERANK_FIT
+    ),
+    VariantRecipe("rank", "mlp", lambda s: Mlp(s, dim=8, hidden=32), RANK_FIT),
+    VariantRecipe("rank", "din", lambda s: Din(s, dim=12, hidden=32), RANK_FIT),
+    VariantRecipe("rank", "dien", lambda s: Dien(s, dim=12, hidden=32), RANK_FIT, Placement.OWN),
+)
+K = 10
+PRERANK_ITEMS = (50, 100, 200, 400)
+RANK_ITEMS = (20, 40, 80, 160)
