@@ -17,7 +17,7 @@ from machine import describe
 from process_group import Moment, PeakMemory
 from rich.console import Console
 from servers import ROOT, SERVERS, Running, Server, running
-from summary import Cell, Start, cells_table, goals_json, goals_table, starts_table
+from summary import Cell, Start, cells_table, disturbed, goals_json, goals_table, starts_table
 
 from cluster.cli_load import run_fast
 from cluster.config import DEMO
@@ -27,7 +27,6 @@ from cluster.load_traffic import request_bodies, user_ids
 
 MOST_CLIENTS = 64
 SAME_ANSWERS = 20
-NOISE_CORES = 0.15
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,8 @@ def _print(bench: Bench, machine: dict[str, object], console: Console) -> None:
         console.print(f"{name}: {value}", highlight=False)
     for table in (cells_table(bench.cells), starts_table(bench.starts), goals_table(bench.cells)):
         console.print(table)
-    noise = max(cell.other_cores for cell in bench.cells)
-    if noise > NOISE_CORES:
-        console.print(f"Other work kept up to {noise:.2f} cores busy meanwhile: do not trust these figures.")
+    if disturbed(bench.cells):
+        console.print("Other work kept the machine busy meanwhile (column other cores): do not trust these figures.")
 
 
 def _write(bench: Bench, machine: dict[str, object], path: Path) -> None:
@@ -142,6 +140,7 @@ def _write(bench: Bench, machine: dict[str, object], path: Path) -> None:
         "machine": machine,
         "servers": {server.name: server.about for server in bench.plan.servers},
         "seconds": bench.plan.seconds,
+        "disturbed": disturbed(bench.cells),
         "goals": goals_json(bench.cells),
         "starts": [asdict(start) for start in bench.starts],
         "cells": [asdict(cell) for cell in bench.cells],

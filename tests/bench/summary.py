@@ -92,6 +92,8 @@ class Goal:
         return f"≤ {self.at_most_ms:g} ms" if self.at_most_ms is not None else f"≥ {self.at_least:g}"
 
 
+# What the kernel does for the traffic itself, in no process's name, stays below this.
+NOISE_CORES = 0.2
 GOALS = (
     Goal("throughput inline / peer", "inline", "peer", 64, at_least=1.0),
     Goal("throughput own / peer", "own", "peer", 64, at_least=0.8),
@@ -108,6 +110,11 @@ COLUMNS: tuple[tuple[str, Callable[[Cell], float], int], ...] = (
     ("other cores", lambda c: c.other_cores, 2),
     ("failed", lambda c: c.failed, 0),
 )
+
+
+def disturbed(cells: Sequence[Cell]) -> bool:
+    """Whether other work took so much of the machine that the figures say nothing."""
+    return max(cell.other_cores for cell in cells) > NOISE_CORES
 
 
 def cells_table(cells: Sequence[Cell]) -> Table:
@@ -146,6 +153,8 @@ def goals_table(cells: Sequence[Cell]) -> Table:
         if values := goal.values(cells):
             spread = Spread.of(values)
             verdict = "reached" if goal.reached(spread.median) else "missed"
+            if disturbed(cells):
+                verdict = "disturbed"
             table.add_row(goal.name, str(goal.clients), spread.text(2), goal.bound, verdict)
     return table
 
