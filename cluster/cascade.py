@@ -10,7 +10,7 @@ import numpy as np
 
 from allocator.chains import ActionChain
 from models.batch import IntArray, RaggedBatch, UserRows, join
-from models.errors import TryAgain
+from models.errors import Late, TryAgain
 from models.loading import Variant
 
 
@@ -18,7 +18,8 @@ class StageRunner(Protocol):
     """Runs one variant, wherever it is placed. Idempotent: a call may be repeated."""
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
-        """As `models.loading.Variant.run`. Raises TryAgain when the replica went away before it answered."""
+        """As `models.loading.Variant.run`. Raises TryAgain when the replica went away before it answered,
+        and Late when it did not answer in time."""
         ...
 
 
@@ -47,7 +48,7 @@ class CascadeExecutor:
         """The best k[i] items for each row i under chains[i], best first.
 
         Each stage is called once per variant in use, those calls at the same time. Raises TryAgain when a stage call
-        was lost twice.
+        was lost twice, or was late.
         """
         items = np.array([[action.items for action in chain.actions] for chain in chains], dtype=np.int64)
         handed_on = _handed_on(items, k)
@@ -74,6 +75,8 @@ class CascadeExecutor:
         runner = self._runners[stage, variant]
         try:
             return await runner.run(users, current, keep[rows])
+        except Late:
+            raise
         except TryAgain:
             return await runner.run(users, current, keep[rows])
 

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import uuid
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
 from cluster.microbatch import MicroBatcher
 from cluster.schemas import RecommendRequest
-from models.errors import FixRequest
+from models.errors import FixRequest, TryAgain
 from models.features import UserQuery
 from models.loading import Cascade
 
@@ -117,7 +118,29 @@ class Recommender:
         self.cascade.users.check_query(query)
         return Call(query, k, chain)
 
-    async def _work(self, calls: Sequence[Call]) -> list[Answer | Exception]:
+    async def _work(self, calls: Sequence[Call]) -> Sequence[Answer | Exception]:
+        """All calls in one micro-batch; when a variant is lost, chain by chain, so that only its own chains fail."""
+        try:
+            return await self._answers(calls)
+        except TryAgain as error:
+            by_chain: dict[int, list[int]] = defaultdict(list)
+            for at, call in enumerate(calls):
+                by_chain[call.chain.index].append(at)
+            if len(by_chain) == 1:
+                raise
+            results: list[Answer | Exception] = [error] * len(calls)
+            await asyncio.gather(*(self._retry(calls, members, results) for members in by_chain.values()))
+            return results
+
+    async def _retry(self, calls: Sequence[Call], members: list[int], results: list[Answer | Exception]) -> None:
+        try:
+            answers = await self._answers([calls[at] for at in members])
+        except TryAgain as error:
+            answers = [error] * len(members)
+        for at, answer in zip(members, answers, strict=True):
+            results[at] = answer
+
+    async def _answers(self, calls: Sequence[Call]) -> Sequence[Answer | Exception]:
         users = self.cascade.users.rows([call.query for call in calls])
         k = np.array([call.k for call in calls], dtype=np.int64)
         found = await self._executor.run(users, [call.chain for call in calls], k)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError
+from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
@@ -14,7 +15,7 @@ from cluster.config import Settings
 from cluster.ingress import make_app
 from cluster.service import Probe, Recommender
 from models.batch import IntArray, RaggedBatch, UserRows
-from models.errors import TryAgain
+from models.errors import Late, TryAgain
 from models.loading import Cascade, Variant
 from models.spec import StageSpec, VariantSpec
 
@@ -50,7 +51,9 @@ class RemoteRunner:
             async with asyncio.timeout(self._timeout_s):
                 result: RaggedBatch = await self._handle.run.remote(users, candidates, keep)
                 return result
-        except (RayActorError, TimeoutError) as error:
+        except TimeoutError:
+            raise Late(f"{self._handle.deployment_name} did not answer in {self._timeout_s:g} s") from None
+        except (RayActorError, RayServeException) as error:
             raise TryAgain(f"{self._handle.deployment_name}: {type(error).__name__}") from error
 
     async def probe(self) -> None:

@@ -12,6 +12,7 @@ from models.batch import IntArray, RaggedBatch, UserRows
 from models.errors import FixFile, GreenFlowError
 from models.features import Array, UserQuery, open_array
 from models.loading import Cascade
+from models.retrieve import Recall
 from models.session import Session
 from models.spec import FILE_NAME, CascadeSpec, Device, FileRef, StageSpec, VariantSpec, read_spec
 
@@ -168,14 +169,14 @@ def _trial_run(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> None
     candidates = RaggedBatch(np.array([0, 1, 1 + len(last)]), np.concatenate([[0], last]))
     keep = np.array([1, len(last)], dtype=np.int64)
     try:
-        result = cascade.variant(stage, variant, Device.CPU).run(
-            users, None if variant.index is not None else candidates, keep
-        )
+        loaded = cascade.variant(stage, variant, Device.CPU)
+        raw = loaded.queries(users) if isinstance(loaded, Recall) else loaded.score(users, candidates)
+        loaded.run(users, None if isinstance(loaded, Recall) else candidates, keep)
     except GreenFlowError:
         raise
     except Exception as error:  # whatever the graph does wrong, the file is to blame
         raise FixFile(path, "trial run", " ".join(str(error).split())) from None
-    if result.scores is None or not np.isfinite(result.scores).all():
+    if not np.isfinite(raw).all():
         raise FixFile(path, "trial run", "scores hold NaN or infinity")
 
 

@@ -5,6 +5,7 @@ GreenFlowError
 ├── FixRequest   a request is wrong: correct the field that it names (HTTP 422)
 ├── FixSetup     the machine lacks something: a port, a GPU, an extra, a running cluster
 └── TryAgain     nothing is wrong with the call: repeat it (a replica died under it)
+    └── Late     the callee may still be at it: repeat it later, not at once
 """
 
 from pathlib import Path
@@ -45,3 +46,7 @@ class FixSetup(GreenFlowError):
 
 class TryAgain(GreenFlowError):
     """The callee went away before it answered. Stage calls are idempotent, so the call may be repeated."""
+
+
+class Late(TryAgain):
+    """The callee did not answer in time. Repeating the call at once would only add to what it has to do."""

@@ -9,11 +9,8 @@ from models.batch import UserRows
 from models.checking import sha256_of
 from models.features import UserQuery
 from models.loading import Cascade, open_index
-from models.retrieve import ApproximateIndex, ExactIndex, build_graph, recall_at
-from models.session import Session
+from models.retrieve import ApproximateIndex, ExactIndex, Recall, build_graph, recall_at
 from models.spec import ApproximateSpec, CascadeSpec, Device, FileRef, VariantSpec
-
-QUERIES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -66,19 +63,9 @@ def _index(
     file = FileRef(file=str(path.relative_to(cascade.folder)), sha256=sha256_of(path))
     unmeasured = ApproximateSpec(graph=file, expansion=expansion, distances=1, recall_at_n={numbers[0]: 0.0})
     approximate = ApproximateIndex(path, unmeasured, exact, (len(exact.vectors), exact.vectors.shape[1]))
-    queries = _queries(cascade, variant, users)
+    recall = cascade.variant(cascade.spec.stages[0], variant, Device.CPU)
+    assert isinstance(recall, Recall)
+    queries = recall.queries(users)
     measured = {n: recall_at(approximate.search(queries, n)[0], exact.search(queries, n)[0]) for n in numbers}
     found = {"recall_at_n": measured, "distances": approximate.distances(queries, numbers[-1])}
     return Indexed(variant.name, unmeasured.model_copy(update=found))
-
-
-def _queries(
-    cascade: Cascade, variant: VariantSpec, users: UserRows
-) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    session = Session.open(cascade.folder / variant.model.file, Device.CPU, variant.threads)
-    feeds = {"user": users.user, "history": users.history}
-    parts = [
-        session.run({name: feeds[name][start : start + QUERIES_AT_ONCE] for name in session.inputs})
-        for start in range(0, len(users), QUERIES_AT_ONCE)
-    ]
-    return np.concatenate(parts)

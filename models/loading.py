@@ -38,7 +38,7 @@ class Cascade:
         users = UserTable(folder, spec.tables.users, items.ids)
         return cls(folder, _with_flops(spec, folder), users, items)
 
-    def variant(self, stage: StageSpec, variant: VariantSpec, device: Device | None = None) -> Variant:
+    def variant(self, stage: StageSpec, variant: VariantSpec, device: Device | None = None) -> Recall | Scorer:
         """Load a variant on its own device class, or on another one. Raises FixFile, FixSetup."""
         session = Session.open(self.folder / variant.model.file, device or variant.device, variant.threads)
         if variant.index is None:

@@ -107,21 +107,27 @@ class Recall:
         self._session, self._index, self._max_rows = session, index, max_rows
 
     def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
-        """The best `keep[i]` items for each row. `candidates` is None: recall searches the whole index."""
-        most = int(keep.max(initial=0))
-        parts = [
-            self._index.search(self._queries(users, start), most) for start in range(0, len(users), self._max_rows)
-        ]
-        items = np.concatenate([items for items, _ in parts])
-        scores = np.concatenate([scores for _, scores in parts])
+        """The best `keep[i]` items for each row. `candidates` is None: recall searches the whole index.
+
+        A row whose inputs overflow the tower gets a query of zeros, so that it spoils nobody else's.
+        """
+        queries = self.queries(users)
+        finite = np.isfinite(queries)
+        if not finite.all():
+            queries = np.where(finite.all(axis=1, keepdims=True), queries, np.float32(0.0))
+        items, scores = self._index.search(queries, int(keep.max(initial=0)))
         kept = np.minimum(keep, items.shape[1])
         mask = np.arange(items.shape[1])[None, :] < kept[:, None]
         return RaggedBatch(offsets_of(kept), items[mask], scores[mask])
 
-    def _queries(self, users: UserRows, start: int) -> FloatArray:
-        rows = slice(start, start + self._max_rows)
-        feeds = {"user": users.user[rows], "history": users.history[rows]}
-        return self._session.run({name: feeds[name] for name in self._session.inputs})
+    def queries(self, users: UserRows) -> FloatArray:
+        """What the tower makes of the users, (rows, d)."""
+        feeds = {"user": users.user, "history": users.history}
+        parts = [
+            self._session.run({name: feeds[name][start : start + self._max_rows] for name in self._session.inputs})
+            for start in range(0, len(users), self._max_rows)
+        ]
+        return np.concatenate(parts)
 
 
 def _usearch() -> Any:

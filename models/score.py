@@ -7,6 +7,8 @@ from models.features import ItemTable
 from models.session import Session
 from models.topn import best_of
 
+WORST = np.finfo(np.float32).min
+
 
 class Scorer:
     """A variant that scores the candidates it is handed, all of them."""
@@ -15,10 +17,15 @@ class Scorer:
         self._session, self._items, self._max_rows = session, items, max_rows
 
     def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
-        """Each row's `keep[i]` best candidates, best first. A row with fewer candidates keeps them all."""
+        """Each row's `keep[i]` best candidates, best first. A row with fewer candidates keeps them all.
+
+        A score that is not finite (inputs that overflow the model) counts as the worst.
+        """
         if candidates is None:
             raise ValueError("a scoring stage needs candidates")
-        return best_of(candidates, self.score(users, candidates), keep)
+        scores = self.score(users, candidates)
+        finite = np.isfinite(scores)
+        return best_of(candidates, scores if finite.all() else np.where(finite, scores, WORST), keep)
 
     def score(self, users: UserRows, candidates: RaggedBatch) -> FloatArray:
         """The score of every pair, (pairs,)."""

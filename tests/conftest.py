@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Test folders are no packages (they would shadow the project's), so shared helpers have a folder of their own.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
@@ -11,6 +12,11 @@ pytest.register_assert_rewrite("stage_runner_contract")
 
 import tiny_cascade  # noqa: E402
 from tiny_cascade import TinyCascade  # noqa: E402
+
+
+# How long an example takes depends on what else the machine does, and says nothing about the code.
+settings.register_profile("greenflow", deadline=None)
+settings.load_profile("greenflow")
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
 from stage_runner_contract import RunnerOf, StageRunnerContract
 from tiny_cascade import TinyCascade
 
 from cluster.cascade import InlineRunner, StageRunner
 from cluster.config import Settings
 from cluster.stages import RemoteRunner, StageReplica
-from models.errors import TryAgain
+from models.errors import Late, TryAgain
 from models.features import UserQuery
 from models.loading import Cascade
 
@@ -101,15 +103,19 @@ def call(tiny: TinyCascade, runner: RemoteRunner) -> None:
     asyncio.run(runner.run(users, None, np.array([2])))
 
 
-@pytest.mark.parametrize("fault", [dies, is_unavailable])
+async def is_not_deployed() -> None:
+    raise DeploymentUnavailableError(DeploymentID(name="stand-in"))
+
+
+@pytest.mark.parametrize("fault", [dies, is_unavailable, is_not_deployed])
 def test_a_replica_that_went_away_means_try_again(tiny: TinyCascade, fault: Callable[[], Awaitable[None]]) -> None:
     with pytest.raises(TryAgain, match="stand-in") as told:
         call(tiny, remote(tiny, fault))
-    assert isinstance(told.value.__cause__, RayActorError)
+    assert isinstance(told.value.__cause__, RayActorError | RayServeException)
 
 
-def test_a_replica_that_does_not_answer_in_time_means_try_again(tiny: TinyCascade) -> None:
-    with pytest.raises(TryAgain, match="TimeoutError"):
+def test_a_replica_that_does_not_answer_in_time_is_late(tiny: TinyCascade) -> None:
+    with pytest.raises(Late, match=r"stand-in did not answer in 0\.05 s"):
         call(tiny, remote(tiny, hangs, timeout_s=0.05))
 
 

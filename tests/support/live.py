@@ -40,7 +40,8 @@ def replicas_of(running: Running, deployment: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if title in " ".join(process.cmdline()) and process.environ().get(serve_env.MARKER) == running.instance.name:
+            ours = process.environ().get(serve_env.MARKER) == running.instance.name
+            if ours and title in " ".join(process.cmdline()):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue

@@ -16,7 +16,7 @@ from tiny_serving import inline_runners
 from allocator.chains import ChainSpace
 from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
 from models.batch import IntArray, RaggedBatch, UserRows
-from models.errors import TryAgain
+from models.errors import Late, TryAgain
 from models.features import UserQuery
 from models.loading import Cascade
 
@@ -177,6 +177,20 @@ def test_a_call_lost_twice_is_given_up(opened: Opened, lost: Name) -> None:
     with pytest.raises(TryAgain, match=lost[1]):
         asyncio.run(opened.run(MIXED, [2] * 5, opened.users([2, 3, 5, 7, 11]), spies))
     assert [name for name, _, _ in log].count(lost) == 2
+
+
+def test_a_late_call_is_not_repeated(opened: Opened) -> None:
+    class Slow:
+        calls = 0
+
+        async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+            self.calls += 1
+            raise Late("no answer in time")
+
+    slow = Slow()
+    with pytest.raises(Late):
+        asyncio.run(opened.run(MIXED[:1], [2], opened.users([2]), {**opened.runners, ("rank", "fine"): slow}))
+    assert slow.calls == 1
 
 
 def test_a_fault_that_is_not_a_lost_call_is_not_repeated(opened: Opened) -> None:

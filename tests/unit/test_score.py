@@ -62,3 +62,15 @@ def test_a_scorer_without_candidates_is_a_programming_error(tiny: TinyCascade) -
     scorer = Scorer(Session.open(tiny.folder / "fine.onnx"), opened.items, 8)
     with pytest.raises(ValueError, match="candidates"):
         scorer.run(opened.users.rows([UserQuery(2)]), None, np.array([2]))
+
+
+def test_a_row_that_overflows_the_model_sorts_by_position_and_spoils_nobody_elses(tiny_numbers: TinyCascade) -> None:
+    opened = Cascade.open(tiny_numbers.folder)
+    scorer = Scorer(Session.open(tiny_numbers.folder / "fine.onnx"), opened.items, 8)
+    users = opened.users.rows([UserQuery(user) for user in tiny_numbers.user_ids[:2].tolist()])
+    candidates = RaggedBatch.from_rows([np.arange(5), np.arange(5)])
+    alone = scorer.run(users, candidates, np.array([3, 3]))
+    users.user[0] = np.finfo(np.float32).max
+    best = scorer.run(users, candidates, np.array([3, 3]))
+    assert np.isfinite(best.scores).all()
+    assert best.row_items(1).tolist() == alone.row_items(1).tolist()
