@@ -1,8 +1,10 @@
 """`greenflow up`, `greenflow status`, `greenflow down`."""
 
 import contextlib
+import io
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -20,6 +22,7 @@ from cluster.instances import Registry, default_root
 from cluster.launch import LaunchOptions, Running, launched, refuse_conflicts
 
 _WATCH_S = 0.5
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 _state_dir = click.option(
     "--state-dir",
@@ -92,7 +95,7 @@ def _serve(settings: Settings, options: LaunchOptions, registry: Registry, conso
             from cluster.app import build, check
 
             check(settings)
-            with launched(lambda: build(settings), options, registry, progress) as running:
+            with _calm(console), launched(lambda: build(settings), options, registry, progress) as running:
                 _announce(running, console)
                 progress("serving; Ctrl-C stops")
                 failure = _watch(running)
@@ -118,6 +121,22 @@ def _progress(console: Console) -> Iterator[Callable[[str], None]]:
             console.print(step, markup=False)
 
     yield say
+
+
+@contextlib.contextmanager
+def _calm(console: Console) -> Iterator[None]:
+    """Shorten what Ray prints into this process to a line each: the session's logs have all of it."""
+
+    def shorten(text: str) -> int:
+        if line := _COLOURS.sub("", text).strip():
+            console.print(f"Ray: {line.split('. ')[0][:200]}", style="dim", markup=False)
+        return len(text)
+
+    console.file = sys.stdout
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    stream.write = shorten  # type: ignore[method-assign]
+    with contextlib.redirect_stdout(stream):
+        yield
 
 
 def _announce(running: Running, console: Console) -> None:

@@ -88,21 +88,28 @@ def _front_end(dashboard: str) -> str | None:
 def details(dashboard: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
     """What Ray's dashboard says of Serve (GET /api/serve/applications/); None when it does not answer.
 
-    Sends the token of Ray's token authentication where that is on.
+    Sends the user's token of Ray's token authentication, if there is one: that is on unless somebody switched it off,
+    but a process that has not connected to Ray does not know.
     """
-    from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
-
     if not dashboard:
         return None
-    request = urllib.request.Request(
-        f"{dashboard}/api/serve/applications/", headers=get_auth_headers_if_auth_enabled({})
-    )
+    request = urllib.request.Request(f"{dashboard}/api/serve/applications/", headers=_token())
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
     except (OSError, ValueError):
         return None
+
+
+def _token() -> dict[str, str]:
+    from ray._raylet import AuthenticationTokenLoader
+
+    try:
+        found: dict[str, str] = AuthenticationTokenLoader.instance().get_token_for_http_header(ignore_auth_mode=True)
+        return found
+    except Exception:  # an unreadable token file: the dashboard then answers without or refuses
+        return {}
 
 
 def failure() -> str | None:

@@ -13,7 +13,6 @@ pytest.register_assert_rewrite("stage_runner_contract")
 import tiny_cascade  # noqa: E402
 from tiny_cascade import TinyCascade  # noqa: E402
 
-
 # How long an example takes depends on what else the machine does, and says nothing about the code.
 settings.register_profile("greenflow", deadline=None)
 settings.load_profile("greenflow")

@@ -13,7 +13,8 @@ def pair_noise(left: NDArray[np.integer], right: NDArray[np.integer], seed: int)
 
     SplitMix64 (Steele et al., 2014) gives 64 bits; the sum of their four 16-bit parts is close to normal.
     """
-    mixed = _split_mix(np.asarray(left).astype(np.uint64) + _STEP * np.uint64(seed + 1))
+    salt = np.uint64(int(_STEP) * (seed + 1) % 2**64)
+    mixed = _split_mix(np.asarray(left).astype(np.uint64) + salt)
     bits = _split_mix(mixed + np.asarray(right).astype(np.uint64))
     parts = [(bits >> np.uint64(shift)) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48)]
     total = np.sum(parts, axis=0, dtype=np.float64)
