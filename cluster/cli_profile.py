@@ -21,16 +21,16 @@ from models.spec import CascadeSpec, read_spec, write_spec
     "--cascade", "folder", type=click.Path(path_type=Path), default=DEMO, help="Cascade's folder. [default: the demo]"
 )
 @click.option(
-    "--rows", multiple=True, type=click.IntRange(1, 1024), help="Requests per run; repeatable. [default: 1 16]"
+    "--rows", multiple=True, type=click.IntRange(1, 1024), help="Requests per run; repeatable. [default: 1 8 16 64]"
 )
 @click.option(
     "--repeats", type=click.IntRange(1, 1000), default=7, show_default=True, help="Runs timed; the median counts."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws users and candidates.")
-@click.option("--write", is_flag=True, help="Write the recommended placements into cascade.yaml.")
+@click.option("--write", is_flag=True, help="Write the recommendations into cascade.yaml.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(folder: Path, rows: tuple[int, ...], repeats: int, seed: int, write: bool, as_json: bool) -> None:
-    """Measure the milliseconds of every variant and item number here, and recommend placements.
+    """Measure the milliseconds of every variant and item number here, and recommend placements and batch limits.
 
     A variant is worth a deployment of its own when its work costs more than the call that reaches it. Run it on the
     machine that will serve, while nothing else is busy there.
@@ -44,7 +44,7 @@ def command(folder: Path, rows: tuple[int, ...], repeats: int, seed: int, write:
     console = Console(stderr=True)
     timings: list[Timing] = []
     with console.status("measuring") as status:
-        for timing in profile(cascade, sorted(rows or (1, 16)), repeats, seed):
+        for timing in profile(cascade, sorted(rows or (1, 8, 16, 64)), repeats, seed):
             timings.append(timing)
             status.update(f"measured {timing.stage}/{timing.variant}: {timing.rows} x {timing.items} items")
     advice = advise(cascade, timings)
@@ -55,8 +55,8 @@ def command(folder: Path, rows: tuple[int, ...], repeats: int, seed: int, write:
     else:
         _print(cascade, timings, advice)
     if write:
-        path = write_spec(_placed(read_spec(folder), advice), folder)
-        console.print(f"wrote the placements into {path}")
+        path = write_spec(_advised(read_spec(folder), advice), folder)
+        console.print(f"wrote the recommendations into {path}")
 
 
 def _print(cascade: Cascade, timings: list[Timing], advice: list[Advice]) -> None:
@@ -68,18 +68,17 @@ def _print(cascade: Cascade, timings: list[Timing], advice: list[Advice]) -> Non
     console = Console()
     console.print(table)
     for a in advice:
-        console.print(f"{a.stage}/{a.variant}: place [bold]{a.placement.value}[/bold], {a.reason}")
+        console.print(
+            f"{a.stage}/{a.variant}: place [bold]{a.placement.value}[/bold], max_rows {a.max_rows}: {a.reason}",
+            soft_wrap=True,
+        )
 
 
-def _placed(spec: CascadeSpec, advice: list[Advice]) -> CascadeSpec:
-    placements = {(a.stage, a.variant): a.placement for a in advice}
+def _advised(spec: CascadeSpec, advice: list[Advice]) -> CascadeSpec:
+    advised = {(a.stage, a.variant): {"placement": a.placement, "max_rows": a.max_rows} for a in advice}
     stages = tuple(
         stage.model_copy(
-            update={
-                "variants": tuple(
-                    v.model_copy(update={"placement": placements[stage.name, v.name]}) for v in stage.variants
-                )
-            }
+            update={"variants": tuple(v.model_copy(update=advised[stage.name, v.name]) for v in stage.variants)}
         )
         for stage in spec.stages
     )

@@ -13,6 +13,8 @@ from models.spec import Device, Placement, StageSpec, VariantSpec
 
 HOP_MS = 2.0
 """CPU time that a call to another replica costs, whatever is in it (Ray 2.60, throughput mode)."""
+TYPICAL_ROWS = 16
+"""Requests in a micro-batch of a replica under load: what decides whether a hop is worth its cost."""
 
 Clock = Callable[[], float]
 
@@ -35,11 +37,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Where a variant should be placed, and why."""
+    """Where a variant should be placed and why, and how many requests a run should take together at most."""
 
     stage: str
     variant: str
     placement: Placement
+    max_rows: int
     reason: str
 
 
@@ -64,7 +67,12 @@ def profile(
 
 
 def advise(cascade: Cascade, timings: Sequence[Timing], hop_ms: float = HOP_MS) -> list[Advice]:
-    """Inline for a CPU variant whose dearest run is cheaper than a hop, for every number of rows measured; else own."""
+    """What the timings recommend.
+
+    Inline for a CPU variant whose dearest run with up to TYPICAL_ROWS requests is no dearer than a hop, else own. As
+    `max_rows` the measured number with the least time per request at the greatest item number: large runs outgrow the
+    processor's caches.
+    """
     return [
         _advice(stage, spec, [t for t in timings if (t.stage, t.variant) == (stage.name, spec.name)], hop_ms)
         for stage in cascade.spec.stages
@@ -73,13 +81,17 @@ def advise(cascade: Cascade, timings: Sequence[Timing], hop_ms: float = HOP_MS) 
 
 
 def _advice(stage: StageSpec, spec: VariantSpec, timings: Sequence[Timing], hop_ms: float) -> Advice:
+    most_items = max(timing.items for timing in timings)
+    best = min((t for t in timings if t.items == most_items), key=lambda timing: timing.request_ms)
     if spec.device is Device.CUDA:
-        return Advice(stage.name, spec.name, Placement.OWN, "runs on a GPU")
-    dearest = max(timings, key=lambda timing: timing.run_ms)
+        return Advice(stage.name, spec.name, Placement.OWN, best.rows, "runs on a GPU")
+    fewest = min(timing.rows for timing in timings)
+    usual = [t for t in timings if t.rows <= max(TYPICAL_ROWS, fewest)]
+    dearest = max(usual, key=lambda timing: timing.run_ms)
     cheap = dearest.run_ms <= hop_ms
     work = f"{dearest.rows} requests x {dearest.items} items take {dearest.run_ms:.1f} ms"
     reason = f"{work}, {'no more' if cheap else 'more'} than the {hop_ms:g} ms of a hop"
-    return Advice(stage.name, spec.name, Placement.INLINE if cheap else Placement.OWN, reason)
+    return Advice(stage.name, spec.name, Placement.INLINE if cheap else Placement.OWN, best.rows, reason)
 
 
 def _item_numbers(cascade: Cascade, at: int) -> Sequence[int]:
