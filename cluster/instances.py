@@ -3,10 +3,12 @@
 A file outlives its instance when `up` is killed hard. Such a stale one is recognised by the pid and its start time.
 """
 
+import contextlib
 import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -17,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cluster.serve_env import MARKER
 
 FOLDER_PREFIX = "greenflow-"
+_KILL_S = 5.0
 
 
 class Instance(BaseModel):
@@ -145,12 +148,25 @@ def _is_marked(candidate: psutil.Process, name: str) -> bool:
 
 def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Process]:
     """End the processes: wait `grace_s` for them to go by themselves, then kill. Returns those that are still there."""
-    waiting = list(processes)
-    _, waiting = psutil.wait_procs(waiting, timeout=grace_s)
+    waiting = _wait(list(processes), grace_s)
     for survivor in waiting:
-        try:
+        with contextlib.suppress(psutil.Error):
             survivor.kill()
-        except psutil.Error:
-            continue
-    _, waiting = psutil.wait_procs(waiting, timeout=5)
-    return waiting
+    return _wait(waiting, _KILL_S)
+
+
+def _wait(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Those that still run after `timeout_s`. A zombie is gone: when it is reaped is up to its parent."""
+    deadline = time.monotonic() + timeout_s
+    while processes := [p for p in processes if _runs(p)]:
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(0.05)
+    return processes
+
+
+def _runs(candidate: psutil.Process) -> bool:
+    try:
+        return candidate.is_running() and candidate.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import serve_env
+from cluster import serve_env, teardown
 from models.errors import FixSetup
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -61,15 +61,19 @@ def _connect(address: str) -> Any:
         raise FixSetup(
             f"RAY_ADDRESS={address}: Ray Client is not supported; give the cluster's own address (host:6379)"
         )
-    for noisy in ("ray", "ray.serve"):
+    from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
+
+    for noisy in ("ray", "ray.serve", maybe_enable_token_auth_if_token_available.__module__):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
-        return ray.init(
-            address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": {v.name: v.value for v in serve_env.MODE}},
-        )
+        with teardown.our_sigterm():
+            return ray.init(
+                address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": {v.name: v.value for v in serve_env.MODE}},
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise FixSetup(f"no Ray cluster answers at RAY_ADDRESS={address}: {str(error).splitlines()[0]}") from None
 
@@ -103,7 +107,7 @@ def details(dashboard: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
 
 
 def _token() -> dict[str, str]:
-    from ray._raylet import AuthenticationTokenLoader
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     try:
         found: dict[str, str] = AuthenticationTokenLoader.instance().get_token_for_http_header(ignore_auth_mode=True)

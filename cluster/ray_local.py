@@ -1,17 +1,13 @@
 """A Ray of our own on this machine: its ports, its temporary folder, its start."""
 
-import contextlib
 import logging
 import random
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cluster
-from cluster import haproxy_guard, ports, serve_env
+from cluster import haproxy_guard, ports, serve_env, teardown
 from cluster.instances import FOLDER_PREFIX
 
 OBJECT_STORE_BYTES = 256 << 20
@@ -57,19 +53,6 @@ def choose_ports(rng: random.Random, public: int) -> serve_env.LocalPorts:
     )
 
 
-@contextlib.contextmanager
-def _our_sigterm() -> Iterator[None]:
-    """Put back the handler of SIGTERM: Ray's own prints a stack trace and aborts three seconds later."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def start(
     name: str, folder: Path, public: tuple[str, int], dashboard_port: int | None, cpus: int | None, rng: random.Random
 ) -> LocalRay:
@@ -87,7 +70,7 @@ def start(
     for noisy in ("ray", "ray.serve", "ray._private.authentication.authentication_token_setup"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     with (
-        _our_sigterm(),
+        teardown.our_sigterm(),
         serve_env.applied((*variables, serve_env.python_path(Path(cluster.__file__).parent.parent))),
     ):
         context = ray.init(

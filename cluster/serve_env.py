@@ -117,6 +117,11 @@ def _pace() -> tuple[Variable, ...]:
             "a request whose ingress replica died before it answered is sent to another one; requests are idempotent",
         ),
         Variable("RAY_SERVE_HAPROXY_RETRIES", "2", "and a request that kills replicas does not go through all of them"),
+        Variable(
+            "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH",
+            str(64 << 20),
+            "a large micro-batch outgrows the default of 4 MB",
+        ),
         Variable("RAY_SERVE_HAPROXY_TIMEOUT_SERVER_S", "120", "the default is to wait for a replica without end"),
         Variable("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "2", "an HAProxy that died is restarted within seconds"),
         Variable("RAY_SERVE_HAPROXY_NBTHREAD", str(min(4, os.cpu_count() or 1)), "no more threads than cores"),

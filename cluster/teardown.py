@@ -39,6 +39,19 @@ def counting_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
+@contextlib.contextmanager
+def our_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM over `ray.init`: Ray's own prints a stack trace and aborts three seconds later."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def start(work: Callable[[], object]) -> threading.Thread:
     """Start `work` in a thread that keeps its errors to itself: what is to be stopped may be broken."""
 

@@ -12,8 +12,11 @@ from types import ModuleType
 
 import psutil
 import pytest
+import yaml
+from ray.serve.schema import ServeDeploySchema
 
 from cluster import haproxy_guard, instances, overview, serve_env, stopping, teardown
+from cluster.config import Settings
 from cluster.instances import Instance, Registry
 from cluster.launch import LaunchOptions, refuse_conflicts
 from models.errors import FixSetup
@@ -102,7 +105,7 @@ def test_processes_are_found_by_their_mark_and_ended(sleeper: subprocess.Popen[b
     assert [p.pid for p in instances.processes_of("marked")] == [sleeper.pid]
     assert instances.processes_of("another") == []
     assert teardown.end_processes("marked") == []
-    assert not psutil.pid_exists(sleeper.pid)
+    assert sleeper.wait(5) == -signal.SIGKILL
 
 
 def test_spared_processes_live_on(sleeper: subprocess.Popen[bytes]) -> None:
@@ -117,8 +120,8 @@ def test_stopping_an_instance_asks_its_process_and_clears_the_rest(
         running = instance("marked", free_port(), pid=owner.pid, created=psutil.Process(owner.pid).create_time())
         registry.save(running)
         stopping.stop(running, registry, timeout_s=5)
-        assert not psutil.pid_exists(owner.pid)
-    assert not psutil.pid_exists(sleeper.pid)
+        assert owner.wait(5) == -signal.SIGTERM
+    assert sleeper.wait(5) == -signal.SIGKILL
     assert registry.all() == []
 
 
@@ -311,3 +314,14 @@ def test_signals_are_counted_while_something_must_not_be_interrupted() -> None:
         os.kill(os.getpid(), signal.SIGINT)
         assert asked.wait(5)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+# The Serve config
+
+
+def test_the_shipped_serve_config_is_valid_and_its_arguments_are_settings() -> None:
+    path = Path(__file__).parents[2] / "deploy" / "serve.yaml"
+    config = ServeDeploySchema.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    (application,) = config.applications
+    assert application.import_path == "cluster.app:build"
+    assert Settings.model_validate(application.args) == Settings(ingress_replicas=2)

@@ -1,0 +1,363 @@
+"""`greenflow up`, `status` and `down` as a user runs them: processes, ports and sockets of a real local Serve."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from tiny_cascade import TinyCascade
+
+from cluster import instances, ports, readiness, serve_env
+from cluster.instances import Instance, Registry
+
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+START_S, STOP_S = 120, 60
+
+
+@dataclass(frozen=True)
+class Command:
+    """The greenflow command, with a state folder and a cascade of its own."""
+
+    state: Path
+    cascade: Path
+
+    def line(self, *arguments: str) -> list[str]:
+        call = "from cluster.cli import main; main()"
+        return [sys.executable, "-c", call, *arguments, "--state-dir", str(self.state)]
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.line(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=START_S,
+            env={**os.environ, **environment},
+            check=False,
+        )
+
+    def only(self) -> Instance:
+        (instance,) = Registry(self.state).all()
+        return instance
+
+
+@dataclass(frozen=True)
+class Up:
+    """A `greenflow up` under way, in a process group of its own, as a terminal would give it."""
+
+    process: subprocess.Popen[str]
+    log: Path
+    command: Command
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + START_S
+        while text not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def ctrl_c(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+
+
+Start = Callable[..., Up]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def started(command: Command, log: Path, port: int, *options: str, **environment: str) -> Up:
+    line = command.line("up", "--port", str(port), "--cascade", str(command.cascade), *options)
+    settings = {"PYTHONUNBUFFERED": "1", "GREENFLOW_REPLICA_CPUS": "0.1", **environment}
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            line,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **settings},
+        )
+    return Up(process, log, command)
+
+
+@pytest.fixture
+def command(tmp_path: Path, tiny: TinyCascade) -> Command:
+    return Command(tmp_path / "state", tiny.folder)
+
+
+@pytest.fixture
+def start(command: Command, tmp_path: Path) -> Iterator[Start]:
+    """Start `up` without a dashboard; whatever is left at the end of the test is stopped."""
+    running: list[Up] = []
+
+    def begin(port: int, *options: str, **environment: str) -> Up:
+        log = tmp_path / f"up-{port}.log"
+        running.append(started(command, log, port, "--no-dashboard", *options, **environment))
+        return running[-1]
+
+    yield begin
+    for up in running:
+        if up.process.poll() is None:
+            up.process.kill()
+            up.process.wait()
+    for instance in Registry(command.state).all():
+        instances.end(instances.processes_of(instance.name), 0)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, tiny: TinyCascade) -> Iterator[Up]:
+    """One instance with a dashboard, shared by the tests that only look."""
+    folder = tmp_path_factory.mktemp("served")
+    up = started(
+        Command(folder / "state", tiny.folder), folder / "up.log", free_port(), "--dashboard-port", str(free_port())
+    )
+    try:
+        up.wait_for("Ctrl-C stops")
+        yield up
+    finally:
+        up.process.terminate()
+        up.process.wait(STOP_S)
+
+
+def assert_nothing_is_left(name: str, port: int, within_s: float = 0) -> None:
+    deadline = time.monotonic() + within_s
+    while instances.processes_of(name) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert instances.processes_of(name) == []
+    assert ports.is_free(port)
+
+
+def exited(up: Up, timeout_s: float = STOP_S) -> int:
+    return up.process.wait(timeout_s)
+
+
+# A running instance
+
+
+def test_up_says_where_it_answers_and_its_example_works(served: Up) -> None:
+    said = served.log.read_text()
+    url = served.command.only().url
+    assert f"answers at {url}" in said
+    assert re.search(r"dashboard +http://127\.0\.0\.1:\d+", said)
+    example = re.search(r"curl -s (\S+) .* -d '(.*)'", said)
+    assert example is not None
+    request = urllib.request.Request(example[1], data=example[2].encode(), headers={"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer)["items"]
+
+
+def test_what_up_prints_is_calm(served: Up) -> None:
+    said = served.log.read_text()
+    assert "WARNING" not in said
+    assert "INFO" not in said
+    assert len(said.splitlines()) < 30
+
+
+def test_everything_listens_on_loopback_alone(served: Up) -> None:
+    instance = served.command.only()
+    pids = {instance.pid, *(p.pid for p in instances.processes_of(instance.name))}
+    open_ports = {
+        (c.laddr.ip, c.laddr.port) for c in psutil.net_connections("inet") if c.pid in pids and c.laddr and not c.raddr
+    }
+    assert ("127.0.0.1", instance.port) in open_ports
+    assert len(open_ports) > 10
+    assert {ip for ip, _ in open_ports} <= LOOPBACK
+
+
+def test_status_shows_a_healthy_instance_with_its_deployments(served: Up) -> None:
+    found = served.command.run("status", "--json")
+    assert found.returncode == 0, found.stderr
+    (one,) = json.loads(found.stdout)["instances"]
+    assert one["healthy"] is True
+    assert one["url"] == served.command.only().url
+    assert "ingress" in {d["name"] for d in one["deployments"]}
+    assert all(d["replicas"] == {"RUNNING": d["wanted"]} for d in one["deployments"])
+    assert one["url"] in served.command.run("status").stdout
+
+
+def test_a_second_up_on_the_port_is_refused_with_the_remedy(served: Up) -> None:
+    instance = served.command.only()
+    refused = served.command.run("up", "--port", str(instance.port), "--cascade", str(served.command.cascade))
+    assert refused.returncode == 2
+    assert f"port {instance.port} is in use by `greenflow up` (pid {instance.pid})" in refused.stderr
+    assert f"greenflow down --port {instance.port}" in refused.stderr
+
+
+def test_two_instances_run_side_by_side_and_down_stops_the_one_it_is_told(served: Up, start: Start) -> None:
+    port = free_port()
+    other = start(port)
+    other.wait_for("Ctrl-C stops")
+    name = other.command.only().name
+    assert served.command.run("status").returncode == 0
+    assert other.command.run("down", "--port", str(port)).returncode == 0
+    assert exited(other) == 0
+    assert_nothing_is_left(name, port)
+    assert other.command.run("status").returncode == 1
+    assert served.command.run("status").returncode == 0
+
+
+# Refusals before anything starts
+
+
+def test_a_broken_cascade_is_refused_before_ray_starts(command: Command, broken: TinyCascade) -> None:
+    (broken.folder / "cascade.yaml").unlink()
+    refused = command.run("up", "--port", str(free_port()), "--cascade", str(broken.folder))
+    assert refused.returncode == 2
+    assert "cascade.yaml" in refused.stderr
+    assert "starting Ray" not in refused.stdout
+    assert Registry(command.state).all() == []
+
+
+def test_a_port_in_use_is_refused_with_the_port_and_the_process(command: Command) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        port = server.getsockname()[1]
+        refused = command.run("up", "--port", str(port), "--cascade", str(command.cascade))
+    assert refused.returncode == 2
+    assert f"port {port} is in use by process {os.getpid()}" in refused.stderr
+
+
+def test_nothing_running_is_said(command: Command) -> None:
+    assert command.run("status").returncode == 1
+    assert "nothing is running" in command.run("down").stdout
+
+
+# Ends of all kinds
+
+
+def test_ctrl_c_while_ray_starts_leaves_nothing(start: Start, command: Command) -> None:
+    port = free_port()
+    up = start(port)
+    up.wait_for("starting Ray")
+    while not Registry(command.state).all():
+        time.sleep(0.01)
+    name = command.only().name
+    while not instances.processes_of(name):
+        time.sleep(0.01)
+    up.ctrl_c()
+    assert exited(up) == 0
+    assert_nothing_is_left(name, port)
+    assert Registry(command.state).all() == []
+
+
+def test_a_second_ctrl_c_hurries_and_leaves_nothing(start: Start, command: Command) -> None:
+    port = free_port()
+    up = start(port)
+    up.wait_for("Ctrl-C stops")
+    instance = command.only()
+    up.ctrl_c()
+    up.wait_for("stopping")
+    up.ctrl_c()
+    assert exited(up) == 0
+    assert_nothing_is_left(instance.name, port)
+    assert not Path(instance.folder).exists()
+
+
+def test_a_raylet_killed_hard_ends_up_with_an_error_and_leaves_nothing(start: Start, command: Command) -> None:
+    port = free_port()
+    up = start(port)
+    up.wait_for("Ctrl-C stops")
+    name = command.only().name
+    (raylet,) = [p for p in instances.processes_of(name) if p.name() == "raylet"]
+    raylet.kill()
+    assert exited(up) == 1
+    assert f"raylet, pid {raylet.pid}) has died" in up.log.read_text()
+    assert_nothing_is_left(name, port)
+
+
+def test_up_killed_hard_frees_its_port_and_down_clears_the_rest(start: Start, command: Command) -> None:
+    port = free_port()
+    up = start(port)
+    up.wait_for("Ctrl-C stops")
+    instance = command.only()
+    up.process.kill()
+    up.process.wait()
+    deadline = time.monotonic() + 5
+    while not ports.is_free(port) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ports.is_free(port)
+    assert command.run("status").returncode == 1
+    assert command.run("down").returncode == 0
+    assert_nothing_is_left(instance.name, port)
+    assert Registry(command.state).all() == []
+    assert not Path(instance.folder).exists()
+
+
+# A cluster that runs already
+
+CLUSTER = """
+import random, sys
+from pathlib import Path
+from cluster import ray_local, serve_env
+serve_env.prepare()
+folder = ray_local.make_folder()
+public, dashboard = (int(word) for word in sys.argv[2:])
+started = ray_local.start(sys.argv[1], folder, ("127.0.0.1", public), dashboard, 4, random.Random())
+import ray
+print(folder, ray.get_runtime_context().gcs_address, started.dashboard, flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Somebody's Ray: its address, its dashboard, and a port that Serve may have."""
+
+    address: str
+    dashboard: str
+    port: int
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    port = free_port()
+    line = [sys.executable, "-c", CLUSTER, "somebody", str(port), str(free_port())]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        folder, address, dashboard = owner.stdout.readline().split()
+        yield Cluster(address, dashboard, port)
+        owner.communicate("", timeout=STOP_S)
+    instances.end(instances.processes_of("somebody"), 2)
+    Registry(tmp_path_factory.mktemp("none")).forget(
+        Instance(name="x", pid=0, created=0, state="running", host="", port=0, url="", app="", folder=folder)
+    )
+
+
+def test_up_joins_a_running_cluster_and_leaves_it_running(cluster: Cluster, start: Start, command: Command) -> None:
+    local = {v.name: v.value for v in serve_env.LOCAL_MODE}  # as that cluster is on loopback
+    up = start(cluster.port, RAY_ADDRESS=cluster.address, **local)
+    up.wait_for("Ctrl-C stops")
+    assert command.run("status").returncode == 0
+    assert command.run("down").returncode == 0
+    assert exited(up) == 0
+    assert [p.name() for p in instances.processes_of("somebody") if p.name() == "raylet"] == ["raylet"]
+    assert ports.is_free(cluster.port)
+
+
+def test_the_shipped_serve_config_deploys_the_application(cluster: Cluster, tmp_path: Path) -> None:
+    config = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "serve.yaml").read_text(encoding="utf-8"))
+    config["http_options"].update(host="127.0.0.1", port=cluster.port)
+    config["applications"][0]["args"]["ingress_replicas"] = 1
+    (tmp_path / "serve.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("serve")), "deploy", str(tmp_path / "serve.yaml")]
+    environment = {**os.environ, "RAY_AUTH_MODE": "token"}
+    subprocess.run([*command, "-a", cluster.dashboard], check=True, timeout=START_S, env=environment)
+    url = f"http://127.0.0.1:{cluster.port}"
+    readiness.wait_until_answering(url, START_S, lambda: None)
+    assert readiness.health_problem(url) is None
