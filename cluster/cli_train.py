@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -126,7 +127,8 @@ def _train(console: Console, world: "World", out: Path, seed: int, epochs: int |
 def _print_result(console: Console, spec: CascadeSpec, out: Path) -> None:
     for stage in spec.stages:
         metrics = list(dict.fromkeys(name for variant in stage.variants for name in variant.metrics))
-        table = Table("variant", "FLOPs/request", "FLOPs/item", *metrics, title=stage.name)
+        headers = ("FLOPs/row", "FLOPs/item", *(name.replace("_at_", "@") for name in metrics))
+        table = Table(stage.name, *headers, box=box.SIMPLE_HEAD, padding=(0, 1))
         for variant in stage.variants:
             table.add_row(variant.name, *_flops(variant.flops), *_figures(variant.metrics, metrics))
         console.print(table)

@@ -26,7 +26,7 @@ from models.worlds.base import Log, World
 
 THREADS = 1
 """One thread: sums have one order, and the small matrices here gain next to nothing from a second."""
-AUXILIARY_WEIGHT = 0.1
+AUXILIARY_WEIGHT = 0.02
 MASKED = -1e9
 B = TypeVar("B")
 Progress = Callable[[float, str], None]
@@ -39,7 +39,7 @@ class FitConfig:
     epochs: int
     batch: int
     learning_rate: float = 4e-3
-    weight_decay: float = 3e-5
+    weight_decay: float = 1e-4
 
     def lasting(self, epochs: int) -> "FitConfig":
         """The same with another number of epochs."""

@@ -77,7 +77,7 @@ class Dien(nn.Module):
         entry = self.inputs.entry_dim
         self.pooled = Pooled(shapes.history, by_position=True)
         self.gru = nn.GRU(entry, entry, batch_first=True)
-        self.attention = Attention(2 * entry, entry)
+        self.attention = Attention(entry, entry)
         self.gate = nn.Linear(2 * entry, entry)
         self.candidate = nn.Linear(2 * entry, entry)
         self.head = Head(self.inputs, extra=5 * entry, hidden=hidden)
@@ -91,7 +91,7 @@ class Dien(nn.Module):
         states, _ = self.gru(entries)
         both = torch.cat([entries, states], dim=2)
         there = (history > 0).index_select(0, row)
-        attention = torch.sigmoid(self.attention(both, query, row)) * there
+        attention = torch.sigmoid(self.attention(entries, query, row)) * there
         evolved = self._evolve(both, attention, row)
         interest = torch.bmm(attention.unsqueeze(1), entries.index_select(0, row)).squeeze(1)
         product = pooled.index_select(0, row) * query

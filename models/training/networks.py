@@ -22,48 +22,49 @@ EMBEDDING_STD = 0.4
 
 @dataclass(frozen=True)
 class Shapes:
-    """What a network must know of a world: how many codes each column holds, and the items' categories.
+    """What a network must know of a world: how many codes each column holds, and what describes the items.
 
-    category_of (items + 1,) looks up the category code from an item code; category is its place among the
-    columns.
+    described are the places of the item columns that histories look up; descriptions (items + 1, len(described))
+    gives their codes by item code.
     """
 
     users: tuple[int, ...]
     items: tuple[int, ...]
     history: int
-    category: int | None
-    category_of: NDArray[np.int64]
+    described: tuple[int, ...]
+    descriptions: NDArray[np.int64]
 
     @classmethod
     def of(cls, world: World) -> "Shapes":
         """The shapes of a world whose columns are all codes."""
         names = [c.name for c in world.items.columns]
-        category = None if world.category is None else names.index(world.category)
-        codes = np.zeros(len(world.items.ids) + 1, dtype=np.int64)
-        if category is not None:
-            codes[1:] = world.items.features[:, category]
+        described = tuple(names.index(name) for name in world.described)
+        codes = np.zeros((len(world.items.ids) + 1, len(described)), dtype=np.int64)
+        codes[1:] = world.items.features[:, described]
         users = tuple(int(c.cardinality or 0) for c in world.users.columns)
         items = tuple(int(c.cardinality or 0) for c in world.items.columns)
-        return cls(users, items, world.history_length, category, codes)
+        return cls(users, items, world.history_length, described, codes)
 
 
 class Inputs(nn.Module):
-    """Embeddings of all columns. Items and categories have `dim` numbers each, shared with the histories."""
+    """Embeddings of all columns. An item has `dim` numbers, what describes it half of that, the rest fewer.
 
-    category_of: Tensor
+    The item's and its descriptions' embeddings are shared with the histories.
+    """
+
+    descriptions: Tensor
 
     def __init__(self, shapes: Shapes, dim: int) -> None:
         super().__init__()
-        self._category = shapes.category
-        wide = {0, shapes.category}
+        self._described = shapes.described
+        self._rest = [at for at in range(1, len(shapes.items)) if at not in shapes.described]
+        widths = {0: dim} | dict.fromkeys(shapes.described, dim // 2) | dict.fromkeys(self._rest, DETAIL_DIM)
         self.user = nn.ModuleList(_embedding(codes, USER_DIM) for codes in shapes.users)
-        self.item = nn.ModuleList(
-            _embedding(codes, dim if at in wide else DETAIL_DIM) for at, codes in enumerate(shapes.items)
-        )
-        self.register_buffer("category_of", torch.from_numpy(shapes.category_of), persistent=False)
-        self.entry_dim = dim * (1 + (shapes.category is not None))
+        self.item = nn.ModuleList(_embedding(codes, widths[at]) for at, codes in enumerate(shapes.items))
+        self.register_buffer("descriptions", torch.from_numpy(shapes.descriptions), persistent=False)
+        self.entry_dim = dim + len(shapes.described) * (dim // 2)
         self.user_dim = USER_DIM * len(shapes.users)
-        self.item_dim = self.entry_dim + DETAIL_DIM * (len(shapes.items) - len(wide - {None}))
+        self.item_dim = sum(widths.values())
 
     def users(self, user: Tensor) -> Tensor:
         """(rows, Fu) -> (rows, user_dim)."""
@@ -71,15 +72,14 @@ class Inputs(nn.Module):
 
     def items(self, item: Tensor) -> Tensor:
         """(pairs, Fi) -> (pairs, item_dim); the first entry_dim numbers are as in `entries`."""
-        first = [0] if self._category is None else [0, self._category]
-        rest = [at for at in range(len(self.item)) if at not in first]
-        return torch.cat([self.item[at](item[:, at]) for at in first + rest], dim=1)
+        order = [0, *self._described, *self._rest]
+        return torch.cat([self.item[at](item[:, at]) for at in order], dim=1)
 
     def entries(self, history: Tensor) -> Tensor:
         """(rows, L) -> (rows, L, entry_dim), zeros where there is no entry."""
         parts = [self.item[0](history)]
-        if self._category is not None:
-            parts.append(self.item[self._category](self.category_of[history]))
+        codes = self.descriptions[history]
+        parts += [self.item[at](codes[:, :, place]) for place, at in enumerate(self._described)]
         return torch.cat(parts, dim=2) * (history > 0).unsqueeze(2)
 
 

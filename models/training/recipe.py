@@ -23,7 +23,7 @@ class VariantRecipe:
 
 
 RECALL_FIT = FitConfig(epochs=8, batch=512)
-PRERANK_FIT = FitConfig(epochs=8, batch=128)
+PRERANK_FIT = FitConfig(epochs=6, batch=128)
 RANK_FIT = FitConfig(epochs=4, batch=256)
 
 RECIPE: tuple[VariantRecipe, ...] = (
@@ -33,11 +33,11 @@ RECIPE: tuple[VariantRecipe, ...] = (
         "prerank", "ydnn-s", lambda s: YoutubeDnn(s, dim=4, hidden=16, size=8, by_position=False), PRERANK_FIT
     ),
     VariantRecipe(
-        "prerank", "ydnn-l", lambda s: YoutubeDnn(s, dim=12, hidden=48, size=24, by_position=True), PRERANK_FIT
+        "prerank", "ydnn-l", lambda s: YoutubeDnn(s, dim=8, hidden=48, size=24, by_position=True), PRERANK_FIT
     ),
-    VariantRecipe("rank", "mlp", lambda s: Mlp(s, dim=8, hidden=32), RANK_FIT),
+    VariantRecipe("rank", "mlp", lambda s: Mlp(s, dim=12, hidden=32), RANK_FIT),
     VariantRecipe("rank", "din", lambda s: Din(s, dim=12, hidden=32), RANK_FIT),
-    VariantRecipe("rank", "dien", lambda s: Dien(s, dim=12, hidden=32), RANK_FIT, Placement.OWN),
+    VariantRecipe("rank", "dien", lambda s: Dien(s, dim=16, hidden=32), RANK_FIT, Placement.OWN),
 )
 K = 10
 PRERANK_ITEMS = (50, 100, 200, 400)

@@ -89,7 +89,7 @@ class World:
 
     users, items, history (users, L)   the state that is served on the test days: everything up to the
     validation day cold                               encoded features of a user who is not in the table
-    category                           item column that histories look up next to the item, None for none
+    described                          item columns that histories look up next to the item itself
     train, valid, test                 logs, split by time
     """
 
@@ -99,7 +99,7 @@ class World:
     items: Table
     history: IntArray
     cold: IntArray
-    category: str | None
+    described: tuple[str, ...]
     train: Log
     valid: Log
     test: Log

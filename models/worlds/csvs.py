@@ -33,7 +33,7 @@ class CsvFile:
             rows = csv.reader(file)
             header = next(rows, [])
             places = [(self._text[name], _place(path, header, name)) for name in wanted]
-            for row in rows:
+            for row in filter(None, rows):  # a blank line is no row
                 if len(row) != len(header):
                     problem = f"{len(row)} fields, the header has {len(header)}"
                     raise FixFile(path, f"line {rows.line_num}", problem)

@@ -92,7 +92,7 @@ class _Builder:
         about = f"KuaiRand-Pure, {len(self._shown.user):,} exposures, {days[0]} to {days[-1]}"
         items = Table(self._items.ids, catalogue[-1], self._items.columns)
         cold = self._users.cold(self._past)
-        return World("kuairand-pure", about, served, items, history, cold, "tag", *logs)
+        return World("kuairand-pure", about, served, items, history, cold, ("tag", "duration_s"), *logs)
 
     def _user_table(self) -> Table:
         rows = np.arange(len(self._users.ids))

@@ -22,6 +22,8 @@ from models.worlds.synthetic import Items, SyntheticConfig, SyntheticTruth, User
 GUESSES = 40
 """Candidates among which the tasteful part of the logging policy chooses one item of the page."""
 BREADTH_EDGES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+LOOK_DIMS, LOOK_EDGES = 4, (-0.5, 0.5)
+"""An item's look tells three levels of each of its first four style numbers."""
 RATE_PRIOR = 10.0
 """Exposures that the overall click rate weighs in a user's smoothed rate."""
 RATE_EDGES = (0.04, 0.06, 0.08, 0.1, 0.12, 0.15, 0.18, 0.22, 0.27, 0.33)
@@ -77,7 +79,7 @@ def _world(
     users = Table(np.arange(config.users, dtype=np.int64), features, columns)
     train = joined(logs[:-1])
     name = kind.replace(" ", "-")
-    return World(name, about, users, items, served.history, cold, "topic", train, logs[-1], test)
+    return World(name, about, users, items, served.history, cold, ("topic", "look"), train, logs[-1], test)
 
 
 def _day(
@@ -140,20 +142,21 @@ def _repeats(page: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _item_table(config: SyntheticConfig, items: Items, rng: np.random.Generator) -> Table:
     """What models may see of the items: the truth, coarsely and with noise."""
     n = config.items
-    signs = (items.style[:, :4] > 0) @ np.array([1, 2, 4, 8])
-    rating = items.quality + 0.7 * rng.normal(size=n)
+    levels = np.digitize(items.style[:, :LOOK_DIMS], LOOK_EDGES)
+    look = levels @ (len(LOOK_EDGES) + 1) ** np.arange(LOOK_DIMS)
+    rating = items.quality + 0.5 * rng.normal(size=n)
     rating_edges = quantile_edges(rating, 8)
     popularity = -np.log(items.popularity)
     popularity_edges = quantile_edges(popularity, 8)
     columns = (
         Column(name=ITEM_COLUMN, codes=n + 1),
         Column(name="topic", codes=config.topics),
-        Column(name="look", codes=16),
+        Column(name="look", codes=(len(LOOK_EDGES) + 1) ** LOOK_DIMS),
         Column(name="length", codes=3),
         Column(name="rating", edges=rating_edges),
         Column(name="popularity", edges=popularity_edges),
     )
-    codes = (np.arange(n) + 1, items.topic, signs, items.length)
+    codes = (np.arange(n) + 1, items.topic, look, items.length)
     buckets = (bucketed(rating, rating_edges), bucketed(popularity, popularity_edges))
     features = np.stack([*codes, *buckets], axis=1).astype(np.int32)
     return Table(np.arange(n, dtype=np.int64) + 1_000_000, features, columns)

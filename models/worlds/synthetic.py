@@ -46,15 +46,15 @@ class SyntheticConfig:
 
     users: int = 5000
     items: int = 8000
-    days: int = 18
+    days: int = 20
     warmup_days: int = 6
     page: int = 10
     topics: int = 24
-    style: int = 6
+    style: int = 4
     history: int = 24
     popularity_tail: float = 0.8
-    popular: float = 0.3
-    tasteful: float = 0.5
+    popular: float = 0.25
+    tasteful: float = 0.4
     bias: float = -3.6
     quality_weight: float = 0.55
     taste_weight: float = 1.3
@@ -64,7 +64,7 @@ class SyntheticConfig:
     fatigue_weight: float = 1.2
     repeat_weight: float = 1.5
     device_weight: float = 0.5
-    noise_weight: float = 0.4
+    noise_weight: float = 0.3
     homogeneous: bool = False
     seed: int = 0
 

@@ -1,0 +1,91 @@
+"""The shipped demo: its hashes match, its longer chains earn more in truth, and training makes it again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import models.zoo
+from models.batch import RaggedBatch
+from models.checking import check_cascade
+from models.features import UserQuery
+from models.loading import Cascade
+from models.spec import CascadeSpec, read_spec
+from models.worlds.simulate import synthetic_world
+from models.worlds.synthetic import SyntheticConfig, SyntheticTruth
+
+DEMO = Path(models.zoo.__file__).parent / "demo"
+USERS = np.arange(0, 5000, 25)
+
+
+@pytest.fixture(scope="module")
+def truth() -> SyntheticTruth:
+    return synthetic_world(SyntheticConfig())[1]
+
+
+def test_the_demos_hashes_and_models_are_in_order() -> None:
+    assert check_cascade(DEMO).spec.name == "synthetic"
+
+
+def test_the_demo_is_small() -> None:
+    sizes = [path.stat().st_size for path in DEMO.rglob("*") if path.is_file()]
+    assert sum(sizes) <= 10e6
+    assert max(sizes) <= 1e6
+
+
+def test_the_demos_tables_are_the_default_worlds(truth: SyntheticTruth) -> None:
+    tables = read_spec(DEMO).tables
+    np.testing.assert_array_equal(np.load(DEMO / tables.users.history.file), truth.history)
+
+
+class Chains:
+    """Runs chains of the demo for some users, and adds up the clicks that the truth expects of their top k."""
+
+    def __init__(self, truth: SyntheticTruth) -> None:
+        self._truth, self._cascade = truth, Cascade.open(DEMO)
+        ids = np.load(DEMO / self._cascade.spec.tables.users.ids.file)[USERS].tolist()
+        self._rows = self._cascade.users.rows([UserQuery(user) for user in ids])
+
+    def clicks(self, chain: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Expected clicks@k of each user, (users,)."""
+        batch: RaggedBatch | None = None
+        actions = [action.partition("@") for action in chain.split(">")]
+        numbers = [int(items) for _, _, items in actions[1:]] + [self._cascade.spec.k]
+        for (name, _, _), keep, stage in zip(actions, numbers, self._cascade.spec.stages, strict=False):
+            variant = self._cascade.variant(stage, stage.variant(name))
+            batch = variant.run(self._rows, batch, np.full(len(USERS), keep))
+        assert batch is not None
+        return self._truth.click_probability(USERS, batch.items.reshape(len(USERS), -1)).sum(axis=1)
+
+
+def test_longer_chains_earn_more_in_truth(truth: SyntheticTruth) -> None:
+    chains = Chains(truth)
+    ladder = ["tower-s", "tower-s>ydnn-s@50", "tower-l>ydnn-l@100", "tower-l>ydnn-l@200>din@80"]
+    earned = [chains.clicks(chain).mean() for chain in ladder]
+    assert earned == sorted(earned)
+    assert earned[-1] > 1.3 * earned[0]
+    assert earned[1] - earned[0] > earned[3] - earned[2]
+
+
+def test_users_differ_in_what_the_long_chain_gains(truth: SyntheticTruth) -> None:
+    chains = Chains(truth)
+    gain = chains.clicks(read_spec(DEMO).static_chain) - chains.clicks("tower-s>ydnn-s@50")
+    low, high = np.percentile(gain, [25, 75])
+    assert high - low > 0.5
+
+
+def metrics(spec: CascadeSpec) -> dict[str, float]:
+    variants = [variant for stage in spec.stages for variant in stage.variants]
+    return {f"{v.name}.{name}": value for v in variants for name, value in v.metrics.items()}
+
+
+@pytest.mark.train
+@pytest.mark.timeout(1200)
+def test_training_with_the_same_seed_reproduces_the_demos_metrics(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    from models.training.cascade import TrainConfig, train_cascade
+
+    world, _ = synthetic_world(SyntheticConfig())
+    spec = train_cascade(world, tmp_path / "demo", TrainConfig())
+    assert metrics(spec) == pytest.approx(metrics(read_spec(DEMO)), abs=1e-3)
