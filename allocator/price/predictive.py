@@ -1,0 +1,143 @@
+"""The predictive strategy: forecast the load, solve for the price that meets the limit, correct by measurement."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from allocator.choice import Floats, Mask, Rewards
+from allocator.price.base import (
+    Bounds,
+    Observation,
+    PriceState,
+    moved,
+    span,
+    start_bounds,
+    updated_bounds,
+    usable,
+)
+from allocator.price.sample import Sample, refreshed
+from allocator.price.solve import solve_prices
+from allocator.price.tracker import Tracker, Tracking, shifted, started, tracked
+
+SATURATED = 1.001
+
+
+@dataclass(frozen=True, slots=True)
+class PredictiveState(PriceState):
+    """What the predictive strategy remembers.
+
+    rows         (S, J) the reservoir of recent reward rows
+    arrivals     forecast of log requests per window; None before the first
+    corrections  per resource, forecast of log (measured spend / spend that the reservoir predicts); None before that
+    seed         of the reservoir's random choices
+    """
+
+    rows: Rewards
+    arrivals: Tracker | None
+    corrections: tuple[Tracker | None, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Predictive:
+    """Prices p with  requests x correction x (reservoir's mean spend at p) = limit, once a window.
+
+    The correction is the integral term: it adds up, in logarithms, what measured spend differs from the prediction at
+    the prices that were in force. It cannot wind up: a price at its bound, or late news, changes no prediction at the
+    prices in force. It is bounded, and restated whenever the reservoir changes, so that fresh rows alone move no price.
+
+    rows     size of the reservoir
+    refresh  largest share of the reservoir that one window replaces
+    factor   the most that a price moves by in a window
+    largest  the most that a correction multiplies or divides by
+    """
+
+    rows: int = 1024
+    refresh: float = 1 / 16
+    factor: float = 8.0
+    largest: float = 20.0
+    arrivals: Tracking = field(default_factory=Tracking)
+    corrections: Tracking = field(default_factory=Tracking)
+    name: str = "predictive"
+
+    def init(self, prices: Floats, seed: int = 0) -> PredictiveState:
+        """The state before the first window. With `seed` and the observations given, all that follows is determined."""
+        count = len(prices)
+        nothing = np.empty((0, 0), np.float32)
+        idle = np.zeros(count, bool)
+        return PredictiveState(prices.copy(), idle, 0, start_bounds(prices), nothing, None, (None,) * count, seed)
+
+    def step(self, state: PredictiveState, seen: Observation) -> PredictiveState:
+        """The state after one more window."""
+        arrivals = self._arrivals(state.arrivals, seen.requests)
+        fresh = usable(seen.rewards)
+        corrections = self._corrections(state, seen)
+        rows = self._rows(state, fresh)
+        if len(rows) and rows is not state.rows:
+            corrections = self._restated(state, seen, rows, corrections)
+        bounds = updated_bounds(state.bounds, fresh, seen.costs, seen.next_available)
+        prices, saturated = state.prices, state.saturated
+        if len(rows) and seen.next_available.any():
+            limit = self._per_request(seen, arrivals, corrections)
+            prices, saturated = self._solved(Sample(rows, seen.costs, seen.next_available), limit, prices, bounds)
+        return PredictiveState(prices, saturated, state.window + 1, bounds, rows, arrivals, corrections, state.seed)
+
+    def _arrivals(self, arrivals: Tracker | None, requests: int) -> Tracker:
+        count = max(requests, 1)
+        if arrivals is None:
+            return started(float(np.log(count)), self.arrivals)
+        # Requests come at least as irregularly as a Poisson process: relative deviation 1 / sqrt(count).
+        return tracked(arrivals, float(np.log(count)), self.arrivals, least_noise=count**-0.5)
+
+    def _rows(self, state: PredictiveState, fresh: Rewards) -> Rewards:
+        if len(fresh) == 0:
+            return state.rows
+        if len(state.rows) == 0 or state.rows.shape[1] != fresh.shape[1]:
+            return fresh[: self.rows]
+        rng = np.random.default_rng([state.seed, state.window])
+        return refreshed(state.rows, fresh, self.rows, self.refresh, rng)
+
+    def _corrections(self, state: PredictiveState, seen: Observation) -> tuple[Tracker | None, ...]:
+        """Each correction after this window's measurement; unchanged where nothing could be measured."""
+        rows = state.rows if len(state.rows) else usable(seen.rewards)
+        if len(rows) == 0 or seen.requests == 0 or not seen.terms.available.any():
+            return state.corrections
+        predicted = Sample(rows, seen.costs, seen.terms.available).spend(seen.terms.prices) * seen.requests
+        bound = float(np.log(self.largest))
+        result: list[Tracker | None] = []
+        for tracker, expected, spend in zip(state.corrections, predicted, seen.spend, strict=True):
+            if np.isfinite(spend) and spend > 0 and expected > 0:
+                value = float(np.clip(np.log(spend / expected), -bound, bound))
+                result.append(_followed(tracker, value, self.corrections))
+            else:
+                result.append(tracker)
+        return tuple(result)
+
+    def _restated(
+        self, state: PredictiveState, seen: Observation, rows: Rewards, corrections: tuple[Tracker | None, ...]
+    ) -> tuple[Tracker | None, ...]:
+        """The corrections for the fresh reservoir, such that what is predicted at the present prices stays the same."""
+        if len(state.rows) == 0 or not seen.terms.available.any():
+            return corrections
+        before = Sample(state.rows, seen.costs, seen.terms.available).spend(state.prices)
+        after = Sample(rows, seen.costs, seen.terms.available).spend(state.prices)
+        known = (before > 0) & (after > 0)
+        shift = np.log(np.where(known, before, 1.0) / np.where(known, after, 1.0))
+        pairs = zip(corrections, shift, strict=True)
+        return tuple(None if tracker is None else shifted(tracker, float(by)) for tracker, by in pairs)
+
+    def _per_request(self, seen: Observation, arrivals: Tracker, corrections: tuple[Tracker | None, ...]) -> Floats:
+        """The limit per request (M,) in the units of the reservoir's prediction."""
+        bound = float(np.log(self.largest))
+        logs = [0.0 if c is None else float(np.clip(c.ahead(seen.lead), -bound, bound)) for c in corrections]
+        return seen.next_limit / np.exp(np.array(logs) + arrivals.ahead(seen.lead))
+
+    def _solved(self, sample: Sample, limit: Floats, prices: Floats, bounds: Bounds) -> tuple[Floats, Mask]:
+        low, high = span(prices, bounds, self.factor)
+        target = moved(prices, solve_prices(sample, limit, prices, low, high), bounds, self.factor)
+        topped = (target >= bounds.ceiling) & (sample.spend(target) > SATURATED * limit)
+        return target, topped
+
+
+def _followed(tracker: Tracker | None, value: float, how: Tracking) -> Tracker:
+    return started(value, how) if tracker is None else tracked(tracker, value, how)
