@@ -1,0 +1,1 @@
+"""What GreenFlow is compared with. Each module states its source and what it simplifies."""
