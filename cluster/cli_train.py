@@ -128,7 +128,7 @@ def _print_result(console: Console, spec: CascadeSpec, out: Path) -> None:
     for stage in spec.stages:
         metrics = list(dict.fromkeys(name for variant in stage.variants for name in variant.metrics))
         headers = ("FLOPs/row", "FLOPs/item", *(name.replace("_at_", "@") for name in metrics))
-        table = Table(stage.name, *headers, box=box.SIMPLE_HEAD, padding=(0, 1))
+        table = Table(stage.name, *headers, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, collapse_padding=True)
         for variant in stage.variants:
             table.add_row(variant.name, *_flops(variant.flops), *_figures(variant.metrics, metrics))
         console.print(table)

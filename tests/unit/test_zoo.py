@@ -58,13 +58,26 @@ class Chains:
         return self._truth.click_probability(USERS, batch.items.reshape(len(USERS), -1)).sum(axis=1)
 
 
-def test_longer_chains_earn_more_in_truth(truth: SyntheticTruth) -> None:
+LADDERS = [
+    ["tower-s", "tower-s>ydnn-s@50", "tower-s>ydnn-l@50", "tower-l>ydnn-l@50"],
+    ["tower-s>ydnn-s@50", "tower-s>ydnn-l@50", "tower-s>ydnn-l@100", "tower-s>ydnn-l@400"],
+    ["tower-l>ydnn-l@400", *(f"tower-l>ydnn-l@400>{ranker}@160" for ranker in ("mlp", "din", "dien"))],
+]
+
+
+@pytest.mark.parametrize("ladder", LADDERS)
+def test_bigger_models_and_more_items_earn_more_in_truth(truth: SyntheticTruth, ladder: list[str]) -> None:
     chains = Chains(truth)
-    ladder = ["tower-s", "tower-s>ydnn-s@50", "tower-l>ydnn-l@100", "tower-l>ydnn-l@200>din@80"]
     earned = [chains.clicks(chain).mean() for chain in ladder]
     assert earned == sorted(earned)
-    assert earned[-1] > 1.3 * earned[0]
-    assert earned[1] - earned[0] > earned[3] - earned[2]
+
+
+def test_more_ranked_items_earn_more_but_ever_less_so(truth: SyntheticTruth) -> None:
+    chains = Chains(truth)
+    earned = [chains.clicks(f"tower-s>ydnn-l@400>dien@{n}").mean() for n in (20, 40, 80, 160)]
+    gains = np.diff(earned)
+    assert (gains > 0).all()
+    assert (np.diff(gains) < 0).all()
 
 
 def test_users_differ_in_what_the_long_chain_gains(truth: SyntheticTruth) -> None:
