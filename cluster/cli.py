@@ -9,13 +9,13 @@ import click
 from models.errors import GreenFlowError
 
 COMMANDS = {
-    "up": ("cluster.cli_up", "up"),
-    "status": ("cluster.cli_up", "status"),
-    "down": ("cluster.cli_up", "down"),
-    "load": ("cluster.cli_load", "load"),
+    "up": ("cluster.commands.up", "up"),
+    "status": ("cluster.commands.up", "status"),
+    "down": ("cluster.commands.up", "down"),
+    "load": ("cluster.commands.load", "load"),
     "train": ("cluster.cli_train", "train"),
-    "profile": ("cluster.cli_profile", "command"),
-    "index": ("cluster.cli_index", "command"),
+    "profile": ("cluster.commands.profile", "command"),
+    "index": ("cluster.commands.index", "command"),
 }
 
 

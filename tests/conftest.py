@@ -10,7 +10,7 @@ from hypothesis import settings
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 pytest.register_assert_rewrite("stage_runner_contract")
 
-from cluster import serve_env  # noqa: E402
+from cluster.launching import serve_env  # noqa: E402
 
 serve_env.prepare()  # Ray reads its mode when it is first imported, whichever test does that
 

@@ -19,11 +19,11 @@ from rich.console import Console
 from servers import ROOT, SERVERS, Running, Server, running
 from summary import Cell, Start, cells_table, disturbed, goals_json, goals_table, starts_table
 
-from cluster.cli_load import run_fast
+from cluster.commands.load import run_fast
 from cluster.config import DEMO
-from cluster.load import LoadPlan, run_load
-from cluster.load_report import LoadReport
-from cluster.load_traffic import request_bodies, user_ids
+from cluster.traffic.bodies import request_bodies, user_ids
+from cluster.traffic.load import LoadPlan, run_load
+from cluster.traffic.report import LoadReport
 
 MOST_CLIENTS = 64
 SAME_ANSWERS = 20

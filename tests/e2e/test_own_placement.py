@@ -13,10 +13,10 @@ from tiny_cascade import TinyCascade
 
 from cluster.cascade import StageRunner
 from cluster.config import Settings
-from cluster.launch import Running
-from cluster.load import LoadPlan, run_load
-from cluster.load_report import LoadReport
-from cluster.load_traffic import request_bodies
+from cluster.launching.launch import Running
+from cluster.traffic.bodies import request_bodies
+from cluster.traffic.load import LoadPlan, run_load
+from cluster.traffic.report import LoadReport
 from models.batch import IntArray, RaggedBatch, UserRows
 from models.loading import Cascade
 

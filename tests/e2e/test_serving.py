@@ -14,10 +14,10 @@ from live import kill, live, replicas_of
 from allocator.chains import ChainSpace
 from cluster.cascade import CascadeExecutor, InlineRunner
 from cluster.config import DEMO, Settings
-from cluster.launch import Running
-from cluster.load import LoadPlan, run_load
-from cluster.load_report import LoadReport
-from cluster.load_traffic import request_bodies, user_ids
+from cluster.launching.launch import Running
+from cluster.traffic.bodies import request_bodies, user_ids
+from cluster.traffic.load import LoadPlan, run_load
+from cluster.traffic.report import LoadReport
 from models.features import UserQuery
 from models.loading import Cascade
 
@@ -49,9 +49,7 @@ def by_hand(user_id: int, chain_id: str) -> list[int]:
     assert chain is not None
     with ThreadPoolExecutor(1) as threads:
         runners = {
-            (stage.name, action.variant): InlineRunner(
-                CASCADE.variant(stage, stage.variant(action.variant)), threads
-            )
+            (stage.name, action.variant): InlineRunner(CASCADE.variant(stage, stage.variant(action.variant)), threads)
             for stage, action in zip(CASCADE.spec.stages, chain.actions, strict=True)
             if action.variant is not None
         }

@@ -18,8 +18,8 @@ import pytest
 import yaml
 from tiny_cascade import TinyCascade
 
-from cluster import instances, ports, readiness, serve_env
-from cluster.instances import Instance, Registry
+from cluster.launching import instances, ports, readiness, serve_env
+from cluster.launching.instances import Instance, Registry
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 START_S, STOP_S = 120, 60
@@ -303,7 +303,7 @@ def test_up_killed_hard_frees_its_port_and_down_clears_the_rest(start: Start, co
 CLUSTER = """
 import random, sys
 from pathlib import Path
-from cluster import ray_local, serve_env
+from cluster.launching import ray_local, serve_env
 serve_env.prepare()
 folder = ray_local.make_folder()
 public, dashboard = (int(word) for word in sys.argv[2:])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 
-from cluster import serve_env
 from cluster.config import Settings
-from cluster.instances import Registry
-from cluster.launch import LaunchOptions, Running, launched
+from cluster.launching import serve_env
+from cluster.launching.instances import Registry
+from cluster.launching.launch import LaunchOptions, Running, launched
 
 
 def free_port() -> int:

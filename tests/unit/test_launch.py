@@ -15,10 +15,10 @@ import pytest
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from cluster import haproxy_guard, instances, overview, serve_env, stopping, teardown
 from cluster.config import Settings
-from cluster.instances import Instance, Registry
-from cluster.launch import LaunchOptions, refuse_conflicts
+from cluster.launching import haproxy_guard, instances, overview, serve_env, stopping, teardown
+from cluster.launching.instances import Instance, Registry
+from cluster.launching.launch import LaunchOptions, refuse_conflicts
 from models.errors import FixSetup
 
 

@@ -22,11 +22,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.cli_load import load
-from cluster.load import LoadPlan, arrivals, run_load
-from cluster.load_client import read_answer
-from cluster.load_report import OK, Answer, LoadReport, Progress, Recorder, latency_of
-from cluster.load_traffic import request_bodies, user_ids
+from cluster.commands.load import load
+from cluster.traffic.bodies import request_bodies, user_ids
+from cluster.traffic.client import read_answer
+from cluster.traffic.load import LoadPlan, arrivals, run_load
+from cluster.traffic.report import OK, Answer, LoadReport, Progress, Recorder, latency_of
 from models.errors import FixFile, FixRequest, FixSetup
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -463,7 +463,7 @@ def test_a_broken_cascade_folder_is_named(cascade: Path) -> None:
 
 
 def test_interrupting_the_command_reports_what_was_measured(server: str, cascade: Path) -> None:
-    code = "from cluster.cli_load import load; load()"
+    code = "from cluster.commands.load import load; load()"
     arguments = [server, "--cascade", str(cascade), "--seconds", "600", "--warmup", "0", "--json"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

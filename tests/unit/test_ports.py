@@ -1,4 +1,4 @@
-"""cluster.ports: real sockets on loopback."""
+"""cluster.launching.ports: real sockets on loopback."""
 
 import os
 import random
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cluster import ports
+from cluster.launching import ports
 from models.errors import FixSetup
 
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_cascade import TinyCascade
 
-from cluster.cli_profile import command
+from cluster.commands.profile import command
 from models.loading import Cascade
 from models.profile import Timing, advise, profile
 from models.spec import Placement, read_spec

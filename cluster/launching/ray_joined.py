@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cluster import serve_env, teardown
+from cluster.launching import serve_env, teardown
 from models.errors import FixSetup
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -16,10 +16,10 @@ from typing import Any
 import click
 from rich.console import Console
 
-from cluster import overview, ray_joined, readiness, serve_env, stopping
 from cluster.config import Settings, ray_address
-from cluster.instances import Registry, default_root
-from cluster.launch import LaunchOptions, Running, launched, refuse_conflicts
+from cluster.launching import overview, ray_joined, readiness, serve_env, stopping
+from cluster.launching.instances import Registry, default_root
+from cluster.launching.launch import LaunchOptions, Running, launched, refuse_conflicts
 
 _WATCH_S = 0.5
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

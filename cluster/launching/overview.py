@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from cluster import readiness
-from cluster.instances import Instance
+from cluster.launching import readiness
+from cluster.launching.instances import Instance
 
 Details = Callable[[str], dict[str, Any] | None]
 

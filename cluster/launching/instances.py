@@ -16,7 +16,7 @@ from typing import Literal
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from cluster.serve_env import MARKER
+from cluster.launching.serve_env import MARKER
 
 FOLDER_PREFIX = "greenflow-"
 _KILL_S = 5.0

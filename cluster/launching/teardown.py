@@ -10,7 +10,7 @@ from types import FrameType
 
 import psutil
 
-from cluster import instances
+from cluster.launching import instances
 
 GRACE_S = 30.0
 _MOMENT_S = 0.5

@@ -13,8 +13,8 @@ from itertools import cycle
 
 import numpy as np
 
-from cluster.load_client import Client
-from cluster.load_report import LoadReport, Progress, Recorder
+from cluster.traffic.client import Client
+from cluster.traffic.report import LoadReport, Progress, Recorder
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 # A refused connection fails at once: without a pause a closed loop would count millions of them.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cluster.haproxy_guard import LOOPBACK, die_with_parent
+from cluster.launching.haproxy_guard import LOOPBACK, die_with_parent
 
 
 def prepare() -> None:

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from cluster import instances, ports, ray_joined, ray_local, readiness, serve_env, teardown
-from cluster.instances import Instance, Registry
+from cluster.launching import instances, ports, ray_joined, ray_local, readiness, serve_env, teardown
+from cluster.launching.instances import Instance, Registry
 from models.errors import FixSetup
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def launched(
 ) -> Iterator[Running]:
     """Launch the application for the time of the `with` block. `build` is called once Ray runs.
 
-    `cluster.serve_env.prepare()` must have been called before Ray was first imported. Ctrl-C (KeyboardInterrupt) stops
+    `serve_env.prepare()` must have been called before Ray was first imported. Ctrl-C (KeyboardInterrupt) stops
     everything at any time; a second one while it stops hurries it. Raises FixSetup for a port in use, an instance that
     is in the way, and an application that does not get healthy.
     """

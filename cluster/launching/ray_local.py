@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cluster
-from cluster import haproxy_guard, ports, serve_env, teardown
-from cluster.instances import FOLDER_PREFIX
+from cluster.launching import haproxy_guard, ports, serve_env, teardown
+from cluster.launching.instances import FOLDER_PREFIX
 
 OBJECT_STORE_BYTES = 256 << 20
 _DIRECT_PORTS = 100
@@ -82,7 +82,7 @@ def start(
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"worker_process_setup_hook": "cluster.worker_setup.prepare"},
+            runtime_env={"worker_process_setup_hook": "cluster.launching.worker_setup.prepare"},
             _node_ip_address=haproxy_guard.LOOPBACK,
             _temp_dir=str(folder),
         )

@@ -5,8 +5,8 @@ import time
 
 import psutil
 
-from cluster import instances, ports, teardown
-from cluster.instances import Instance, Registry
+from cluster.launching import instances, ports, teardown
+from cluster.launching.instances import Instance, Registry
 from models.errors import FixSetup
 
 _POLL_S = 0.1

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cluster.config import DEMO
-from cluster.load import DEFAULT_URL, LoadPlan, run_load
-from cluster.load_report import LoadReport, Progress
-from cluster.load_traffic import request_bodies, user_ids
+from cluster.traffic.bodies import request_bodies, user_ids
+from cluster.traffic.load import DEFAULT_URL, LoadPlan, run_load
+from cluster.traffic.report import LoadReport, Progress
 
 DEFAULT_CLIENTS = 8
 

@@ -4,7 +4,7 @@ import json
 
 import aiohttp
 
-from cluster.load_report import OK, Answer
+from cluster.traffic.report import OK, Answer
 from models.errors import FixRequest, FixSetup
 
 PATH = "/v1/recommend"

@@ -1,0 +1,1 @@
+"""The subcommands of `greenflow`, one file each."""

@@ -1,0 +1,1 @@
+"""Traffic for a running server, and what came back."""
