@@ -162,9 +162,7 @@ def _refuse_late_switch(environment: Mapping[str, str], modules: Mapping[str, Mo
             and wanted is not None
             and getattr(imported, constant, wanted == "1") != (wanted == "1")
         ):
-            raise FixSetup(
-                f"Ray was imported before {name}={wanted} was set; call prepare() first"
-            )
+            raise FixSetup(f"Ray was imported before {name}={wanted} was set; call prepare() first")
 
 
 @contextmanager
