@@ -13,7 +13,7 @@ COMMANDS = {
     "status": ("cluster.commands.up", "status"),
     "down": ("cluster.commands.up", "down"),
     "load": ("cluster.commands.load", "load"),
-    "train": ("cluster.cli_train", "train"),
+    "train": ("cluster.commands.train", "train"),
     "profile": ("cluster.commands.profile", "command"),
     "index": ("cluster.commands.index", "command"),
 }

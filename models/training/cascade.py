@@ -94,6 +94,7 @@ class _Trainer:
             model=file_ref(self._folder, path),
             index=index,
             placement=recipe.placement,
+            max_rows=recipe.max_rows,
             flops=FlopsSpec(row=flops.row, item=per_item),
             metrics={name: round(value, 4) for name, value in self._metrics(network).items()},
         )

@@ -13,13 +13,17 @@ from models.training.networks import Mlp, Shapes, Tower, YoutubeDnn
 
 @dataclass(frozen=True)
 class VariantRecipe:
-    """One variant: how to build its network, how to train it, where it runs."""
+    """One variant: how to build its network, how to train it, where it runs and with how many requests at a time.
+
+    The last two are what `greenflow profile` recommends on two cores of an x86 server; it can set them anew.
+    """
 
     stage: str
     name: str
     build: Callable[[Shapes], nn.Module]
     fit: FitConfig
     placement: Placement = Placement.INLINE
+    max_rows: int = 64
 
 
 RECALL_FIT = FitConfig(epochs=8, batch=512)
@@ -36,8 +40,8 @@ RECIPE: tuple[VariantRecipe, ...] = (
         "prerank", "ydnn-l", lambda s: YoutubeDnn(s, dim=8, hidden=48, size=24, by_position=True), PRERANK_FIT
     ),
     VariantRecipe("rank", "mlp", lambda s: Mlp(s, dim=12, hidden=32), RANK_FIT),
-    VariantRecipe("rank", "din", lambda s: Din(s, dim=12, hidden=32), RANK_FIT),
-    VariantRecipe("rank", "dien", lambda s: Dien(s, dim=16, hidden=32), RANK_FIT, Placement.OWN),
+    VariantRecipe("rank", "din", lambda s: Din(s, dim=12, hidden=32), RANK_FIT, Placement.OWN, max_rows=8),
+    VariantRecipe("rank", "dien", lambda s: Dien(s, dim=16, hidden=32), RANK_FIT, Placement.OWN, max_rows=8),
 )
 K = 10
 PRERANK_ITEMS = (50, 100, 200, 400)
