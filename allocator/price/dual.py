@@ -29,7 +29,7 @@ class DualDescent:
     Source: Balseiro, Lu, Mirrokni, arXiv 2011.10124, there one step per request.
     """
 
-    rate: float = 0.3
+    rate: float = 0.2
     factor: float = 8.0
     name: str = "dual"
 

@@ -25,7 +25,7 @@ class Pid:
     log p += kp (e0 - e1) + ki e0 + kd (e0 - 2 e1 + e2), where e is the relative violation, at most 1.
     """
 
-    kp: float = 0.1
+    kp: float = 0.3
     ki: float = 0.3
     kd: float = 0.0
     factor: float = 8.0

@@ -1,6 +1,6 @@
 """The predictive strategy: forecast the load, solve for the price that meets the limit, correct by measurement."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -71,7 +71,9 @@ class Predictive:
         """The state after one more window."""
         arrivals = self._arrivals(state.arrivals, seen.requests)
         fresh = usable(seen.rewards)
-        corrections = self._corrections(state, seen)
+        if state.rows.shape[1] != len(seen.costs):  # another chain space: what was sampled says nothing of it
+            state = replace(state, rows=fresh[:0])
+        corrections = self._corrections(state, seen, fresh)
         rows = self._rows(state, fresh)
         if len(rows) and rows is not state.rows:
             corrections = self._restated(state, seen, rows, corrections)
@@ -84,22 +86,20 @@ class Predictive:
 
     def _arrivals(self, arrivals: Tracker | None, requests: int) -> Tracker:
         count = max(requests, 1)
-        if arrivals is None:
-            return started(float(np.log(count)), self.arrivals)
         # Requests come at least as irregularly as a Poisson process: relative deviation 1 / sqrt(count).
-        return tracked(arrivals, float(np.log(count)), self.arrivals, least_noise=count**-0.5)
+        return _followed(arrivals, float(np.log(count)), self.arrivals, count**-0.5)
 
     def _rows(self, state: PredictiveState, fresh: Rewards) -> Rewards:
         if len(fresh) == 0:
             return state.rows
-        if len(state.rows) == 0 or state.rows.shape[1] != fresh.shape[1]:
+        if len(state.rows) == 0:
             return fresh[: self.rows]
         rng = np.random.default_rng([state.seed, state.window])
         return refreshed(state.rows, fresh, self.rows, self.refresh, rng)
 
-    def _corrections(self, state: PredictiveState, seen: Observation) -> tuple[Tracker | None, ...]:
+    def _corrections(self, state: PredictiveState, seen: Observation, fresh: Rewards) -> tuple[Tracker | None, ...]:
         """Each correction after this window's measurement; unchanged where nothing could be measured."""
-        rows = state.rows if len(state.rows) else usable(seen.rewards)
+        rows = state.rows if len(state.rows) else fresh
         if len(rows) == 0 or seen.requests == 0 or not seen.terms.available.any():
             return state.corrections
         predicted = Sample(rows, seen.costs, seen.terms.available).spend(seen.terms.prices) * seen.requests
@@ -108,7 +108,8 @@ class Predictive:
         for tracker, expected, spend in zip(state.corrections, predicted, seen.spend, strict=True):
             if np.isfinite(spend) and spend > 0 and expected > 0:
                 value = float(np.clip(np.log(spend / expected), -bound, bound))
-                result.append(_followed(tracker, value, self.corrections))
+                # Costs of requests spread about as widely as their mean.
+                result.append(_followed(tracker, value, self.corrections, seen.requests**-0.5))
             else:
                 result.append(tracker)
         return tuple(result)
@@ -135,9 +136,9 @@ class Predictive:
     def _solved(self, sample: Sample, limit: Floats, prices: Floats, bounds: Bounds) -> tuple[Floats, Mask]:
         low, high = span(prices, bounds, self.factor)
         target = moved(prices, solve_prices(sample, limit, prices, low, high), bounds, self.factor)
-        topped = (target >= bounds.ceiling) & (sample.spend(target) > SATURATED * limit)
-        return target, topped
+        topped = target >= bounds.ceiling
+        return target, topped & (sample.spend(target) > SATURATED * limit) if topped.any() else topped
 
 
-def _followed(tracker: Tracker | None, value: float, how: Tracking) -> Tracker:
-    return started(value, how) if tracker is None else tracked(tracker, value, how)
+def _followed(tracker: Tracker | None, value: float, how: Tracking, least_noise: float) -> Tracker:
+    return started(value, how) if tracker is None else tracked(tracker, value, how, least_noise)

@@ -1,6 +1,7 @@
 """The prices at which a sample's expected spend meets the limits, within the span that one window allows."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -37,6 +38,7 @@ def solve_prices(sample: Sample, limit: Floats, start: Floats, low: Floats, high
 def _curve(sample: Sample, prices: Floats, m: int) -> Curve:
     """Spend of resource m as a function of its price, the other prices fixed. It never rises."""
 
+    @cache
     def spend(price: float) -> float:
         moved = prices.copy()
         moved[m] = price
