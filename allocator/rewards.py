@@ -1,0 +1,116 @@
+"""What a chain's top k earns from a user: expected clicks under a click chance, or what a held-out log holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.batch import FloatArray, IntArray, RaggedBatch
+from models.features import UserQuery
+from models.loading import Cascade
+from models.score import Scorer
+
+Items = NDArray[np.integer]
+
+
+class RewardSource(Protocol):
+    """Gives the reward@k of item lists; `kind` says of what sort, for manifests and people."""
+
+    @property
+    def kind(self) -> str:
+        """What is counted."""
+        ...
+
+    def __call__(self, users: IntArray, items: Items) -> FloatArray:
+        """users (B,) rows of the user table, items (B, J, k) item rows -> rewards (B, J), finite."""
+        ...
+
+
+class ClickChance(Protocol):
+    """Who would click on what: the truth of a synthetic world, or a model of it."""
+
+    def click_probability(self, user_rows: IntArray, item_rows: IntArray, /) -> NDArray[np.floating]:
+        """user_rows (n,), item_rows (n, m) -> the chance of a click on each, (n, m), in 0..1."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExpectedClicks:
+    """Expected clicks@k: the sum of the chances of the k items. `whose` names the chance: truth or model."""
+
+    chance: ClickChance
+    whose: str = "truth"
+
+    @property
+    def kind(self) -> str:
+        """`expected clicks (truth)`."""
+        return f"expected clicks ({self.whose})"
+
+    def __call__(self, users: IntArray, items: Items) -> FloatArray:
+        """Asks for the chance of each (user, item) once, however many chains recommend it."""
+        unique, places = _distinct(items)
+        chances = np.asarray(self.chance.click_probability(users, unique), dtype=np.float64)
+        total: FloatArray = np.take_along_axis(chances, places, axis=1).reshape(items.shape).sum(axis=2)
+        return total.astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a held-out log says of the k items: the sum of the values of the user's logged items among them.
+
+    An item that the log does not show to the user earns nothing, so this is a lower bound with much noise; it is for
+    honesty beside the expected clicks, not for training alone.
+
+    pairs   (n,) ascending keys `user row * catalogue + item row`
+    values  (n,) for example 1 where it was clicked
+    """
+
+    kind: str
+    catalogue: int
+    pairs: IntArray
+    values: FloatArray
+
+    @classmethod
+    def of(cls, kind: str, catalogue: int, users: Items, items: Items, values: NDArray[np.generic]) -> "Logged":
+        """From one line per exposure, all (n,); a pair that was shown more than once counts with its largest value."""
+        keys = users.astype(np.int64) * catalogue + items
+        pairs, at = np.unique(keys, return_inverse=True)
+        largest = np.zeros(len(pairs), dtype=np.float32)
+        np.maximum.at(largest, at, values.astype(np.float32))
+        return cls(kind, catalogue, pairs, largest)
+
+    def __call__(self, users: IntArray, items: Items) -> FloatArray:
+        """(B,), (B, J, k) -> (B, J)."""
+        if not len(self.pairs):
+            return np.zeros(items.shape[:2], dtype=np.float32)
+        keys = users[:, None, None] * self.catalogue + items
+        at = np.minimum(np.searchsorted(self.pairs, keys), len(self.pairs) - 1)
+        total: FloatArray = np.where(self.pairs[at] == keys, self.values[at], np.float32(0)).sum(axis=2)
+        return total
+
+
+@dataclass(frozen=True)
+class ModelChance:
+    """A fitted click model as a click chance: an ONNX scorer with a ranker's signature, whose scores are logits."""
+
+    cascade: Cascade
+    scorer: Scorer
+
+    def click_probability(self, user_rows: IntArray, item_rows: IntArray, /) -> NDArray[np.float64]:
+        """(n,), (n, m) -> (n, m); users as they stand in the cascade's table."""
+        ids: Sequence[int | str] = self.cascade.users.ids.ids(user_rows)
+        users = self.cascade.users.rows([UserQuery(user_id) for user_id in ids])
+        width = item_rows.shape[1]
+        offsets = np.arange(len(user_rows) + 1, dtype=np.int64) * width
+        logits = self.scorer.score(users, RaggedBatch(offsets, item_rows.astype(np.int64).ravel()))
+        return np.asarray(1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).reshape(item_rows.shape)
+
+
+def _distinct(items: Items) -> tuple[IntArray, IntArray]:
+    """Each row's distinct items (B, m), short rows padded with their last one; and where each item stands, (B, J*k)."""
+    found = [np.unique(row, return_inverse=True) for row in items.reshape(len(items), -1)]
+    width = max(len(row) for row, _ in found)
+    unique = np.stack([np.pad(row, (0, width - len(row)), mode="edge") for row, _ in found])
+    return unique.astype(np.int64), np.stack([places.reshape(-1) for _, places in found]).astype(np.int64)
