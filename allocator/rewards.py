@@ -1,18 +1,23 @@
 """What a chain's top k earns from a user: expected clicks under a click chance, or what a held-out log holds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.batch import FloatArray, IntArray, RaggedBatch
+from models.checking import sha256_of
 from models.features import UserQuery
 from models.loading import Cascade
 from models.score import Scorer
+from models.session import Session
 
 Items = NDArray[np.integer]
+MODEL_ROWS = 8
+"""Users in one run of a click model: some hundred items each."""
 
 
 class RewardSource(Protocol):
@@ -91,21 +96,35 @@ class Logged:
         return total
 
 
-@dataclass(frozen=True)
 class ModelChance:
-    """A fitted click model as a click chance: an ONNX scorer with a ranker's signature, whose scores are logits."""
+    """A fitted click model as a click chance: an ONNX scorer with a ranker's signature, whose scores are logits.
 
-    cascade: Cascade
-    scorer: Scorer
+    Opens its files when it is first asked, so that it can be sent to other processes. Raises FixFile then.
+    """
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self._folder, self._model = folder, model
+
+    def __reduce__(self) -> "tuple[type[ModelChance], tuple[Path, Path]]":
+        return ModelChance, (self._folder, self._model)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the model's file, in hexadecimal."""
+        return sha256_of(self._model)
 
     def click_probability(self, user_rows: IntArray, item_rows: IntArray, /) -> NDArray[np.float64]:
         """(n,), (n, m) -> (n, m); users as they stand in the cascade's table."""
-        ids: Sequence[int | str] = self.cascade.users.ids.ids(user_rows)
-        users = self.cascade.users.rows([UserQuery(user_id) for user_id in ids])
-        width = item_rows.shape[1]
-        offsets = np.arange(len(user_rows) + 1, dtype=np.int64) * width
-        logits = self.scorer.score(users, RaggedBatch(offsets, item_rows.astype(np.int64).ravel()))
+        cascade, scorer = self._opened
+        users = cascade.users.rows([UserQuery(user_id) for user_id in cascade.users.ids.ids(user_rows)])
+        offsets = np.arange(len(user_rows) + 1, dtype=np.int64) * item_rows.shape[1]
+        logits = scorer.score(users, RaggedBatch(offsets, item_rows.astype(np.int64).ravel()))
         return np.asarray(1.0 / (1.0 + np.exp(-logits.astype(np.float64)))).reshape(item_rows.shape)
+
+    @cached_property
+    def _opened(self) -> tuple[Cascade, Scorer]:
+        cascade = Cascade.open(self._folder)
+        return cascade, Scorer(Session.open(self._model), cascade.items, MODEL_ROWS)
 
 
 def _distinct(items: Items) -> tuple[IntArray, IntArray]:

@@ -15,6 +15,7 @@ COMMANDS = {
     "load": ("cluster.commands.load", "load"),
     "train": ("cluster.commands.train", "train"),
     "profile": ("cluster.commands.profile", "command"),
+    "replay": ("cluster.commands.replay", "command"),
     "index": ("cluster.commands.index", "command"),
 }
 
