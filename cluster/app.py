@@ -1,12 +1,14 @@
 """build(settings): the application as Serve deploys it. The only place that chooses implementations."""
 
+import os
+
 from collections import Counter
 
 from ray import serve
 from ray.serve import Application
 from ray.serve.schema import LoggingConfig
 
-from allocator.chains import ChainSpace
+from allocator.chains import SEPARATOR, SKIP, ChainSpace
 from cluster.config import Settings
 from cluster.stages import Ingress, StageReplica, deployment_name
 from models.checking import check_cascade
@@ -15,6 +17,7 @@ from models.loading import Cascade
 from models.spec import FILE_NAME, Device, Placement, VariantSpec
 
 ONGOING_STAGE_CALLS = 64
+MOST_USUAL_INGRESSES = 4
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Replicas work on several batches side by side; a matrix product that also takes all cores makes them fight."""
 
@@ -40,7 +43,7 @@ def build(settings: Settings) -> Application:
                 )(StageReplica).bind(settings, stage.name, variant.name)
     return serve.deployment(
         name="ingress",
-        num_replicas=settings.ingress_replicas,
+        num_replicas=settings.ingress_replicas or usual_ingress_replicas(cascade.spec, settings),
         max_ongoing_requests=settings.max_ongoing_requests,
         ray_actor_options=_resources(settings),
         logging_config=logging,
@@ -63,6 +66,16 @@ def placement_of(variant: VariantSpec, settings: Settings) -> Placement:
     if settings.placement == "file" or variant.device is Device.CUDA:
         return variant.placement
     return Placement(settings.placement)
+
+
+def usual_ingress_replicas(spec: CascadeSpec, settings: Settings, cores: int | None = os.cpu_count()) -> int:
+    """One process runs Python on one core only. Where the ingress does all the work it takes several to use the
+    machine; where it only hands work on, one makes the largest micro-batches and so the fewest calls.
+    """
+    names = [part.split("@")[0] for part in spec.static_chain.split(SEPARATOR)]
+    used = [stage.variant(name) for stage, name in zip(spec.stages, names, strict=True) if name != SKIP]
+    inline = all(placement_of(variant, settings) is Placement.INLINE for variant in used)
+    return min(MOST_USUAL_INGRESSES, cores or 1) if inline else 1
 
 
 def _resources(settings: Settings, variant: VariantSpec | None = None) -> dict[str, object]:

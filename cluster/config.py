@@ -26,7 +26,7 @@ class BatchSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_rows: Annotated[int, Field(ge=1, le=1024)] = 64
-    wait_ms: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    wait_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
     in_flight: Annotated[int | None, Field(ge=1, le=64)] = None
 
 
@@ -38,7 +38,8 @@ class Settings(BaseModel):
     cpu_replicas      replicas of each CPU variant that has its own deployment
     gpu_replicas      replicas of each CUDA variant
     replica_cpus      logical CPUs that Ray reserves for each replica; a share, so that a whole cascade fits a laptop
-    ingress_replicas  replicas of the ingress, each with its own copy of the inline variants
+    ingress_replicas  replicas of the ingress, each with its own copy of the inline variants; when left out, as many
+                      as cores (4 at most) if the static chain runs inline, for then they do all the work, else 1
     stage_threads     model runs at a time inside one replica of a variant
     inline_threads    model runs at a time inside one ingress replica
     max_ongoing_requests  requests that an ingress replica holds at a time; Serve refuses more
@@ -53,7 +54,7 @@ class Settings(BaseModel):
     cpu_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     gpu_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     replica_cpus: Annotated[float, Field(ge=0, le=256)] = 0.1
-    ingress_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    ingress_replicas: Annotated[int | None, Field(ge=1, le=1000)] = None
     stage_threads: Annotated[int, Field(ge=1, le=256)] = 1
     inline_threads: Annotated[int, Field(ge=1, le=256)] = 2
     batch: BatchSettings = BatchSettings()

@@ -2,17 +2,27 @@
 
 `serve.batch` closes a batch when its wait is over even while all of its batches are busy, so that under load many
 small batches queue up; and it makes a lone call wait in full. Here a batch grows for as long as it could not start
-anyway, and the wait only counts while there is room.
+anyway. While there is room it starts as soon as it holds its *share*: the calls under way, divided by the batches that
+may be. So a lone call starts at once, and under load the batches are equally large, instead of one that holds nearly
+all calls and others that hold one or two.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from models.errors import TryAgain
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting(Generic[T, R]):
+    call: T
+    future: "asyncio.Future[R]"
+    since_s: float
 
 
 class MicroBatcher(Generic[T, R]):
@@ -35,53 +45,84 @@ class MicroBatcher(Generic[T, R]):
     ) -> None:
         self._work = work
         self._max_rows, self._wait_s, self._in_flight = max_rows, wait_s, in_flight
-        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._waiting: list[_Waiting[T, R]] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._batches = self._rows = 0  # under way
+        self._demand = 0
+        self._look: asyncio.Handle | None = None
+        self._due = False
 
     async def submit(self, call: T) -> R:
         """The result of one call. Cancelling the caller takes the call out of the batch if it has not started."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
-        self._waiting.append((call, future))
-        if len(self._running) < self._in_flight:
-            if len(self._waiting) >= self._max_rows:
-                self._start()
-            elif self._timer is None:
-                self._timer = loop.call_later(self._wait_s, self._start)
+        self._waiting.append(_Waiting(call, future, loop.time()))
+        if self._batches < self._in_flight and not self._due and len(self._waiting) >= self._share():
+            self._due = True
+            self._look_in(loop, 0.0)
+        elif self._look is None and self._batches < self._in_flight:
+            self._look_in(loop, self._wait_s)
         return await future
 
+    def _share(self) -> int:
+        """Rows that a batch should hold now.
+
+        The calls under way are those that wait and run, or, if there were more, those when the last batch ended: its
+        callers are likely to be back in a moment.
+        """
+        under_way = max(self._demand, len(self._waiting) + self._rows)
+        return min(self._max_rows, max(1, -(-under_way // self._in_flight)))
+
+    def _look_in(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """See what can start when the oldest call has waited long enough, or after this turn of the loop."""
+        if self._look is not None:
+            self._look.cancel()
+        self._look = loop.call_later(seconds, self._start) if seconds > 0 else loop.call_soon(self._start)
+
     def _start(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        waiting = [entry for entry in self._waiting if not entry[1].done()]
-        batch, self._waiting = waiting[: self._max_rows], waiting[self._max_rows :]
-        if batch:
-            task = asyncio.get_running_loop().create_task(self._run(batch))
+        """Start what is due, and come back for the rest when its wait is over."""
+        loop = asyncio.get_running_loop()
+        if self._look is not None:
+            self._look.cancel()
+        self._look, self._due = None, False
+        self._waiting = [entry for entry in self._waiting if not entry.future.done()]
+        while self._waiting and self._batches < self._in_flight:
+            share = self._share()
+            left_s = self._waiting[0].since_s + self._wait_s - loop.time()
+            if len(self._waiting) < share and left_s > 0:
+                self._look_in(loop, left_s)
+                return
+            batch, self._waiting = self._waiting[:share], self._waiting[share:]
+            self._batches, self._rows = self._batches + 1, self._rows + len(batch)
+            task = loop.create_task(self._run(batch))
             self._running.add(task)
-            task.add_done_callback(self._finished)
+            task.add_done_callback(self._running.discard)
 
-    def _finished(self, task: "asyncio.Task[None]") -> None:
-        self._running.discard(task)
-        if self._waiting and self._timer is None:
-            self._start()
-
-    async def _run(self, batch: "list[tuple[T, asyncio.Future[R]]]") -> None:
+    async def _run(self, batch: list[_Waiting[T, R]]) -> None:
+        results: Sequence[R | Exception] = []
         try:
-            results = await self._work([call for call, _ in batch])
-            for (_, future), result in zip(batch, results, strict=True):
-                if future.done():
-                    continue
-                if isinstance(result, Exception):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
-        except BaseException as error:
+            results = await self._work([entry.call for entry in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(batch)} calls got {len(results)} results")
+        except Exception as error:
+            results = [error] * len(batch)
+        except BaseException:
             # Work that is cancelled is no Exception, and its callers must not wait for ever either.
-            told = error if isinstance(error, Exception) else TryAgain("the micro-batch was cancelled")
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(told)
-            if told is not error:
-                raise
+            results = [TryAgain("the micro-batch was cancelled")] * len(batch)
+            raise
+        finally:
+            self._end(batch, results)
+
+    def _end(self, batch: list[_Waiting[T, R]], results: Sequence[R | Exception]) -> None:
+        """Before the callers hear of it, so that one who comes back at once finds room."""
+        self._demand = len(self._waiting) + self._rows
+        self._batches, self._rows = self._batches - 1, self._rows - len(batch)
+        for entry, result in zip(batch, results, strict=True):
+            if entry.future.done():
+                continue
+            if isinstance(result, Exception):
+                entry.future.set_exception(result)
+            else:
+                entry.future.set_result(result)
+        if self._waiting:
+            self._start()

@@ -48,7 +48,12 @@ _state_dir = click.option(
     "--cpu-replicas", type=click.IntRange(1), show_default="1", help="Replicas of each CPU variant's deployment."
 )
 @click.option("--gpu-replicas", type=click.IntRange(1), show_default="1", help="Replicas of each CUDA variant.")
-@click.option("--ingress-replicas", type=click.IntRange(1), show_default="1", help="Replicas of the ingress.")
+@click.option(
+    "--ingress-replicas",
+    type=click.IntRange(1),
+    show_default="1; as many as cores, at most 4, where the static chain runs inline",
+    help="Replicas of the ingress.",
+)
 @click.option(
     "--dashboard-port", type=click.IntRange(1, 65535), default=8265, help="Of Ray's dashboard, or the next free one."
 )

@@ -1,11 +1,12 @@
 """What is decided before anything is deployed."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from tiny_cascade import Document, TinyCascade, stage, variant
 
-from cluster.app import build, check, placement_of
+from cluster.app import build, check, placement_of, usual_ingress_replicas
 from cluster.config import Settings
 from models.errors import FixFile
 from models.spec import Placement, VariantSpec
@@ -61,3 +62,13 @@ def test_a_broken_cascade_is_refused_before_anything_is_deployed(
     with pytest.raises(FixFile) as refused:
         build(Settings(cascade=broken.folder))
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("placement", "cores", "replicas"), [("inline", 2, 2), ("inline", 64, 4), ("own", 2, 1), ("own", 64, 1)]
+)
+def test_the_ingress_gets_as_many_replicas_as_it_has_work_for(
+    tiny: TinyCascade, placement: Literal["inline", "own"], cores: int, replicas: int
+) -> None:
+    settings = Settings(cascade=tiny.folder, placement=placement)
+    assert usual_ingress_replicas(check(settings).spec, settings, cores) == replicas
