@@ -1,7 +1,6 @@
 """build(settings): the application as Serve deploys it. The only place that chooses implementations."""
 
 import os
-
 from collections import Counter
 
 from ray import serve
@@ -14,7 +13,7 @@ from cluster.stages import Ingress, StageReplica, deployment_name
 from models.checking import check_cascade
 from models.errors import FixFile
 from models.loading import Cascade
-from models.spec import FILE_NAME, Device, Placement, VariantSpec
+from models.spec import FILE_NAME, CascadeSpec, Device, Placement, VariantSpec
 
 ONGOING_STAGE_CALLS = 64
 MOST_USUAL_INGRESSES = 4
