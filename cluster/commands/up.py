@@ -79,6 +79,7 @@ def up(host: str, port: int, dashboard_port: int, no_dashboard: bool, state_dir:
         cascade=str(settings.cascade),
     )
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)  # a shell starts background jobs deaf to it
     code = _serve(settings, options, Registry(state_dir), Console(highlight=False, soft_wrap=True))
     # All is stopped. Ray's own handlers at exit would look for a cluster that may have been cut short, and wait for it.
     sys.stdout.flush()
