@@ -26,8 +26,10 @@ format: .venv ## format the code and sort its imports
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format .
 
-bench: .venv ## measure serving side by side with its peers; prints a table, writes out/bench.json
-	$(BIN)/python tests/bench/serving.py --json out/bench.json $(ARGS)
+bench: .venv ## measure serving against its peers and prices against exact bounds; tables, and out/*.json
+	mkdir -p out
+	$(BIN)/python tests/bench/serving.py --json out/serving.json $(ARGS)
+	$(BIN)/python tests/bench/price.py --json out/price.json
 
 # The stamp carries the extras, so that asking for others installs them.
 .venv: .venv/installed-$(subst $(comma),-,$(EXTRAS)) ## make the virtual environment and install

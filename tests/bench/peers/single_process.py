@@ -1,7 +1,7 @@
 """The peer: the same chain, micro-batches and HTTP API in one process, without Ray.
 
-FastAPI on uvicorn (uvloop, httptools) and the project's own models. It serves the cascade's static chain only, and
-has no replicas, no placement, no retries and no limits: whatever Ray Serve costs shows against it. Requests are
+FastAPI on uvicorn (uvloop, httptools), the project's own models and its micro-batcher. It serves the cascade's static
+chain only, and has no replicas, no placement, no retries and no limits: whatever Ray Serve costs shows against it. Requests are
 validated by the application's own schema. A micro-batch runs through all stages in one thread hop; ONNX Runtime and
 numpy let go of the GIL meanwhile, so that the event loop goes on.
 
@@ -13,7 +13,7 @@ import asyncio
 import gc
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from pydantic_core import to_json
 
 from allocator.chains import ChainSpace
 from cluster.config import DEMO, BatchSettings
+from cluster.microbatch import MicroBatcher
 from cluster.schemas import RecommendRequest
 from models.features import UserQuery
 from models.loading import Cascade
@@ -65,63 +66,16 @@ class StaticChain:
         return [items[start:end] for start, end in pairwise(ends)]
 
 
-class Batcher:
-    """Gathers calls in lists of at most `max_rows`, and runs at most `in_flight` lists at a time in threads.
-
-    A list grows for as long as it could not start anyway; a call waits for company only while there is room, and no
-    longer than `wait_s`.
-    """
-
-    def __init__(
-        self, work: Callable[[Sequence[Call]], list[Items]], max_rows: int, wait_s: float, in_flight: int
-    ) -> None:
-        self._work = work
-        self._max_rows, self._wait_s, self._in_flight = max_rows, wait_s, in_flight
-        self._threads = ThreadPoolExecutor(in_flight)
-        self._waiting: list[tuple[Call, asyncio.Future[Items]]] = []
-        self._running = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def submit(self, call: Call) -> "asyncio.Future[Items]":
-        """The call's result, when its list is done."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Items] = loop.create_future()
-        self._waiting.append((call, future))
-        if self._running < self._in_flight:
-            if len(self._waiting) >= self._max_rows:
-                self._start()
-            elif self._timer is None:
-                self._timer = loop.call_later(self._wait_s, self._start)
-        return future
-
-    def _start(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        batch, self._waiting = self._waiting[: self._max_rows], self._waiting[self._max_rows :]
-        self._running += 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, self._work, [call for call, _ in batch])
-        running.add_done_callback(lambda done: self._finished(batch, done))
-
-    def _finished(self, batch: list[tuple[Call, "asyncio.Future[Items]"]], done: "asyncio.Future[list[Items]]") -> None:
-        self._running -= 1
-        if self._waiting and self._timer is None:
-            self._start()
-        if (error := done.exception()) is not None:
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for (_, future), items in zip(batch, done.result(), strict=True):
-            if not future.done():
-                future.set_result(items)
-
-
 def make_app(cascade: Cascade, max_rows: int, wait_s: float, in_flight: int) -> FastAPI:
     """The program's HTTP side."""
     app = FastAPI()
     chain = StaticChain(cascade)
-    batcher = Batcher(chain.run, max_rows, wait_s, in_flight)
+    threads = ThreadPoolExecutor(in_flight)
+
+    async def work(calls: Sequence[Call]) -> list[Items]:
+        return await asyncio.get_running_loop().run_in_executor(threads, chain.run, calls)
+
+    batcher = MicroBatcher[Call, Items](work, max_rows=max_rows, wait_s=wait_s, in_flight=in_flight)
     most = cascade.spec.k
 
     @app.post("/v1/recommend", response_model=None)
