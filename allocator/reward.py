@@ -1,11 +1,22 @@
 """The reward model: what each chain would earn from a request, predicted for all chains in one run."""
 
+import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.batch import UserRows
+from allocator.chains import ChainSpace
+from models.batch import FloatArray, UserRows
+from models.checking import sha256_of
+from models.errors import FixFile
+from models.session import Session
+from models.spec import FILE_NAME, CascadeSpec, FileRef, read_spec, write_spec
+
+REWARD_FILE = "reward.onnx"
 
 
 def context_of(users: UserRows) -> NDArray[Any]:
@@ -14,3 +25,58 @@ def context_of(users: UserRows) -> NDArray[Any]:
     float32 holds history codes exactly up to a catalogue of 2 ** 24 items.
     """
     return np.concatenate([users.user, users.history.astype(users.user.dtype, copy=False)], axis=1)
+
+
+class RewardModel:
+    """A cascade's reward model, loaded. Safe to run from several threads at once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @classmethod
+    def open(cls, folder: Path, spec: CascadeSpec, space: ChainSpace) -> "RewardModel":
+        """Load the file that `reward` of cascade.yaml names, and try it on two cold users.
+
+        Raises FixFile when there is none, or when its output does not have a finite number per chain of the space.
+        """
+        if spec.reward is None:
+            raise FixFile(folder / FILE_NAME, "reward", "names no reward model; greenflow train-reward makes one")
+        path = folder / spec.reward.file
+        model = cls(Session.open(path))
+        width = model._session.widths.get("context")
+        if not isinstance(width, int):
+            raise FixFile(path, "inputs", "expected one input, context, of a fixed width")
+        cold = np.zeros((2, width), dtype=model._session.inputs["context"])
+        rewards = model.predict(cold)
+        if rewards.shape != (2, len(space)):
+            problem = f"expected {len(space)} chains, got rewards of shape {rewards.shape}; train the model again"
+            raise FixFile(path, "reward", problem)
+        if not np.isfinite(rewards).all():
+            raise FixFile(path, "reward", "predicts NaN or infinity; train the model again")
+        return model
+
+    def predict(self, contexts: NDArray[Any]) -> FloatArray:
+        """Contexts (B, Fc) of `context_of` -> the predicted reward of every chain, (B, J) in the space's order."""
+        return self._session.run({"context": contexts})
+
+
+def install(model: Path, folder: Path) -> FileRef:
+    """Make an ONNX file the cascade's reward model; whoever opens the folder meanwhile finds the old, none, or the new.
+
+    So the old one is taken out of cascade.yaml before its file is replaced. Raises FixFile.
+    """
+    spec = read_spec(folder)
+    if spec.reward is not None:
+        _replace_spec(spec.model_copy(update={"reward": None}), folder)
+    with tempfile.TemporaryDirectory(prefix=".reward-", dir=folder) as build:
+        copied = Path(build) / REWARD_FILE
+        shutil.copyfile(model, copied)
+        os.replace(copied, folder / REWARD_FILE)
+    reference = FileRef(file=REWARD_FILE, sha256=sha256_of(folder / REWARD_FILE))
+    _replace_spec(spec.model_copy(update={"reward": reference}), folder)
+    return reference
+
+
+def _replace_spec(spec: CascadeSpec, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".spec-", dir=folder) as build:
+        os.replace(write_spec(spec, Path(build)), folder / FILE_NAME)

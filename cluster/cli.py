@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("cluster.commands.train", "train"),
     "profile": ("cluster.commands.profile", "command"),
     "replay": ("cluster.commands.replay", "command"),
+    "train-reward": ("cluster.commands.train_reward", "command"),
     "index": ("cluster.commands.index", "command"),
 }
 

@@ -43,6 +43,8 @@ def check_cascade(folder: Path) -> Cascade:
     for stage in spec.stages:
         for variant in stage.variants:
             _check_variant(cascade, stage, variant)
+    if spec.reward is not None:
+        _check_reward(cascade, folder / spec.reward.file)
     return cascade
 
 
@@ -146,6 +148,15 @@ def _check_variant(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> 
     if variant.index is not None:
         _check_index(cascade, variant.index, f"stages.{stage.name}.variants.{variant.name}.index")
     _trial_run(cascade, stage, variant)
+
+
+def _check_reward(cascade: Cascade, path: Path) -> None:
+    """The reward model's signature and weights; how many chains it predicts is for the allocator to check."""
+    users = cascade.spec.tables.users
+    inputs = {"context": "float32" if users.is_float else "int64"}
+    session = Session.open(path)
+    session.check_signature(inputs, {"context": len(users.columns) + cascade.users.history_length}, "reward")
+    _check_weights(path)
 
 
 def _check_index(cascade: Cascade, index: FileRef, field: str) -> None:

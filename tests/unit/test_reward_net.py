@@ -1,0 +1,162 @@
+"""Reward networks keep their structure for random weights; ONNX agrees; a cascade takes the model whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_cascade import TinyCascade
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+from click.testing import CliRunner  # noqa: E402
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from allocator.chains import ChainSpace  # noqa: E402
+from allocator.reward import RewardModel, context_of, install  # noqa: E402
+from allocator.table import Manifest, Rows, begin, cascade_digest, held_out, write_part  # noqa: E402
+from allocator.violations import violations  # noqa: E402
+from cluster.commands.train_reward import command  # noqa: E402
+from models.checking import check_cascade  # noqa: E402
+from models.errors import FixFile  # noqa: E402
+from models.features import UserQuery, open_array  # noqa: E402
+from models.loading import Cascade  # noqa: E402
+from models.training.reward_fit import Examples, RewardFit, export_reward, fit_reward, predict  # noqa: E402
+from models.training.reward_net import RewardNet  # noqa: E402
+from models.training.reward_shape import ChainShape, ContextShape, StageShape  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+
+class Case:
+    """A cascade, its chains, and users' contexts."""
+
+    def __init__(self, tiny: TinyCascade, free: tuple[str, ...] = ()) -> None:
+        self.cascade = Cascade.open(tiny.folder)
+        spec = self.cascade.spec
+        self.space = ChainSpace(spec, len(self.cascade.items))
+        features = open_array(tiny.folder, spec.tables.items.features, "", 2)
+        self.context = ContextShape.of(spec, features, self.cascade.users.history_length)
+        actions = [[(a.variant, a.items) for a in chain.actions] for chain in self.space]
+        self.chains = ChainShape.of(spec, actions, free)
+        users = [UserQuery(user_id) for user_id in [*tiny.user_ids.tolist(), "nobody"]]
+        self.contexts = context_of(self.cascade.users.rows(users))
+
+    def network(self, seed: int, scale: float = 1.0) -> RewardNet:
+        torch.manual_seed(seed)
+        network = RewardNet(self.context, self.chains, size=8)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(torch.randn_like(parameter) * scale)
+        return network.eval()
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.1, 2.0))
+def test_rewards_rise_and_are_concave_in_every_item_number(tiny: TinyCascade, seed: int, scale: float) -> None:
+    case = Case(tiny)
+    rewards = predict(case.network(seed, scale), case.contexts).astype(np.float64)
+    size = 1e-5 * max(1.0, np.abs(rewards).max())
+    for one in violations(case.space, rewards):
+        assert one.fall <= size
+        assert one.mean_fall <= size
+    assert np.isfinite(rewards).all()
+
+
+def test_gains_never_grow_along_a_stages_numbers(tiny: TinyCascade) -> None:
+    case = Case(tiny)
+    index = {chain.id: chain.index for chain in case.space}
+    ladder = [index[f"seq>light@8>fine@{n}"] for n in (2, 4, 8)]
+    for seed in range(20):
+        rewards = predict(case.network(seed), case.contexts).astype(np.float64)[:, ladder]
+        slopes = np.diff(rewards, axis=1) / np.array([2, 4])
+        assert (slopes[:, 1] <= slopes[:, 0] + 1e-5 * np.abs(rewards).max()).all()
+
+
+def test_a_free_stage_may_fall_and_the_others_still_rise(tiny: TinyCascade) -> None:
+    case = Case(tiny, free=("prerank",))
+    found = [violations(case.space, predict(case.network(seed), case.contexts)) for seed in range(10)]
+    assert any(one.falls > 0 for run in found for one in run if one.stage == "prerank")
+    assert all(one.fall < 1e-4 for run in found for one in run if one.stage == "rank")
+
+
+def test_a_skipped_stage_contributes_nothing(tiny: TinyCascade) -> None:
+    case = Case(tiny)
+    skips = [
+        chain.index for chain in case.space if chain.actions[1].variant is None and chain.actions[2].variant is None
+    ]
+    assert not case.chains.features[skips, 1:].any()
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=12, unique=True).map(sorted))
+def test_the_basis_rises_and_is_concave(numbers: list[int]) -> None:
+    basis = StageShape(1, False, tuple(numbers), free=False).basis
+    slopes = np.diff(basis, axis=0) / np.diff(numbers)[:, None]
+    assert ((basis >= 0) & (basis <= 1)).all()
+    assert (slopes >= 0).all()
+    assert (np.diff(slopes, axis=0) <= 1e-6).all()
+
+
+def test_onnx_gives_the_same_rewards_and_a_cascade_takes_it(any_tiny: TinyCascade, tmp_path: Path) -> None:
+    case, own = Case(any_tiny), any_tiny.copy_to(tmp_path / "own")
+    network = case.network(3, 0.5)
+    export_reward(network, case.contexts, tmp_path / "new.onnx")
+    with pytest.raises(FixFile, match="names no reward model"):
+        RewardModel.open(own.folder, case.cascade.spec, case.space)
+    for _ in range(2):
+        install(tmp_path / "new.onnx", own.folder)
+        model = RewardModel.open(own.folder, check_cascade(own.folder).spec, case.space)
+    np.testing.assert_allclose(model.predict(case.contexts), predict(network, case.contexts), rtol=1e-3, atol=1e-3)
+    assert not list(own.folder.glob(".*"))
+
+
+def test_a_model_of_other_chains_is_refused(tiny: TinyCascade, tmp_path: Path) -> None:
+    case, own = Case(tiny), tiny.copy_to(tmp_path / "own")
+    export_reward(case.network(0, 0.3), case.contexts, tmp_path / "new.onnx")
+    install(tmp_path / "new.onnx", own.folder)
+    own.edit(lambda d: d["stages"][2].update(items=[2, 4]))
+    spec = check_cascade(own.folder).spec
+    with pytest.raises(FixFile, match=r"expected 30 chains, got rewards of shape \(2, 36\)"):
+        RewardModel.open(own.folder, spec, ChainSpace(spec, 12))
+
+
+def test_the_same_seed_gives_the_same_model_and_it_learns(tiny: TinyCascade) -> None:
+    case = Case(tiny)
+    rng = np.random.default_rng(0)
+    contexts = case.contexts[rng.integers(0, len(case.contexts), 200)]
+    value = np.array([np.log1p(chain.actions[2].items) for chain in case.space])
+    rewards = ((1 + contexts[:, :1]) * value).astype(np.float32)
+    examples = Examples(contexts, rewards)
+    make = lambda: RewardNet(case.context, case.chains, size=8)  # noqa: E731
+    config = RewardFit(epochs=30, seed=1)
+    first, again = (predict(fit_reward(make, examples, examples, config, lambda *_: None), contexts) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    assert ((first - rewards) ** 2).mean() < 0.1 * rewards.var()
+
+
+def test_the_command_trains_installs_and_reports(tiny: TinyCascade, tmp_path: Path) -> None:
+    case, own, table = Case(tiny), tiny.copy_to(tmp_path / "own"), tmp_path / "table"
+    ids = np.arange(120)
+    rng = np.random.default_rng(0)
+    contexts = case.contexts[rng.integers(0, len(case.contexts), len(ids))]
+    rewards = rng.random((len(ids), len(case.space))).astype(np.float32)
+    manifest = Manifest(
+        cascade=cascade_digest(case.cascade.spec),
+        world="w",
+        reward="r",
+        seed=0,
+        users=len(ids),
+        part_rows=500,
+        chains=tuple(chain.id for chain in case.space),
+        flops=tuple(chain.flops for chain in case.space),
+    )
+    begin(table, manifest)
+    write_part(table, manifest, 0, Rows(ids, contexts, rewards, held_out(ids.tolist())))
+    options = ["--cascade", str(own.folder), "--table", str(table), "--epochs", "2", "--no-compare"]
+    result = CliRunner().invoke(command, options)
+    assert result.exit_code == 0, result.output
+    assert check_cascade(own.folder).spec.reward is not None
+    assert (table / "reward-report.json").is_file()
+    again = CliRunner().invoke(command, [*options, "--free", "nowhere"])
+    assert again.exit_code == 2
