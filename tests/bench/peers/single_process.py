@@ -1,9 +1,9 @@
 """The peer: the same chain, micro-batches and HTTP API in one process, without Ray.
 
 FastAPI on uvicorn (uvloop, httptools), the project's own models and its micro-batcher. It serves the cascade's static
-chain only, and has no replicas, no placement, no retries and no limits: whatever Ray Serve costs shows against it. Requests are
-validated by the application's own schema. A micro-batch runs through all stages in one thread hop; ONNX Runtime and
-numpy let go of the GIL meanwhile, so that the event loop goes on.
+chain only, and has no replicas, no placement, no retries and no limits: whatever Ray Serve costs shows against it.
+Requests are validated by the application's own schema. A micro-batch runs through all stages in one thread hop; ONNX
+Runtime and numpy let go of the GIL meanwhile, so that the event loop goes on.
 
     OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 python tests/bench/peers/single_process.py --port 8001
 """
