@@ -368,6 +368,20 @@ class TestListings:
         assert api["components"]["schemas"]["RecommendRequest"]["properties"]["k"]["description"]
 
 
+def test_only_the_documented_path_recommends(tiny: TinyCascade) -> None:
+    with open_recommender(tiny.folder, BatchSettings()) as recommender:
+        app = make_app(recommender, MAX_BODY)
+
+        async def status(path: str, root: str = "") -> int:
+            transport = httpx.ASGITransport(app, root_path=root)
+            async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+                return (await client.post(path, json={"user_id": 2})).status_code
+
+        assert asyncio.run(status("/v1/recommend")) == 200
+        assert asyncio.run(status("/shop/v1/recommend", root="/shop")) == 200
+        assert asyncio.run(status("/shop/v1/recommend")) == 404
+
+
 class Gone:
     """A runner whose replica is never there."""
 
