@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-PACKAGES = ("ray", "onnxruntime", "numpy", "fastapi", "pydantic", "uvicorn", "uvloop", "aiohttp")
+PACKAGES = ("ray", "onnxruntime", "numpy", "scipy", "fastapi", "pydantic", "uvicorn", "uvloop", "aiohttp")
 
 
 def describe(root: Path) -> dict[str, object]:
