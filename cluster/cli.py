@@ -17,6 +17,7 @@ COMMANDS = {
     "profile": ("cluster.commands.profile", "command"),
     "replay": ("cluster.commands.replay", "command"),
     "train-reward": ("cluster.commands.train_reward", "command"),
+    "evaluate": ("cluster.commands.evaluate", "command"),
     "index": ("cluster.commands.index", "command"),
 }
 
