@@ -2,11 +2,13 @@
 
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_cascade import TinyCascade, chain_ids
 
+from allocator import chains
 from allocator.chains import ChainSpace
 from models.checking import check_cascade
 from models.errors import FixFile
@@ -127,6 +129,49 @@ def test_flops_are_those_of_the_actions_added_up(case: tuple[int, list[dict]]) -
                 assert flops is not None
                 total += flops.row + flops.item * action.items
         assert chain.flops == total == space.flops[chain.index]
+
+
+@settings(deadline=None)
+@given(layouts(), st.integers(0, 1000))
+def test_costs_by_resource_are_those_of_the_actions_added_up(case: tuple[int, list[dict]], seed: int) -> None:
+    spec = layout_to_spec(*case)
+    space = ChainSpace(spec, CATALOGUE)
+    row, item = np.random.default_rng(seed).random((2, len(space.variants), 3))
+    found = space.costs(row, item)
+    assert found.shape == (len(space), 3)
+    for chain in space:
+        total = np.zeros(3)
+        for action in chain.actions:
+            if action.variant is not None:
+                at = space.variants.index((action.stage, action.variant))
+                total += row[at] + item[at] * action.items
+        np.testing.assert_allclose(found[chain.index], total)
+
+
+def test_flops_are_one_resource(tiny: TinyCascade) -> None:
+    cascade = check_cascade(tiny.folder)
+    space = ChainSpace(cascade.spec, len(cascade.items))
+    flops = [variant.flops for stage in cascade.spec.stages for variant in stage.variants]
+    row, item = (np.array([[getattr(f, part)] for f in flops], dtype=float) for part in ("row", "item"))
+    np.testing.assert_array_equal(space.costs(row, item)[:, 0], space.flops)
+
+
+def test_thousands_of_chains_are_no_problem() -> None:
+    layout = [{"variants": 5}, *({"variants": 5, "items": [10, 20, 30, 40], "skippable": True} for _ in range(3))]
+    space = ChainSpace(layout_to_spec(3, layout), CATALOGUE)
+    assert (
+        len(space)
+        == len(space.flops)
+        == len({chain.id for chain in space})
+        == 5 * (1 + 3 * 5 * 4 + 3 * 25 * 10 + 125 * 20)
+    )
+
+
+def test_millions_of_chains_are_refused_before_any_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chains, "ActionChain", None)
+    layout = [{"variants": 9}, *({"variants": 9, "items": list(range(5, 25)), "skippable": True} for _ in range(9))]
+    with pytest.raises(FixFile, match=r"cascade\.yaml: stages: they make [0-9,]{12,} chains, at most 100,000"):
+        ChainSpace(layout_to_spec(3, layout), CATALOGUE)
 
 
 @settings(deadline=None)
