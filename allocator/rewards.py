@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.batch import FloatArray, IntArray, RaggedBatch
-from models.checking import sha256_of
 from models.features import UserQuery
 from models.loading import Cascade
 from models.score import Scorer
@@ -43,7 +42,10 @@ class ClickChance(Protocol):
 
 @dataclass(frozen=True)
 class ExpectedClicks:
-    """Expected clicks@k: the sum of the chances of the k items. `whose` names the chance: truth or model."""
+    """Expected clicks@k: the sum of the chances of the k items. `whose` names the chance: truth or model.
+
+    So each of the k is taken to be looked at, and clicked or not whatever its place and whatever stands beside it.
+    """
 
     chance: ClickChance
     whose: str = "truth"
@@ -65,8 +67,9 @@ class ExpectedClicks:
 class Logged:
     """What a held-out log says of the k items: the sum of the values of the user's logged items among them.
 
-    An item that the log does not show to the user earns nothing, so this is a lower bound with much noise; it is for
-    honesty beside the expected clicks, not for training alone.
+    An item that the log does not show to the user earns nothing, so this is a lower bound with much noise, and it leans
+    to chains that recommend what the logging policy showed, good or bad. With every value 1 it counts how many items
+    have an outcome at all. It is for honesty beside the expected clicks, not for training alone.
 
     pairs   (n,) ascending keys `user row * catalogue + item row`
     values  (n,) for example 1 where it was clicked
@@ -99,7 +102,8 @@ class Logged:
 class ModelChance:
     """A fitted click model as a click chance: an ONNX scorer with a ranker's signature, whose scores are logits.
 
-    Opens its files when it is first asked, so that it can be sent to other processes. Raises FixFile then.
+    Opens its files when it is first asked, so that it can be sent to other processes. Raises FixFile then, also for a
+    model of another signature.
     """
 
     def __init__(self, folder: Path, model: Path) -> None:
@@ -107,11 +111,6 @@ class ModelChance:
 
     def __reduce__(self) -> "tuple[type[ModelChance], tuple[Path, Path]]":
         return ModelChance, (self._folder, self._model)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the model's file, in hexadecimal."""
-        return sha256_of(self._model)
 
     def click_probability(self, user_rows: IntArray, item_rows: IntArray, /) -> NDArray[np.float64]:
         """(n,), (n, m) -> (n, m); users as they stand in the cascade's table."""
@@ -123,8 +122,13 @@ class ModelChance:
 
     @cached_property
     def _opened(self) -> tuple[Cascade, Scorer]:
-        cascade = Cascade.open(self._folder)
-        return cascade, Scorer(Session.open(self._model), cascade.items, MODEL_ROWS)
+        cascade, session = Cascade.open(self._folder), Session.open(self._model)
+        users, items = cascade.spec.tables.users, cascade.spec.tables.items
+        of_user, of_item = ("float32" if table.is_float else "int64" for table in (users, items))
+        inputs = {"user": of_user, "history": "int64", "item": of_item, "row": "int64"}
+        widths = {"user": len(users.columns), "history": cascade.users.history_length, "item": len(items.columns)}
+        session.check_signature(inputs, {**widths, "row": None}, "score")
+        return cascade, Scorer(session, cascade.items, MODEL_ROWS)
 
 
 def _distinct(items: Items) -> tuple[IntArray, IntArray]:

@@ -2,6 +2,7 @@
 
     DIR/manifest.json       what the table holds; written first, and never changed
     DIR/part-00000.parquet  rows of users; a part is there whole or not at all
+    DIR/click-model.*       the click model that the rewards come from, if one, and how good it is
 
 A run that was interrupted goes on with the parts that are missing. Columns: `user_id`; `context`, the reward model's
 input; `reward`, float32, one number per chain in the chain space's order; `split`, `train` or `held_out`.
@@ -10,7 +11,7 @@ input; `reward`, float32, one number per chain in the chain space's order; `spli
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ from allocator.chains import ChainSpace
 from models.batch import FloatArray
 from models.errors import FixFile
 from models.spec import CascadeSpec
+from models.splits import chosen
 
 MANIFEST = "manifest.json"
 HELD_OUT_SHARE = 0.25
@@ -40,6 +42,7 @@ class Manifest(BaseModel):
     users          how many users were sampled, with `seed`
     part_rows      users in a part; the last part may have fewer
     chains, flops  (J,) ids and FLOPs, in the chain space's order
+    click_model    SHA-256 of the click model beside the table, where the reward is what that model expects
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,11 +56,12 @@ class Manifest(BaseModel):
     part_rows: int
     chains: tuple[str, ...]
     flops: tuple[int, ...]
+    click_model: str | None = None
 
     @property
     def digest(self) -> str:
         """SHA-256 of the manifest, in hexadecimal; every part carries it."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude_none=True).encode()).hexdigest()
 
     @property
     def parts(self) -> int:
@@ -109,21 +113,22 @@ def check_fits(manifest: Manifest, spec: CascadeSpec, space: ChainSpace, folder:
 
 def held_out(user_ids: Sequence[int | str], share: float = HELD_OUT_SHARE, salt: str = "") -> NDArray[np.bool_]:
     """Which users are held out, (n,): by a hash of the id, so that a user stays on its side in every table."""
-    whole = [hashlib.sha256(f"{salt}{user_id}".encode()).digest()[:8] for user_id in user_ids]
-    return np.array([int.from_bytes(part, "big") < share * 2**64 for part in whole], dtype=bool)
+    return chosen(user_ids, share, salt)
 
 
-def begin(folder: Path, manifest: Manifest) -> list[int]:
-    """Make the folder ready; the parts that are missing.
+def begin(folder: Path, manifest: Manifest, beside: Mapping[str, bytes] | None = None) -> list[int]:
+    """Make the folder ready; the parts that are missing. A new table gets the files `beside` it, by name.
 
     Raises FixFile when it holds the table of another manifest, naming the first field that differs, or other files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / MANIFEST).exists():
         _refuse_another(folder, read_manifest(folder), manifest)
-    elif any(not _is_temporary(path) for path in folder.iterdir()):
+    elif any(not _is_temporary(path) and path.name not in (beside or {}) for path in folder.iterdir()):
         raise FixFile(folder, "", "is not empty and holds no reward table; name another folder")
     else:
+        for name, content in (beside or {}).items():
+            _write_whole(folder / name, content)
         _write_whole(folder / MANIFEST, (manifest.model_dump_json(indent=1) + "\n").encode())
     for left in filter(_is_temporary, folder.iterdir()):
         left.unlink()

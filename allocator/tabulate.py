@@ -18,8 +18,13 @@ BATCH_ROWS = 32
 PART_ROWS = 256
 
 
-def plan(cascade: Cascade, source: RewardSource, world: str, users: int, seed: int) -> Manifest:
-    """The manifest of a table of `users` users of the cascade's table (all, where it has fewer)."""
+def plan(
+    cascade: Cascade, source: RewardSource, world: str, users: int, seed: int, click_model: str | None = None
+) -> Manifest:
+    """The manifest of a table of `users` users of the cascade's table (all, where it has fewer).
+
+    click_model  SHA-256 of the model that the rewards come from, if one
+    """
     space = ChainSpace(cascade.spec, len(cascade.items))
     return Manifest(
         cascade=cascade_digest(cascade.spec),
@@ -30,6 +35,7 @@ def plan(cascade: Cascade, source: RewardSource, world: str, users: int, seed: i
         part_rows=PART_ROWS,
         chains=tuple(chain.id for chain in space),
         flops=tuple(chain.flops for chain in space),
+        click_model=click_model,
     )
 
 

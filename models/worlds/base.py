@@ -73,6 +73,14 @@ class Log:
         """Features (n, Fi) of items as they were at the time of the requests; both (n,)."""
         return self.catalogue[self.state[request], item_row]
 
+    def only(self, requests: NDArray[np.bool_]) -> "Log":
+        """The requests (R,) where true, and their exposures."""
+        shown = requests[self.request]
+        parts = {name: getattr(self, name)[requests] for name in _PER_REQUEST}
+        parts |= {name: getattr(self, name)[shown] for name in _PER_EXPOSURE}
+        offsets = np.concatenate([[0], np.cumsum(np.diff(self.offsets)[requests])])
+        return Log(**parts, offsets=offsets, catalogue=self.catalogue)
+
 
 def joined(logs: Sequence[Log]) -> Log:
     """One log of several, in their order; they share the first one's catalogue."""

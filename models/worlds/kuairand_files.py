@@ -15,7 +15,7 @@ from models.errors import FixFile
 from models.worlds.csvs import CsvFile, TextArray
 
 FIRST_DAY, LAST_DAY = date(2022, 4, 8), date(2022, 5, 8)
-LOG_COLUMNS = ("user_id", "video_id", "date", "time_ms", "is_click", "tab")
+LOG_COLUMNS = ("user_id", "video_id", "date", "time_ms", "is_click", "tab", "long_view")
 USERS, VIDEOS = "user_features_pure", "video_features_basic_pure"
 UNUSED = {
     "log_random_*_pure": "found, not used: training follows the standard policy's log",
@@ -48,7 +48,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Exposures:
-    """All exposures in the order of time: ids, day as yyyymmdd, time, click, tab; each (n,)."""
+    """All exposures in the order of time: ids, day as yyyymmdd, time, click, tab, watched long; each (n,)."""
 
     user_id: NDArray[np.int64]
     video_id: NDArray[np.int64]
@@ -56,6 +56,7 @@ class Exposures:
     time_ms: NDArray[np.int64]
     click: NDArray[np.bool_]
     tab: NDArray[np.int64]
+    long_view: NDArray[np.bool_]
 
     def only(self, keep: NDArray[np.integer] | NDArray[np.bool_]) -> "Exposures":
         """These rows."""
@@ -93,9 +94,9 @@ def read_exposures(folder: Path, report: Report) -> Exposures:
         report.duplicates += file.dropped
         report.found.append(f"{path.name}: {len(file) + file.dropped:,} exposures")
         parts.append([file.integers(name) for name in LOG_COLUMNS])
-    user, video, day, time_ms, click, tab = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    user, video, day, time_ms, click, tab, watched = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     report.missing += _missing_days(day)
-    exposures = Exposures(user, video, day, time_ms, click > 0, tab)
+    exposures = Exposures(user, video, day, time_ms, click > 0, tab, watched > 0)
     _, first = np.unique(np.stack([time_ms, user, video], axis=1), axis=0, return_index=True)
     report.repeats = len(user) - len(first)
     return exposures.only(first)

@@ -32,20 +32,20 @@ class Past:
         item: NDArray[np.int64],
         click: NDArray[np.bool_],
         tab: NDArray[np.int64],
+        public: NDArray[np.bool_],
     ) -> None:
-        """Exposures (n,) become the past."""
+        """Exposures (n,) become the past: all of it their user's, and everybody's where they are `public`."""
         self.version += 1
         tab = np.clip(tab, 0, TABS - 1)
-        np.add.at(self._tab_shown, tab, 1.0)
-        np.add.at(self._tab_clicks, tab, click)
+        np.add.at(self._tab_shown, tab[public], 1.0)
+        np.add.at(self._tab_clicks, tab[public], click[public])
         expected = self._tab_rate()[tab]
         np.add.at(self._user_tabs, (user, tab), 1)
-        for row, counts in (
-            (user, (self.user_shown, self._user_clicks, self._user_expected)),
-            (item, (self.item_shown, self._item_clicks, self._item_expected)),
-        ):
-            for count, amount in zip(counts, (np.ones(len(row)), click, expected), strict=True):
-                np.add.at(count, row, amount)
+        amounts = (np.ones(len(user)), click, expected)
+        for count, amount in zip((self.user_shown, self._user_clicks, self._user_expected), amounts, strict=True):
+            np.add.at(count, user, amount)
+        for count, amount in zip((self.item_shown, self._item_clicks, self._item_expected), amounts, strict=True):
+            np.add.at(count, item[public], amount[public])
 
     def remember(self, user: int, items: NDArray[np.int64], good: NDArray[np.bool_]) -> None:
         """A user watched items before the log began, and liked or watched long the good ones."""

@@ -1,43 +1,21 @@
 """KuaiRand-Pure: the parser names what is wrong, and nothing of a request's own day or later is known to it."""
 
-import csv
-import gzip
-import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_kuairand import LOG, Row
+from tiny_kuairand import write_table as table
 
 from models.errors import FixFile
+from models.splits import chosen
 from models.worlds.base import World
-from models.worlds.kuairand import kuairand_world
+from models.worlds.kuairand import APART_SALT, APART_SHARE, kuairand_world, read_kuairand
 from models.worlds.kuairand_features import ItemFeatures, UserFeatures
 from models.worlds.kuairand_files import Report
 
-LOG = [
-    "user_id",
-    "video_id",
-    "date",
-    "hourmin",
-    "time_ms",
-    "is_click",
-    "is_like",
-    "is_follow",
-    "is_comment",
-    "is_forward",
-    "is_hate",
-    "long_view",
-    "play_time_ms",
-    "duration_ms",
-    "profile_stay_time",
-    "comment_stay_time",
-    "is_profile_enter",
-    "is_rand",
-    "tab",
-]
 REAL = Path(os.environ.get("GREENFLOW_KUAIRAND", Path(__file__).parents[3] / "shared/data/kuairand-pure"))
-Row = dict[str, object]
 
 
 def shown(user: int, video: int, day: int, ms: int, click: int, tab: int = 1) -> Row:
@@ -60,15 +38,6 @@ ROWS = [
     shown(7, 10, 20220507, 6, 1),
     shown(7, 20, 20220508, 7, 0),
 ]
-
-
-def table(path: Path, columns: list[str], rows: list[Row]) -> None:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([row.get(column, "") for column in columns] for row in rows)
-    text = file.getvalue()
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
 
 
 @pytest.fixture
@@ -127,6 +96,56 @@ def test_both_test_days_know_the_same(folder: Path) -> None:
     np.testing.assert_array_equal(world.test.history[0], world.test.history[1])
     np.testing.assert_array_equal(world.test.history[0], world.history[0])
     np.testing.assert_array_equal(world.test.catalogue[world.test.state[0]], world.items.features)
+
+
+def apart(users: range) -> list[int]:
+    """Those of the ids that stand apart."""
+    return [user for user, is_apart in zip(users, chosen(users, APART_SHARE, APART_SALT), strict=True) if is_apart]
+
+
+def with_users(folder: Path, users: list[int], rows: list[Row]) -> None:
+    """The data set with other users and exposures."""
+    known: list[Row] = [{"user_id": u, "user_active_degree": "full_active"} for u in users]
+    table(folder / "user_features_pure.csv", list(UserFeatures.COLUMNS), known)
+    table(folder / "log_standard_5_01_to_5_05_pure.csv.gz", LOG, [*ROWS[:4], *rows])
+
+
+def test_nobody_is_trained_on_users_apart(folder: Path) -> None:
+    one = apart(range(100, 200))[0]
+    rows = [shown(one, 10, 20220504, 11, 1), shown(one, 20, 20220506, 12, 1), shown(one, 30, 20220507, 13, 0)]
+    with_users(folder, [7, 8, 9, one], rows)
+    data = read_kuairand(folder)
+    row = data.world.users.ids.tolist().index(one)
+    assert row not in data.world.train.user_row
+    assert row not in data.world.valid.user_row
+    assert row in data.world.test.user_row
+    unseen = data.unseen.only(data.unseen.user_row == row)
+    assert unseen.day.tolist() == [20220504, 20220506, 20220507]
+    assert data.unseen.day.tolist() == [20220504, 20220506, *data.world.test.day.tolist()]
+    assert history_of(data.world, one) == [10, 20]
+
+
+def test_clicks_of_users_apart_count_in_nobodys_rates_but_their_own(folder: Path) -> None:
+    one = apart(range(100, 200))[0]
+    worlds = []
+    for click in (0, 1):
+        with_users(folder, [7, 8, 9, one], [shown(one, 10, 20220504, 20 + n, click) for n in range(9)])
+        worlds.append(kuairand_world(folder)[0])
+    without, with_clicks = worlds
+    np.testing.assert_array_equal(without.train.catalogue, with_clicks.train.catalogue)
+    others = without.users.ids != one
+    np.testing.assert_array_equal(without.users.features[others], with_clicks.users.features[others])
+    assert not np.array_equal(without.users.features[~others], with_clicks.users.features[~others])
+
+
+def test_the_log_kept_back_holds_the_test_days(folder: Path) -> None:
+    long = [*ROWS[4:6], ROWS[6] | {"long_view": 1}]
+    table(folder / "log_standard_5_06_to_5_08_pure.csv", LOG, long)
+    logged = read_kuairand(folder).logged
+    assert logged.user.tolist() == [0, 0]
+    assert logged.item.tolist() == [0, 1]
+    assert logged.click.tolist() == [True, False]
+    assert logged.long_view.tolist() == [False, True]
 
 
 def test_the_tab_of_a_request_stands_in_its_features(folder: Path) -> None:
@@ -236,10 +255,12 @@ def test_logs_that_miss_the_test_days_are_refused(folder: Path) -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="KuaiRand-Pure is not here: set GREENFLOW_KUAIRAND to its folder")
 def test_the_real_data_set_is_read_whole() -> None:
-    world, report = kuairand_world(REAL)
-    exposures = sum(len(log.click) for log in (world.train, world.valid, world.test))
-    assert exposures > 200_000
-    assert report.duplicates > 5000
+    data = read_kuairand(REAL)
+    world, trained = data.world, len(data.world.train.click) + len(data.world.valid.click)
+    assert trained + len(data.unseen.click) > 200_000
+    assert 60_000 < len(data.unseen.click) < 80_000
+    assert len(data.logged.user) == len(world.test.click)
+    assert data.report.duplicates > 5000
     assert len(world.users.ids) == 27_285
     assert len(world.items.ids) == 7_583
     assert (world.users.features < [c.cardinality for c in world.users.columns]).all()

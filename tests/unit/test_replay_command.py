@@ -8,9 +8,11 @@ from click.testing import CliRunner, Result
 from tiny_cascade import TinyCascade
 
 import cluster.commands.replay as replay
+import cluster.commands.replay_reward as replay_reward
 from allocator.rewards import ExpectedClicks
 from allocator.table import read_table
 from allocator.tabulate import Worker
+from models.checking import sha256_of
 from models.errors import FixFile
 
 
@@ -23,7 +25,8 @@ class Chance:
 
 @pytest.fixture
 def own_world(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "_synthetic", lambda *_: ("tiny world", ExpectedClicks(Chance())))
+    earns = replay_reward.Earns("tiny world", ExpectedClicks(Chance()))
+    monkeypatch.setattr(replay_reward, "_synthetic", lambda *_: earns)
     monkeypatch.setattr("allocator.tabulate.PART_ROWS", 2)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
@@ -84,21 +87,41 @@ def test_a_world_that_the_cascade_was_not_trained_on_is_refused(
 
 def test_a_click_model_can_judge(tiny: TinyCascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    model = str(tiny.folder / "fine.onnx")
-    result = run(tiny, tmp_path / "table", "--reward", "model", "--click-model", model)
+    model, table = tiny.folder / "fine.onnx", tmp_path / "table"
+    result = run(tiny, table, "--click-model", str(model))
     assert result.exit_code == 0, result.output
-    manifest, rows = read_table(tmp_path / "table")
+    manifest, rows = read_table(table)
     assert manifest.reward.startswith("expected clicks (model ")
+    assert manifest.click_model == sha256_of(table / "click-model.onnx") == sha256_of(model)
     assert 0 < rows.rewards.max() <= 2.0
+    assert run(tiny, table, "--click-model", str(model)).exit_code == 0
+    other = run(tiny, table, "--click-model", str(tiny.folder / "heavy.onnx"))
+    assert isinstance(other.exception, FixFile)
+
+
+def test_a_click_model_of_another_signature_is_refused(
+    tiny: TinyCascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    result = run(tiny, tmp_path / "table", "--click-model", str(tiny.folder / "dot.onnx"))
+    assert isinstance(result.exception, FixFile)
+    assert result.exception.field == "inputs"
+
+
+def test_a_click_model_that_is_not_there_is_named(tiny: TinyCascade, tmp_path: Path) -> None:
+    result = run(tiny, tmp_path / "table", "--click-model", str(tmp_path / "none.onnx"))
+    assert isinstance(result.exception, FixFile)
+    assert "none.onnx" in result.exception.file
+    assert not (tmp_path / "table").exists()
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
         ["--world", "kuairand"],
-        ["--world", "kuairand", "--data", "x", "--reward", "truth"],
-        ["--reward", "model"],
+        ["--world", "kuairand", "--reward", "clicks"],
         ["--reward", "clicks"],
+        ["--reward", "truth"],
     ],
 )
 def test_options_that_do_not_go_together_are_refused(tiny: TinyCascade, tmp_path: Path, wrong: list[str]) -> None:

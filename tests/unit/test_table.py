@@ -80,6 +80,20 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
         begin(tmp_path, MANIFEST)
 
 
+def test_files_beside_a_new_table_are_there_before_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"of a run that was stopped before it had a manifest")
+    begin(tmp_path, MANIFEST, {"model.onnx": b"model"})
+    assert (tmp_path / "model.onnx").read_bytes() == b"model"
+    begin(tmp_path, MANIFEST, {"model.onnx": b"other"})
+    assert (tmp_path / "model.onnx").read_bytes() == b"model"
+
+
+def test_a_manifest_without_a_click_model_keeps_its_digest() -> None:
+    with_model = MANIFEST.model_copy(update={"click_model": "0" * 64})
+    assert MANIFEST.digest == "1850dede6ae2280bea6a7877dff8c7123fd4b7acd75c4d9cf158817434da69a5"
+    assert with_model.digest != MANIFEST.digest
+
+
 def test_rewards_that_are_not_finite_are_never_written(tmp_path: Path) -> None:
     begin(tmp_path, MANIFEST)
     bad = rows(0)
