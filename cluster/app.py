@@ -8,6 +8,8 @@ from ray.serve import Application
 from ray.serve.schema import LoggingConfig
 
 from allocator.chains import SEPARATOR, SKIP, ChainSpace
+from allocator.reward import RewardModel
+from cluster.allocation import Allocator, Controller, safe_chain, wants_allocator
 from cluster.config import Settings
 from cluster.stages import Ingress, StageReplica, deployment_name
 from models.checking import check_cascade
@@ -16,7 +18,10 @@ from models.loading import Cascade
 from models.spec import FILE_NAME, CascadeSpec, Device, Placement, VariantSpec
 
 ONGOING_STAGE_CALLS = 64
+ONGOING_REPORTS = 4096
 MOST_USUAL_INGRESSES = 4
+CONTROLLER, ALLOCATOR = "controller", "allocator"
+LOGGING = LoggingConfig(enable_access_log=False, log_level="WARNING")
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Replicas work on several batches side by side; a matrix product that also takes all cores makes them fight."""
 
@@ -24,10 +29,23 @@ ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM
 def build(settings: Settings) -> Application:
     """The ingress and a deployment for each variant with a placement of its own.
 
-    The cascade is checked first, whole: a broken one raises FixFile and nothing is deployed.
+    With them, where a policy chooses the chains, the Controller, and the Allocator if it has a placement of its own.
+    The cascade is checked first, whole: a broken one raises FixFile, settings that do not fit it raise FixSetup, and
+    nothing is deployed.
     """
     cascade = check(settings)
-    logging = LoggingConfig(enable_access_log=False, log_level="WARNING")
+    own = _own_variants(settings, cascade)
+    controller, allocator = _allocation(settings, cascade)
+    return serve.deployment(
+        name="ingress",
+        num_replicas=settings.ingress_replicas or usual_ingress_replicas(cascade.spec, settings),
+        max_ongoing_requests=settings.max_ongoing_requests,
+        ray_actor_options=_resources(settings),
+        logging_config=LOGGING,
+    )(Ingress).bind(settings, own, controller, allocator)
+
+
+def _own_variants(settings: Settings, cascade: Cascade) -> dict[str, Application]:
     own: dict[str, Application] = {}
     for stage in cascade.spec.stages:
         for variant in stage.variants:
@@ -38,21 +56,44 @@ def build(settings: Settings) -> Application:
                     num_replicas=settings.gpu_replicas if variant.device is Device.CUDA else settings.cpu_replicas,
                     max_ongoing_requests=ONGOING_STAGE_CALLS,
                     ray_actor_options=_resources(settings, variant),
-                    logging_config=logging,
+                    logging_config=LOGGING,
                 )(StageReplica).bind(settings, stage.name, variant.name)
-    return serve.deployment(
-        name="ingress",
-        num_replicas=settings.ingress_replicas or usual_ingress_replicas(cascade.spec, settings),
-        max_ongoing_requests=settings.max_ongoing_requests,
+    return own
+
+
+def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | None, Application | None]:
+    """The Controller and the Allocator; None for what is not wanted."""
+    if not wants_allocator(settings.allocator, cascade.spec):
+        return None, None
+    controller = serve.deployment(
+        name=CONTROLLER,
+        num_replicas=1,
+        max_ongoing_requests=ONGOING_REPORTS,
         ray_actor_options=_resources(settings),
-        logging_config=logging,
-    )(Ingress).bind(settings, own)
+        logging_config=LOGGING,
+    )(Controller).bind(settings)
+    if settings.allocator.placement == "inline":
+        return controller, None
+    allocator = serve.deployment(
+        name=ALLOCATOR,
+        num_replicas=settings.allocator.replicas,
+        max_ongoing_requests=ONGOING_STAGE_CALLS,
+        ray_actor_options=_resources(settings),
+        logging_config=LOGGING,
+    )(Allocator).bind(settings, controller)
+    return controller, allocator
 
 
 def check(settings: Settings) -> Cascade:
-    """The cascade, with all of its files checked and its static chain among the valid ones. Raises FixFile."""
+    """The cascade, with all of its files checked and its static chain among the valid ones.
+
+    Raises FixFile, and FixSetup where the allocator's settings do not fit it.
+    """
     cascade = check_cascade(settings.cascade)
-    ChainSpace(cascade.spec, len(cascade.items))
+    space = ChainSpace(cascade.spec, len(cascade.items))
+    if wants_allocator(settings.allocator, cascade.spec):
+        safe_chain(settings.allocator, space)
+        RewardModel.open(settings.cascade, cascade.spec, space)
     names = Counter(deployment_name(stage.name, v.name) for stage in cascade.spec.stages for v in stage.variants)
     if twice := [name for name, times in names.items() if times > 1]:
         problem = f"two variants would be deployed as {twice[0]!r}; rename a stage or a variant"

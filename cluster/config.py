@@ -30,6 +30,36 @@ class BatchSettings(BaseModel):
     in_flight: Annotated[int | None, Field(ge=1, le=64)] = None
 
 
+class AllocatorSettings(BaseModel):
+    """How requests get their chains.
+
+    enabled      whether a policy chooses the chains of requests that name none; when left out, it does if the cascade
+                 has a reward model. Else they run the static chain
+    flops_per_s  the limit that prices hold; when left out there is none, and every request gets the chain of the
+                 greatest predicted reward
+    safe_chain   id of the chain that a request takes when nobody can decide in time; when left out, the static one
+    placement    where decisions are worked out: inside each ingress replica, or in a deployment of their own
+    replicas     of that deployment
+    timeout_ms   a decision of that deployment that takes longer is not waited for
+    window_s     how often prices change
+    stale_s      a policy that the controller has not confirmed for so long is marked stale; its prices hold
+    sample_rows  most reward rows that a replica reports in a window; fewer where chains are so many that a report
+                 would grow beyond a megabyte
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool | None = None
+    flops_per_s: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    safe_chain: str | None = None
+    placement: Literal["inline", "own"] = "inline"
+    replicas: Annotated[int, Field(ge=1, le=1000)] = 1
+    timeout_ms: Annotated[float, Field(gt=0, le=60_000)] = 100.0
+    window_s: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
+    stale_s: Annotated[float, Field(gt=0, le=86_400)] = 10.0
+    sample_rows: Annotated[int, Field(ge=1, le=4096)] = 128
+
+
 class Settings(BaseModel):
     """Everything that `cluster.app.build` needs to know. Fields of `args` in a Serve config, options of `up`.
 
@@ -45,6 +75,8 @@ class Settings(BaseModel):
     max_ongoing_requests  requests that an ingress replica holds at a time; Serve refuses more
     max_body_bytes    a request's body may be this long
     stage_timeout_s   a stage call that takes longer counts as lost
+    batch             how the ingress gathers requests
+    allocator         how requests get their chains
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,6 +90,7 @@ class Settings(BaseModel):
     stage_threads: Annotated[int, Field(ge=1, le=256)] = 1
     inline_threads: Annotated[int, Field(ge=1, le=256)] = 2
     batch: BatchSettings = BatchSettings()
+    allocator: AllocatorSettings = AllocatorSettings()
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 1024
     max_body_bytes: Annotated[int, Field(ge=256, le=16 << 20)] = 64 << 10
     stage_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
@@ -71,25 +104,34 @@ class Settings(BaseModel):
     def from_environment(cls, overrides: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Self:
         """Settings from `GREENFLOW_<FIELD>` variables, overridden by those `overrides` that are not None.
 
-        A field of `batch` is `GREENFLOW_BATCH_<FIELD>`. Raises FixSetup naming the variable or option.
+        A field of `batch` is `GREENFLOW_BATCH_<FIELD>` and the override `batch_<field>`, and so for `allocator`.
+        Raises FixSetup naming the variable or option.
         """
+        given = {name: value for name, value in overrides.items() if value is not None}
         values: dict[str, object] = {}
         for name in cls.model_fields:
-            if name != "batch" and (text := environment.get(PREFIX + name.upper())) is not None:
-                values[name] = text
-        batch: dict[str, object] = {}
-        for name in BatchSettings.model_fields:
-            if (text := environment.get(f"{PREFIX}BATCH_{name.upper()}")) is not None:
-                batch[name] = text
-        values.update({k: v for k, v in overrides.items() if v is not None and k not in BatchSettings.model_fields})
-        batch.update({k: v for k, v in overrides.items() if v is not None and k in BatchSettings.model_fields})
+            if name in GROUPS:
+                fields = {field: f"{name}_{field}" for field in GROUPS[name].model_fields}
+                found = {field: _chosen(key, given, environment) for field, key in fields.items()}
+                group = {field: value for field, value in found.items() if value is not None}
+                values.update({name: group} if group else {})
+            elif (value := _chosen(name, given, environment)) is not None:
+                values[name] = value
         try:
-            return cls.model_validate({**values, "batch": batch} if batch else values)
+            return cls.model_validate({**values, **given})
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"])
             option = PREFIX + field.upper().replace(".", "_")
             raise FixSetup(f"setting {field} (option or variable {option}): {first['msg']}") from None
+
+
+GROUPS: Mapping[str, type[BaseModel]] = {"batch": BatchSettings, "allocator": AllocatorSettings}
+
+
+def _chosen(key: str, given: dict[str, object], environment: Mapping[str, str]) -> object:
+    """An override, which is taken out of `given`, or else what the environment says; None for neither."""
+    return given.pop(key, environment.get(PREFIX + key.upper()))
 
 
 def ray_address(environment: Mapping[str, str] = os.environ) -> str | None:

@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -12,13 +14,17 @@ from starlette.types import Receive, Scope, Send
 
 from cluster.schemas import (
     ChainsResponse,
+    Detail,
     HealthResponse,
+    PolicyResponse,
     ProblemResponse,
     RecommendRequest,
     RecommendResponse,
 )
 from cluster.service import Recommender
 from models.errors import FixRequest, TryAgain
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 RECOMMEND = "/v1/recommend"
 RETRY_AFTER_S = 1
@@ -34,8 +40,14 @@ class Api(FastAPI):
     good part of what an ingress spends on a request; it still describes the route, and serves all the others.
     """
 
-    def __init__(self, recommender: Recommender, max_body_bytes: int) -> None:
-        super().__init__(title="GreenFlow", description=DESCRIPTION, openapi_url="/openapi.json", docs_url="/docs")
+    def __init__(self, recommender: Recommender, max_body_bytes: int, lifespan: Lifespan | None) -> None:
+        super().__init__(
+            title="GreenFlow",
+            description=DESCRIPTION,
+            openapi_url="/openapi.json",
+            docs_url="/docs",
+            lifespan=lifespan,
+        )
         self._recommender, self._max_body_bytes = recommender, max_body_bytes
         _add_routes(self, recommender)
 
@@ -56,15 +68,18 @@ class Api(FastAPI):
         except ValidationError as error:
             return _invalid(error)
         except TryAgain as error:
-            return JSONResponse({"detail": str(error)}, 503, headers={"Retry-After": str(RETRY_AFTER_S)})
+            return _later(error)
         except Exception:
             logger.exception("a recommendation failed")
             return JSONResponse({"detail": "internal error; the server's log has the details"}, 500)
 
 
-def make_app(recommender: Recommender, max_body_bytes: int) -> FastAPI:
-    """The application over a Recommender; a request's body may be `max_body_bytes` long."""
-    return Api(recommender, max_body_bytes)
+def make_app(recommender: Recommender, max_body_bytes: int, lifespan: Lifespan | None = None) -> FastAPI:
+    """The application over a Recommender; a request's body may be `max_body_bytes` long.
+
+    It takes requests while `lifespan` is entered.
+    """
+    return Api(recommender, max_body_bytes, lifespan)
 
 
 def _add_routes(app: FastAPI, recommender: Recommender) -> None:
@@ -88,6 +103,8 @@ def _add_routes(app: FastAPI, recommender: Recommender) -> None:
         """All action chains of the cascade with their costs."""
         return Response(chains, media_type="application/json")
 
+    _add_policy(app, recommender)
+
     @app.get(
         "/v1/health",
         response_model=None,
@@ -97,6 +114,32 @@ def _add_routes(app: FastAPI, recommender: Recommender) -> None:
         """200 only when every stage can answer."""
         state = await recommender.health()
         return _json(state, 200 if state["healthy"] else 503)
+
+
+def _add_policy(app: FastAPI, recommender: Recommender) -> None:
+    @app.get(
+        "/v1/policy",
+        response_model=None,
+        responses={
+            200: {"model": PolicyResponse},
+            404: {"model": Detail, "description": "No allocator: requests that name no chain run the static one"},
+            503: {"model": Detail, "description": "No policy has come yet; repeat after `Retry-After` seconds"},
+        },
+    )
+    async def policy() -> Response:
+        """Prices, limits, spend and mask: by what requests get their chains. Asks nobody, so it answers at once."""
+        try:
+            state = recommender.policy()
+        except TryAgain as error:
+            return _later(error)
+        if state is None:
+            static = recommender.space.static.id
+            return _json({"detail": f"there is no allocator; requests that name no chain run {static}"}, 404)
+        return _json(state)
+
+
+def _later(error: TryAgain) -> Response:
+    return JSONResponse({"detail": str(error)}, 503, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def _path(scope: Scope) -> str:

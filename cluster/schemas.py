@@ -69,7 +69,11 @@ class CostOut(BaseModel):
 
 
 class RecommendResponse(BaseModel):
-    """Exactly k distinct items, best first, and what it took to find them."""
+    """Exactly k distinct items, best first, and what it took to find them.
+
+    `predicted_reward` and `policy_version` are null where no policy chose the chain: the request named it, the
+    allocator is off, or the answer is `degraded`.
+    """
 
     request_id: str
     items: list[Item]
@@ -77,7 +81,7 @@ class RecommendResponse(BaseModel):
     predicted_reward: float | None
     cost: CostOut
     policy_version: int | None
-    degraded: bool
+    degraded: Annotated[bool, Field(description="Nobody could choose a chain in time; the safe one ran.")]
 
 
 class ChainListing(ChainOut):
@@ -93,6 +97,37 @@ class ChainsResponse(BaseModel):
     cascade: str
     k: int
     chains: list[ChainListing]
+
+
+class ConstraintOut(BaseModel):
+    """A constraint in the window that ended last; a limit of null means that there is none."""
+
+    name: str
+    kind: Annotated[str, Field(description="The resource that is limited.")]
+    limit: float | None
+    unit: Annotated[str, Field(description="Of limit and spend.")]
+    spend: float
+    price: Annotated[float, Field(description="Of the window that runs: predicted reward per unit of the resource.")]
+
+
+class PolicyResponse(BaseModel):
+    """The policy by which requests get their chains, as the replica that answers knows it."""
+
+    version: Annotated[int, Field(description="Rises with every snapshot.")]
+    time_s: Annotated[float, Field(description="When the snapshot was made, Unix time.")]
+    age_s: Annotated[float, Field(description="Since the controller confirmed it.")]
+    stale: Annotated[bool, Field(description="Not confirmed for too long; prices hold meanwhile.")]
+    reward_model: str
+    constraints: list[ConstraintOut]
+    available: Annotated[int, Field(description="How many chains may be taken.")]
+    masked: Annotated[list[str], Field(description="Chains that may not; the first 100.")]
+    safe_chain: Annotated[str, Field(description="What a request takes when nobody can decide in time.")]
+
+
+class Detail(BaseModel):
+    """Why there is no answer."""
+
+    detail: str
 
 
 class HealthResponse(BaseModel):

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,31 +14,49 @@ import numpy as np
 from allocator.chains import ActionChain, ChainSpace
 from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
+from cluster.deciding import Allocation
 from cluster.microbatch import MicroBatcher
 from cluster.schemas import RecommendRequest
+from cluster.standing import policy_payload
+from models.batch import IntArray, UserRows
 from models.errors import FixRequest, TryAgain
 from models.features import UserQuery
 from models.loading import Cascade
 
 Payload = dict[str, Any]
 Probe = Callable[[], Awaitable[None]]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, checked: who asks, for how many items, under which chain."""
+    """A request, checked: who asks, for how many items, under which chain; None leaves the chain to the policy."""
 
     query: UserQuery
     k: int
+    chain: ActionChain | None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The chain that a request runs, and why: `reward` and `version` where a policy decided, else None.
+
+    degraded  nobody could decide in time
+    """
+
     chain: ActionChain
+    reward: float | None = None
+    version: int | None = None
+    degraded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Item ids and scores, best first."""
+    """Item ids and scores, best first, under the chain that the request was given."""
 
     item_ids: list[int | str]
     scores: list[float]
+    given: Given
 
 
 class Recommender:
@@ -45,6 +64,7 @@ class Recommender:
 
     probes      one per variant, by `stage/variant`; raises when that variant cannot answer
     own_stages  stages with a deployment of their own: as many more micro-batches can usefully be under way
+    allocation  what gives a chain to requests that name none; without it they run the static chain
     """
 
     def __init__(
@@ -54,10 +74,12 @@ class Recommender:
         batch: BatchSettings,
         probes: dict[str, Probe],
         own_stages: int = 0,
+        allocation: Allocation | None = None,
     ) -> None:
         self.cascade = cascade
         self.space = ChainSpace(cascade.spec, len(cascade.items))
-        self._executor, self._probes = executor, probes
+        self._executor, self._probes, self._allocation = executor, probes, allocation
+        self._undecided = False
         self._chains = {chain.index: _chain_payload(chain) for chain in self.space}
         self._batcher = MicroBatcher[Call, Answer](
             self._work, max_rows=batch.max_rows, wait_s=batch.wait_ms / 1e3, in_flight=batch.in_flight or own_stages + 1
@@ -65,20 +87,27 @@ class Recommender:
 
     async def recommend(self, request: RecommendRequest) -> Payload:
         """The response's content, as `cluster.schemas.RecommendResponse`. Raises FixRequest naming the field."""
-        call = self._check(request)
-        answer = await self._batcher.submit(call)
+        answer = await self._batcher.submit(self._check(request))
+        given = answer.given
         return {
             "request_id": uuid.uuid4().hex if request.request_id is None else request.request_id,
             "items": [
                 {"item_id": item_id, "score": score}
                 for item_id, score in zip(answer.item_ids, answer.scores, strict=True)
             ],
-            "chain": self._chains[call.chain.index],
-            "predicted_reward": None,
-            "cost": _cost_payload(call.chain),
-            "policy_version": None,
-            "degraded": False,
+            "chain": self._chains[given.chain.index],
+            "predicted_reward": given.reward,
+            "cost": _cost_payload(given.chain),
+            "policy_version": given.version,
+            "degraded": given.degraded,
         }
+
+    def policy(self) -> Payload | None:
+        """The policy that this replica decides by, as `cluster.schemas.PolicyResponse`; None without an allocator.
+
+        Raises TryAgain before the first policy has come.
+        """
+        return None if self._allocation is None else policy_payload(self._allocation, self.space)
 
     def chains(self) -> Payload:
         """All chains with their costs, as `cluster.schemas.ChainsResponse`."""
@@ -108,49 +137,86 @@ class Recommender:
         k = most if request.k is None else request.k
         if not 1 <= k <= most:
             raise FixRequest("k", f"must be from 1 to {most}")
-        chain = self.space.static
+        chain = self.space.static if self._allocation is None else None
         if request.chain is not None:
-            named = self.space.get(request.chain)
-            if named is None:
+            chain = self.space.get(request.chain)
+            if chain is None:
                 raise FixRequest("chain", f"unknown chain: {self.space.problem(request.chain)}")
-            chain = named
         query = UserQuery(request.user_id, request.context, request.history)
         self.cascade.users.check_query(query)
         return Call(query, k, chain)
 
     async def _work(self, calls: Sequence[Call]) -> Sequence[Answer | Exception]:
         """All calls in one micro-batch; when a variant is lost, chain by chain, so that only its own chains fail."""
+        users = self.cascade.users.rows([call.query for call in calls])
+        k = np.array([call.k for call in calls], dtype=np.int64)
+        given = await self._given(calls, users)
         try:
-            return await self._answers(calls)
+            return await self._answers(users, given, k)
         except TryAgain as error:
             by_chain: dict[int, list[int]] = defaultdict(list)
-            for at, call in enumerate(calls):
-                by_chain[call.chain.index].append(at)
+            for at, one in enumerate(given):
+                by_chain[one.chain.index].append(at)
             if len(by_chain) == 1:
                 raise
             results: list[Answer | Exception] = [error] * len(calls)
-            await asyncio.gather(*(self._retry(calls, members, results) for members in by_chain.values()))
+            groups = [np.array(members, dtype=np.int64) for members in by_chain.values()]
+            await asyncio.gather(*(self._retry(users, given, k, members, results) for members in groups))
             return results
 
-    async def _retry(self, calls: Sequence[Call], members: list[int], results: list[Answer | Exception]) -> None:
+    async def _given(self, calls: Sequence[Call], users: UserRows) -> list[Given]:
+        """The chain of each call: its own, or what one decision gives all that name none."""
+        rows = np.array([at for at, call in enumerate(calls) if call.chain is None], dtype=np.int64)
+        decided = iter(await self._decided(users if len(rows) == len(calls) else users.take(rows)) if len(rows) else ())
+        return [next(decided) if call.chain is None else Given(call.chain) for call in calls]
+
+    async def _decided(self, users: UserRows) -> list[Given]:
+        """One decision for all these users; the safe chain, degraded, when there is none to be had.
+
+        Whatever goes wrong with the allocator, a recommendation can still be made.
+        """
+        assert self._allocation is not None
         try:
-            answers = await self._answers([calls[at] for at in members])
+            decided = await self._allocation.decider.decide(users)
+        except Exception as error:
+            self._log(error)
+            return [Given(self._allocation.safe, degraded=True)] * len(users)
+        self._log(None)
+        pairs = zip(decided.chains.tolist(), decided.rewards.tolist(), strict=True)
+        return [Given(self.space.chains[chain], reward, decided.policy_version) for chain, reward in pairs]
+
+    def _log(self, error: Exception | None) -> None:
+        """Say once that nobody decides, and once that somebody does again."""
+        if error is not None and not self._undecided:
+            logger.warning("requests take the safe chain: %s: %s", type(error).__name__, error)
+        elif error is None and self._undecided:
+            logger.warning("requests are decided again")
+        self._undecided = error is not None
+
+    async def _retry(
+        self,
+        users: UserRows,
+        given: Sequence[Given],
+        k: IntArray,
+        members: IntArray,
+        results: list[Answer | Exception],
+    ) -> None:
+        answers: Sequence[Answer | Exception]
+        try:
+            answers = await self._answers(users.take(members), [given[at] for at in members], k[members])
         except TryAgain as error:
             answers = [error] * len(members)
         for at, answer in zip(members, answers, strict=True):
             results[at] = answer
 
-    async def _answers(self, calls: Sequence[Call]) -> Sequence[Answer | Exception]:
-        users = self.cascade.users.rows([call.query for call in calls])
-        k = np.array([call.k for call in calls], dtype=np.int64)
-        found = await self._executor.run(users, [call.chain for call in calls], k)
+    async def _answers(self, users: UserRows, given: Sequence[Given], k: IntArray) -> Sequence[Answer | Exception]:
+        found = await self._executor.run(users, [one.chain for one in given], k)
         assert found.scores is not None
-        ids, scores, offsets = (
-            self.cascade.items.ids.ids(found.items),
-            found.scores.tolist(),
-            found.offsets.tolist(),
-        )
-        return [Answer(ids[start:end], scores[start:end]) for start, end in itertools.pairwise(offsets)]
+        if self._allocation is not None:
+            self._allocation.tally.executed(np.array([one.chain.index for one in given], dtype=np.int64))
+        ids, scores = self.cascade.items.ids.ids(found.items), found.scores.tolist()
+        bounds = itertools.pairwise(found.offsets.tolist())
+        return [Answer(ids[start:end], scores[start:end], one) for (start, end), one in zip(bounds, given, strict=True)]
 
 
 def _chain_payload(chain: ActionChain) -> Payload:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 
 from fastapi import FastAPI
 from ray import serve
@@ -10,9 +11,12 @@ from ray.exceptions import RayActorError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from allocator.chains import ChainSpace
+from cluster.allocation import Allocator, Controller, allocation_of, followed
 from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
 from cluster.config import Settings
-from cluster.ingress import make_app
+from cluster.deciding import Allocation
+from cluster.ingress import Lifespan, make_app
 from cluster.service import Probe, Recommender
 from models.batch import IntArray, RaggedBatch, UserRows
 from models.errors import Late, TryAgain
@@ -66,29 +70,59 @@ class RemoteRunner:
 class Ingress:
     """One replica of the front: HTTP, micro-batches, the executor, and the inline variants."""
 
-    def __init__(self, settings: Settings, own: Mapping[str, DeploymentHandle[StageReplica]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        own: Mapping[str, DeploymentHandle[StageReplica]],
+        controller: DeploymentHandle[Controller] | None = None,
+        allocator: DeploymentHandle[Allocator] | None = None,
+    ) -> None:
         cascade = Cascade.open(settings.cascade)
-        threads = ThreadPoolExecutor(settings.inline_threads, thread_name_prefix="inline")
-        runners: dict[tuple[str, str], StageRunner] = {}
-        probes: dict[str, Probe] = {}
-        for stage in cascade.spec.stages:
-            for variant in stage.variants:
-                handle = own.get(deployment_name(stage.name, variant.name))
-                if handle is None:
-                    loaded: Variant = cascade.variant(stage, variant)
-                    runners[stage.name, variant.name] = InlineRunner(loaded, threads)
-                    probes[f"{stage.name}/{variant.name}"] = _here
-                else:
-                    remote = RemoteRunner(handle, settings.stage_timeout_s)
-                    runners[stage.name, variant.name] = remote
-                    probes[f"{stage.name}/{variant.name}"] = remote.probe
+        runners, probes = _runners(settings, cascade, own)
         own_stages = sum(any(deployment_name(s.name, v.name) in own for v in s.variants) for s in cascade.spec.stages)
-        recommender = Recommender(cascade, CascadeExecutor(runners), settings.batch, probes, own_stages)
-        self._app = make_app(recommender, settings.max_body_bytes)
+        allocation: Allocation | None = None
+        if controller is not None:
+            space = ChainSpace(cascade.spec, len(cascade.items))
+            allocation = allocation_of(settings, cascade, space, controller, allocator)
+        executor = CascadeExecutor(runners)
+        recommender = Recommender(cascade, executor, settings.batch, probes, own_stages, allocation)
+        self._app = make_app(recommender, settings.max_body_bytes, _lifespan(allocation))
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application that this replica serves."""
         return self._app
+
+
+def _lifespan(allocation: Allocation | None) -> Lifespan | None:
+    """The replica takes requests once it has a policy to decide by."""
+    if allocation is None:
+        return None
+
+    def lifespan(_: FastAPI) -> AbstractAsyncContextManager[None]:
+        return followed(allocation.follower)
+
+    return lifespan
+
+
+def _runners(
+    settings: Settings, cascade: Cascade, own: Mapping[str, DeploymentHandle[StageReplica]]
+) -> tuple[dict[tuple[str, str], StageRunner], dict[str, Probe]]:
+    """A runner and a probe for each variant; those without a deployment of their own are loaded here."""
+    threads = ThreadPoolExecutor(settings.inline_threads, thread_name_prefix="inline")
+    runners: dict[tuple[str, str], StageRunner] = {}
+    probes: dict[str, Probe] = {}
+    for stage in cascade.spec.stages:
+        for variant in stage.variants:
+            handle = own.get(deployment_name(stage.name, variant.name))
+            if handle is None:
+                loaded: Variant = cascade.variant(stage, variant)
+                runners[stage.name, variant.name] = InlineRunner(loaded, threads)
+                probes[f"{stage.name}/{variant.name}"] = _here
+            else:
+                remote = RemoteRunner(handle, settings.stage_timeout_s)
+                runners[stage.name, variant.name] = remote
+                probes[f"{stage.name}/{variant.name}"] = remote.probe
+    return runners, probes
 
 
 def deployment_name(stage: str, variant: str) -> str:

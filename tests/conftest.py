@@ -8,7 +8,7 @@ from hypothesis import settings
 
 # Test folders are no packages (they would shadow the project's), so shared helpers have a folder of their own.
 sys.path.insert(0, str(Path(__file__).parent / "support"))
-pytest.register_assert_rewrite("stage_runner_contract")
+pytest.register_assert_rewrite("stage_runner_contract", "decider_contract")
 
 from cluster.launching import serve_env  # noqa: E402
 

@@ -55,6 +55,29 @@ _state_dir = click.option(
     help="Replicas of the ingress.",
 )
 @click.option(
+    "--flops-per-s",
+    "allocator_flops_per_s",
+    type=click.FloatRange(0, min_open=True),
+    show_default="none",
+    help="FLOPs a second that the allocator keeps to, by prices.",
+)
+@click.option(
+    "--allocator/--no-allocator",
+    "allocator_enabled",
+    default=None,
+    show_default="if the cascade has a reward model",
+    help="Choose each request's chain by a policy; without it the static chain runs.",
+)
+@click.option(
+    "--safe-chain", "allocator_safe_chain", show_default="the static chain", help="When nobody can choose in time."
+)
+@click.option(
+    "--allocator-placement",
+    type=click.Choice(["inline", "own"]),
+    show_default="inline",
+    help="Where chains are chosen: inside the ingress, or in a deployment of its own.",
+)
+@click.option(
     "--dashboard-port", type=click.IntRange(1, 65535), default=8265, help="Of Ray's dashboard, or the next free one."
 )
 @click.option("--no-dashboard", is_flag=True, help="Leave Ray's dashboard out, which saves memory.")
@@ -69,6 +92,7 @@ def up(host: str, port: int, dashboard_port: int, no_dashboard: bool, state_dir:
     Examples:
       greenflow up
       greenflow up --cascade my-cascade --port 8080 --ingress-replicas 2
+      greenflow up --flops-per-s 1e9
     """
     settings = Settings.from_environment(overrides)
     options = LaunchOptions(

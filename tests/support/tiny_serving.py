@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cluster.cascade import CascadeExecutor, InlineRunner
 from cluster.config import BatchSettings
+from cluster.deciding import Allocation
 from cluster.service import Recommender
 from models.loading import Cascade
 
@@ -27,10 +28,13 @@ def inline_runners(cascade: Cascade, threads: ThreadPoolExecutor) -> dict[Name, 
 
 
 @contextmanager
-def open_recommender(folder: Path, batch: BatchSettings | None = None) -> Iterator[Recommender]:
+def open_recommender(
+    folder: Path, batch: BatchSettings | None = None, allocation: Allocation | None = None
+) -> Iterator[Recommender]:
     """A Recommender of that cascade with everything inside this process."""
     cascade = Cascade.open(folder)
     with ThreadPoolExecutor(2) as threads:
         runners = inline_runners(cascade, threads)
         probes = {f"{stage}/{variant}": alive for stage, variant in runners}
-        yield Recommender(cascade, CascadeExecutor(runners), batch or BatchSettings(), probes)
+        executor = CascadeExecutor(runners)
+        yield Recommender(cascade, executor, batch or BatchSettings(), probes, allocation=allocation)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.config import BatchSettings, Settings, ray_address
+from cluster.config import AllocatorSettings, BatchSettings, Settings, ray_address
 from models.errors import FixSetup
 
 
@@ -22,8 +22,15 @@ def test_the_environment_sets_fields_and_those_of_the_batch() -> None:
 
 def test_an_override_beats_the_environment_and_none_overrides_nothing() -> None:
     environment = {"GREENFLOW_CPU_REPLICAS": "3", "GREENFLOW_BATCH_MAX_ROWS": "8", "GREENFLOW_STAGE_THREADS": "2"}
-    settings = Settings.from_environment({"cpu_replicas": 5, "max_rows": 16, "stage_threads": None}, environment)
+    settings = Settings.from_environment({"cpu_replicas": 5, "batch_max_rows": 16, "stage_threads": None}, environment)
     assert (settings.cpu_replicas, settings.batch.max_rows, settings.stage_threads) == (5, 16, 2)
+
+
+def test_the_allocator_is_set_by_options_and_variables() -> None:
+    environment = {"GREENFLOW_ALLOCATOR_FLOPS_PER_S": "2.5e9", "GREENFLOW_ALLOCATOR_ENABLED": "true"}
+    settings = Settings.from_environment({"allocator_safe_chain": "a>b@1", "allocator_enabled": None}, environment)
+    assert settings.allocator == AllocatorSettings(flops_per_s=2.5e9, enabled=True, safe_chain="a>b@1")
+    assert Settings.from_environment({"allocator_enabled": False}, environment).allocator.enabled is False
 
 
 def test_variables_of_others_are_left_alone() -> None:
@@ -40,6 +47,10 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"max_body_bytes": 1}, {}, "max_body_bytes"),
         ({"stage_timeout_s": 0}, {}, "stage_timeout_s"),
         ({"replicas": 2}, {}, "replicas"),
+        ({}, {"GREENFLOW_ALLOCATOR_FLOPS_PER_S": "inf"}, "GREENFLOW_ALLOCATOR_FLOPS_PER_S"),
+        ({"allocator_flops_per_s": 0}, {}, "allocator.flops_per_s"),
+        ({"allocator_timeout_ms": -1}, {}, "allocator.timeout_ms"),
+        ({"allocator_placement": "elsewhere"}, {}, "allocator.placement"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(

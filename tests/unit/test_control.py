@@ -11,7 +11,8 @@ from tiny_cascade import TinyCascade
 from allocator.chains import ChainSpace
 from allocator.constraints import Constraint, Resource, Schedule, flops_per_second
 from allocator.price.select import STRATEGIES, strategy
-from cluster.control import Control, ControlState, Report
+from cluster.accounts import Window
+from cluster.control import VERSIONS_UNHEARD, Control, ControlState
 from models.loading import Cascade
 
 
@@ -27,6 +28,16 @@ def rewards_of(space: ChainSpace, requests: int, rng: np.random.Generator) -> np
     return (rng.gamma(2.0, size=(requests, 1)) * (1 - np.exp(-3 * share))[None, :]).astype(np.float32)
 
 
+def control_of(space: ChainSpace, *constraints: Constraint, name: str = "predictive", seed: int = 0) -> Control:
+    return Control(space, constraints, strategy(name), "reward.onnx", space.static.index, seed=seed)
+
+
+def window_of(space: ChainSpace, chains: np.ndarray, rewards: np.ndarray) -> Window:
+    """A window of one second in which these chains ran."""
+    executed = np.bincount(chains, minlength=len(space)).astype(float)
+    return Window(executed, float(len(chains)), rewards)
+
+
 def run(
     control: Control, space: ChainSpace, windows: int, requests: Callable[[int], int], seed: int = 0
 ) -> tuple[list[float], list[ControlState]]:
@@ -36,9 +47,8 @@ def run(
     for window in range(windows):
         rewards = rewards_of(space, requests(window), rng)
         decided = state.policy.decide(rewards)
-        report = Report(len(rewards), decided.costs.sum(axis=0), rewards[:128], state.policy.version)
-        relative.append(float(report.spend[0] / state.terms.limit[0]))
-        state = control.step(state, [report], window + 1.0)
+        relative.append(float(decided.costs[:, 0].sum() / state.terms.limit[0]))
+        state = control.step(state, window_of(space, decided.chains, rewards[:128]), window + 1.0)
         states.append(state)
     return relative, states
 
@@ -50,7 +60,7 @@ def middle_limit(space: ChainSpace, requests: int) -> float:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_spend_meets_the_limit(space: ChainSpace, name: str) -> None:
-    control = Control(space, (flops_per_second(middle_limit(space, 500)),), strategy(name), "reward.onnx")
+    control = control_of(space, flops_per_second(middle_limit(space, 500)), name=name)
     relative, _ = run(control, space, 120, lambda _: 500)
     assert np.mean(relative[60:]) == pytest.approx(1.0, abs=0.03)
 
@@ -58,7 +68,7 @@ def test_spend_meets_the_limit(space: ChainSpace, name: str) -> None:
 def test_a_limit_that_halves_is_followed(space: ChainSpace) -> None:
     limit = middle_limit(space, 500)
     schedule = Schedule((0.0, 60.0), (limit, 0.75 * limit))
-    control = Control(space, (Constraint("flops", Resource.FLOPS, schedule),), strategy(), "reward.onnx")
+    control = control_of(space, Constraint("flops", Resource.FLOPS, schedule))
     relative, states = run(control, space, 120, lambda _: 500)
     assert np.mean(relative[40:60]) == pytest.approx(1.0, abs=0.05)
     assert np.mean(relative[80:]) == pytest.approx(1.0, abs=0.05)
@@ -66,32 +76,63 @@ def test_a_limit_that_halves_is_followed(space: ChainSpace) -> None:
 
 
 def test_without_a_limit_the_price_is_zero_and_the_best_chain_is_taken(space: ChainSpace) -> None:
-    control = Control(space, (flops_per_second(float("inf")),), strategy(), "reward.onnx")
+    control = control_of(space, flops_per_second(float("inf")))
     relative, states = run(control, space, 10, lambda _: 50)
     assert relative[-1] == 0.0
     assert states[-1].policy.prices[0] == 0.0
 
 
-def test_a_late_tick_ends_a_longer_window(space: ChainSpace) -> None:
-    control = Control(space, (flops_per_second(1e9),), strategy(), "reward.onnx")
-    state = control.init(0.0)
-    report = Report(300, np.array([3e9]), np.empty((0, len(space)), np.float32), 1)
-    later = control.step(state, [report], 3.0)
-    assert later.spend[0] == pytest.approx(1e9)
-    assert later.limit[0] == pytest.approx(1e9)
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_first_window_with_requests_prices_the_second(space: ChainSpace, name: str) -> None:
+    control = control_of(space, flops_per_second(0.6 * middle_limit(space, 2000)), name=name)
+    relative, _ = run(control, space, 6, lambda _: 2000)
+    assert relative[0] > 1.3, "nothing is known of prices before"
+    assert max(relative[1:]) < 1.15
 
 
-def test_reports_of_several_replicas_add_up(space: ChainSpace) -> None:
-    control = Control(space, (flops_per_second(1e9),), strategy(), "reward.onnx")
-    rewards = rewards_of(space, 64, np.random.default_rng(0))
-    halves = [Report(32, np.array([4e8]), rewards[:32], 1), Report(32, np.array([4e8]), rewards[32:], 1)]
-    whole = [Report(64, np.array([8e8]), rewards, 1)]
-    apart, together = (control.step(control.init(0.0), reports, 1.0) for reports in (halves, whole))
-    assert apart.policy.prices.tolist() == together.policy.prices.tolist()
+def test_a_window_without_requests_changes_no_price(space: ChainSpace) -> None:
+    control = control_of(space, flops_per_second(middle_limit(space, 500)))
+    _, states = run(control, space, 20, lambda _: 500)
+    nothing = Window(np.zeros(len(space)), 0.0, np.empty((0, len(space)), np.float32))
+    idle = states[-1]
+    for tick in range(100):
+        idle = control.step(idle, nothing, 21.0 + tick)
+    assert idle.policy is states[-1].policy
+    assert idle.spend.tolist() == [0.0]
+
+
+def test_spend_under_chains_of_the_callers_own_choice_counts(space: ChainSpace) -> None:
+    limit = middle_limit(space, 500)
+    control, rng = control_of(space, flops_per_second(limit)), np.random.default_rng(0)
+    state, spend = control.init(0.0), []
+    for window in range(80):
+        rewards = rewards_of(space, 400, rng)
+        chains = np.concatenate([state.policy.decide(rewards).chains, np.full(100, space.static.index)])
+        spend.append(space.flops[chains].sum())
+        seen = Window(np.bincount(chains, minlength=len(space)).astype(float), 400.0, rewards[:128])
+        state = control.step(state, seen, window + 1.0)
+    assert np.mean(spend[40:]) == pytest.approx(limit, rel=0.05)
+
+
+def test_a_controller_takes_up_held_prices_under_a_version_nobody_has_seen(space: ChainSpace) -> None:
+    control = control_of(space, flops_per_second(middle_limit(space, 500)))
+    _, before = run(control, space, 20, lambda _: 500)
+    held = before[-1].policy
+    state = control.init(100.0, held.version, held.prices)
+    assert state.policy.version == held.version + VERSIONS_UNHEARD
+    assert state.policy.prices.tolist() == held.prices.tolist()
+    rewards = rewards_of(space, 500, np.random.default_rng(1))
+    state = control.step(state, window_of(space, state.policy.decide(rewards).chains, rewards[:128]), 101.0)
+    assert 0.5 < state.policy.prices[0] / held.prices[0] < 2
+
+
+def test_prices_of_other_constraints_are_not_taken_up(space: ChainSpace) -> None:
+    control = control_of(space, flops_per_second(1e9))
+    assert control.init(0.0, 7, np.array([1.0, 2.0])).policy.prices.tolist() == [0.0]
 
 
 def test_versions_rise_by_one_and_a_published_policy_never_changes(space: ChainSpace) -> None:
-    control = Control(space, (flops_per_second(middle_limit(space, 100)),), strategy(), "reward.onnx")
+    control = control_of(space, flops_per_second(middle_limit(space, 100)))
     first = control.init(0.0)
     _, states = run(control, space, 5, lambda _: 100)
     assert [state.policy.version for state in states] == [2, 3, 4, 5, 6]
@@ -102,12 +143,12 @@ def test_versions_rise_by_one_and_a_published_policy_never_changes(space: ChainS
 def test_whatever_comes_prices_are_finite_and_never_negative(
     space: ChainSpace, traffic: list[int], limit: float, seed: int
 ) -> None:
-    control = Control(space, (flops_per_second(limit),), strategy(), "reward.onnx", seed=seed)
+    control = control_of(space, flops_per_second(limit), seed=seed)
     state, rng = control.init(0.0), np.random.default_rng(seed)
     for window, requests in enumerate(traffic):
         rewards = rewards_of(space, requests, rng)
-        spend = state.policy.decide(rewards).costs.sum(axis=0) if requests else np.zeros(1)
-        state = control.step(state, [Report(requests, spend, rewards[:32], state.policy.version)], window + 1.0)
+        chains = state.policy.decide(rewards).chains
+        state = control.step(state, window_of(space, chains, rewards[:32]), window + 1.0)
         assert np.isfinite(state.policy.prices).all()
         assert (state.policy.prices >= 0).all()
 
@@ -115,4 +156,9 @@ def test_whatever_comes_prices_are_finite_and_never_negative(
 def test_a_resource_without_a_meter_is_refused(space: ChainSpace) -> None:
     power = Constraint("power", Resource.JOULES, Schedule.constant(100.0))
     with pytest.raises(ValueError, match="no meter for joules"):
-        Control(space, (power,), strategy(), "reward.onnx")
+        control_of(space, power)
+
+
+def test_a_control_without_constraints_is_refused(space: ChainSpace) -> None:
+    with pytest.raises(ValueError, match="infinity"):
+        control_of(space)

@@ -1,0 +1,156 @@
+"""What replicas counted, and what of it is new: the books that the controller keeps. Pure; no Ray here.
+
+Counters are cumulative, so a report that is lost loses nothing (the next one holds all of it) and one that comes twice
+bills nothing twice. A replica also states what the last answered report held: that is where a controller begins that
+does not know the replica, for example one that has just been restarted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allocator.choice import Floats, Ints
+
+FRESH_WINDOWS = 2.0
+FORGET_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Totals:
+    """What one replica has counted since it began.
+
+    at_s      when, on the replica's own monotonic clock
+    executed  (J,) requests that ran each chain, whoever chose it
+    decided   requests that a policy gave a chain
+    """
+
+    at_s: float
+    executed: Ints
+    decided: int
+
+    @classmethod
+    def none(cls, at_s: float, chains: int) -> "Totals":
+        """What a replica has counted that begins at `at_s`."""
+        return cls(at_s, np.zeros(chains, np.int64), 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What a replica tells the controller once a window.
+
+    replica  unique for each life of a replica
+    totals   what it has counted
+    acked    what it had counted in the last report that was answered; at first, nothing
+    rewards  (S, J) predicted rewards of a uniform sample of what it decided since its last report, in random order
+    version  of the policy that it holds, 0 without any, and that policy's prices (M,)
+    """
+
+    replica: str
+    totals: Totals
+    acked: Totals
+    rewards: NDArray[np.float32]
+    version: int
+    prices: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """What all replicas together did in a window.
+
+    executed_per_s  (J,) requests a second that ran each chain
+    decided_per_s   requests a second that a policy gave a chain
+    rewards         (S, J) predicted rewards of a uniform sample of those
+    """
+
+    executed_per_s: Floats
+    decided_per_s: float
+    rewards: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Account:
+    """One replica in the books.
+
+    totals    the newest heard
+    closed    those with which the last window that heard of it was closed
+    rate      executed (J,) and decided requests a second between the two before; None before the first
+    rewards   of the newest report, until a window has used them
+    heard_s   when it was heard last, on the controller's monotonic clock
+    """
+
+    totals: Totals
+    closed: Totals
+    rate: tuple[Floats, float] | None
+    rewards: NDArray[np.float32]
+    heard_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Books:
+    """All accounts, and `billed` (J,): what all replicas executed since the books were opened, those gone included."""
+
+    billed: Ints
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+
+
+def opened(chains: int) -> Books:
+    """Books of a chain space of that size in which nothing is written yet."""
+    return Books(np.zeros(chains, np.int64))
+
+
+def heard(books: Books, report: Report, now_s: float) -> Books:
+    """The books after a report. One that is not newer than what is known changes nothing."""
+    known = books.accounts.get(report.replica)
+    base = report.acked if known is None else known.totals
+    if report.totals.at_s <= base.at_s and known is not None:
+        return books
+    new = np.maximum(report.totals.executed - base.executed, 0)
+    if known is None:
+        account = Account(report.totals, base, None, report.rewards, now_s)
+    else:
+        account = replace(known, totals=report.totals, rewards=report.rewards, heard_s=now_s)
+    return Books(books.billed + new, {**books.accounts, report.replica: account})
+
+
+def closed(books: Books, now_s: float, window_s: float) -> tuple[Window, Books]:
+    """The window that ends now, and the books in which it is closed.
+
+    Spend is counted per second of the replica's own clock, so a report that covers two windows makes no peak, and a
+    replica whose report is late counts on at its last rate for one window more. One that stays silent counts nothing.
+    """
+    accounts = {
+        name: _closed(account) for name, account in books.accounts.items() if now_s - account.heard_s < FORGET_S
+    }
+    counted = [
+        (account, books.accounts[name].rewards)
+        for name, account in accounts.items()
+        if account.rate is not None and now_s - account.heard_s <= FRESH_WINDOWS * window_s
+    ]
+    executed = np.zeros(len(books.billed))
+    decided = 0.0
+    for account, _ in counted:
+        assert account.rate is not None
+        executed += account.rate[0]
+        decided += account.rate[1]
+    return Window(executed, decided, _sample(counted, len(books.billed))), Books(books.billed, accounts)
+
+
+def _closed(account: Account) -> Account:
+    span_s = account.totals.at_s - account.closed.at_s
+    if span_s <= 0:
+        return account
+    executed = np.maximum(account.totals.executed - account.closed.executed, 0) / span_s
+    decided = max(account.totals.decided - account.closed.decided, 0) / span_s
+    return replace(account, closed=account.totals, rate=(executed, decided), rewards=account.rewards[:0])
+
+
+def _sample(counted: list[tuple[Account, NDArray[np.float32]]], chains: int) -> NDArray[np.float32]:
+    """A uniform sample of all decided requests: from each replica as many rows as its share of the decisions."""
+    rows = [(rewards, account.rate[1]) for account, rewards in counted if account.rate and account.rate[1] > 0]
+    rows = [(rewards, rate) for rewards, rate in rows if len(rewards)]
+    if not rows:
+        return np.empty((0, chains), np.float32)
+    most = min(len(rewards) / rate for rewards, rate in rows)
+    return np.concatenate([rewards[: max(1, round(most * rate))] for rewards, rate in rows])

@@ -1,0 +1,206 @@
+"""Thin Serve deployments around the allocator: Controller and Allocator, and what the ingress calls them by."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import numpy as np
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from allocator.chains import ActionChain, ChainSpace
+from allocator.constraints import flops_per_second
+from allocator.price.select import strategy
+from allocator.reward import RewardModel
+from cluster.accounts import Report
+from cluster.config import AllocatorSettings, Settings
+from cluster.control import Control
+from cluster.deciding import Allocation, Decided, Decider, LocalDecider
+from cluster.desk import Clock, ControllerDesk
+from cluster.follower import Follower, Tie
+from cluster.snapshot import Answer
+from cluster.tally import Tally
+from models.batch import UserRows
+from models.errors import FixSetup, Late, TryAgain
+from models.loading import Cascade
+from models.spec import CascadeSpec
+
+FIRST_POLICY_S = 10.0
+PAUSE_S = 0.25
+SAMPLE_BYTES = 1 << 20
+
+
+class Controller:
+    """The one replica that owns the prices."""
+
+    def __init__(self, settings: Settings) -> None:
+        cascade = Cascade.open(settings.cascade)
+        space = ChainSpace(cascade.spec, len(cascade.items))
+        self._desk = ControllerDesk(control_of(settings, cascade.spec, space), time.monotonic, time.time)
+        self._run = asyncio.get_running_loop().create_task(self._desk.run())  # Serve constructs replicas on their loop
+
+    async def report(self, report: Report) -> Answer:
+        """As `cluster.desk.Desk.report`."""
+        return await self._desk.report(report)
+
+    def check_health(self) -> None:
+        """Called by Serve, which replaces a replica that has stopped to tick."""
+        if self._run.done():
+            self._run.result()
+
+
+class RemoteDesk:
+    """The Controller's deployment, as `cluster.desk.Desk`."""
+
+    def __init__(self, handle: DeploymentHandle[Controller], timeout_s: float) -> None:
+        self._handle, self._timeout_s = handle, timeout_s
+
+    async def report(self, report: Report) -> Answer:
+        """As `cluster.desk.Desk.report`."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                answer: Answer = await self._handle.report.remote(report)
+                return answer
+        except TimeoutError:
+            raise Late(f"the controller did not answer in {self._timeout_s:g} s") from None
+        except (RayActorError, RayServeException) as error:
+            raise TryAgain(f"the controller: {type(error).__name__}") from error
+
+
+class Allocator:
+    """A replica that decides for micro-batches of any ingress. Without state but for the snapshot."""
+
+    def __init__(self, settings: Settings, controller: DeploymentHandle[Controller]) -> None:
+        cascade = Cascade.open(settings.cascade)
+        space = ChainSpace(cascade.spec, len(cascade.items))
+        follower, tally = tied(settings, cascade.spec, space, controller)
+        self._decider = local_decider(cascade, space, follower, tally)
+        self._run = asyncio.get_running_loop().create_task(follower.run())
+
+    async def decide(self, users: UserRows) -> Decided:
+        """As `cluster.deciding.Decider.decide`."""
+        return await self._decider.decide(users)
+
+    def check_health(self) -> None:
+        """Called by Serve, which replaces a replica that has stopped to follow the controller."""
+        if self._run.done():
+            self._run.result()
+
+
+class RemoteDecider:
+    """The Allocator's deployment, as `cluster.deciding.Decider`.
+
+    A call that failed is followed by PAUSE_S in which none is made: micro-batches must not each wait for a timeout.
+    """
+
+    def __init__(self, handle: DeploymentHandle[Allocator], timeout_s: float, clock: Clock) -> None:
+        self._handle, self._timeout_s, self._clock = handle, timeout_s, clock
+        self._again_s = -np.inf
+
+    async def decide(self, users: UserRows) -> Decided:
+        """As `cluster.deciding.Decider.decide`."""
+        if self._clock() < self._again_s:
+            raise TryAgain("the allocator failed a moment ago")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                decided: Decided = await self._handle.decide.remote(users)
+                return decided
+        except TimeoutError:
+            self._again_s = self._clock() + PAUSE_S
+            raise Late(f"the allocator did not answer in {self._timeout_s:g} s") from None
+        except (RayActorError, RayServeException) as error:
+            self._again_s = self._clock() + PAUSE_S
+            raise TryAgain(f"the allocator: {type(error).__name__}") from error
+
+
+def wants_allocator(settings: AllocatorSettings, spec: CascadeSpec) -> bool:
+    """Whether a policy chooses chains. Raises FixSetup for settings that contradict themselves or the cascade."""
+    remedy = "train one with `greenflow train-reward`, or leave the allocator out"
+    if settings.enabled and spec.reward is None:
+        raise FixSetup(f"setting allocator.enabled: the cascade {spec.name!r} has no reward model; {remedy}")
+    if settings.flops_per_s is not None and spec.reward is None:
+        raise FixSetup(f"setting allocator.flops_per_s: the cascade {spec.name!r} has no reward model; {remedy}")
+    if settings.flops_per_s is not None and settings.enabled is False:
+        raise FixSetup("setting allocator.flops_per_s: a limit needs the allocator; leave allocator.enabled out")
+    return spec.reward is not None and settings.enabled is not False
+
+
+def safe_chain(settings: AllocatorSettings, space: ChainSpace) -> ActionChain:
+    """What a request takes when nobody can decide. Raises FixSetup when the setting names no chain of the space."""
+    if settings.safe_chain is None:
+        return space.static
+    chain = space.get(settings.safe_chain)
+    if chain is None:
+        raise FixSetup(f"setting allocator.safe_chain: {space.problem(settings.safe_chain)}")
+    return chain
+
+
+def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Control:
+    """The control tick of these settings."""
+    limit = settings.allocator.flops_per_s
+    return Control(
+        space,
+        (flops_per_second(np.inf if limit is None else limit),),
+        strategy(),
+        reward_model_name(spec),
+        safe_chain(settings.allocator, space).index,
+        settings.allocator.window_s,
+    )
+
+
+def reward_model_name(spec: CascadeSpec) -> str:
+    """What policies and replicas call the cascade's reward model: its file and the start of its hash."""
+    assert spec.reward is not None, "an allocator needs a reward model"
+    return f"{spec.reward.file}@{spec.reward.sha256[:12]}"
+
+
+def allocation_of(
+    settings: Settings,
+    cascade: Cascade,
+    space: ChainSpace,
+    controller: DeploymentHandle[Controller],
+    allocator: DeploymentHandle[Allocator] | None,
+) -> Allocation:
+    """What an ingress replica needs; decisions are worked out here where the allocator has no deployment."""
+    follower, tally = tied(settings, cascade.spec, space, controller)
+    decider: Decider
+    if allocator is None:
+        decider = local_decider(cascade, space, follower, tally)
+    else:
+        decider = RemoteDecider(allocator, settings.allocator.timeout_ms / 1e3, time.monotonic)
+    return Allocation(decider, tally, follower, safe_chain(settings.allocator, space))
+
+
+@asynccontextmanager
+async def followed(follower: Follower, most_s: float = FIRST_POLICY_S) -> AsyncIterator[None]:
+    """While it is entered, the follower runs. It is entered with a first policy, unless none comes in `most_s`."""
+    run = asyncio.create_task(follower.run())
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(follower.first.wait(), most_s)
+    try:
+        yield
+    finally:
+        run.cancel()
+
+
+def local_decider(cascade: Cascade, space: ChainSpace, follower: Follower, tally: Tally) -> LocalDecider:
+    """A decider in this process. Raises FixFile when the reward model cannot be loaded."""
+    model = RewardModel.open(cascade.folder, cascade.spec, space)
+    return LocalDecider(model, follower, tally, ThreadPoolExecutor(1, thread_name_prefix="decide"))
+
+
+def tied(
+    settings: Settings, spec: CascadeSpec, space: ChainSpace, controller: DeploymentHandle[Controller]
+) -> tuple[Follower, Tally]:
+    """A tally, and the follower that reports it."""
+    allocator = settings.allocator
+    tie = Tie(uuid.uuid4().hex, len(space), reward_model_name(spec), allocator.window_s, allocator.stale_s)
+    rows = max(1, min(allocator.sample_rows, SAMPLE_BYTES // (4 * len(space))))
+    tally = Tally(len(space), rows, np.random.default_rng())
+    desk = RemoteDesk(controller, timeout_s=2 * allocator.window_s + 1)
+    return Follower(tie, tally, desk, time.monotonic), tally

@@ -1,0 +1,103 @@
+"""The controller's desk: takes in reports, ticks once a window, answers with the newest snapshot. No Ray here."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import numpy as np
+
+from allocator.constraints import Resource
+from cluster.accounts import Books, Report, closed, heard, opened
+from cluster.control import Control, ControlState
+from cluster.snapshot import Answer, Snapshot, Standing
+
+Clock = Callable[[], float]
+Sleep = Callable[[float], Awaitable[None]]
+
+LEAD = 0.1
+HOLD = 0.3
+UNITS = {Resource.FLOPS: "FLOP/s", Resource.JOULES: "W", Resource.COMPUTE: "s/s", Resource.GRAMS: "g/s"}
+
+
+class Desk(Protocol):
+    """Where replicas report."""
+
+    async def report(self, report: Report) -> Answer:
+        """The answer to a report. May be called again with the same one. Raises TryAgain when nobody is there, and Late
+        when nobody answers in time."""
+        ...
+
+
+class ControllerDesk:
+    """Keeps the books and the prices.
+
+    Replicas report LEAD of a window before its end and are answered right after it, so that what they counted is one
+    window under one snapshot. A desk that has just been opened does not know what was before: it listens for a window
+    and then takes up the newest prices that any replica holds. Nothing of it needs a disk.
+
+    clock, sleep  monotonic; `wall` is Unix time, which limits and snapshots go by
+    """
+
+    def __init__(self, control: Control, clock: Clock, wall: Clock, sleep: Sleep = asyncio.sleep) -> None:
+        self._control, self._clock, self._wall, self._sleep = control, clock, wall, sleep
+        self._books = opened(len(control.space))
+        self._state: ControlState | None = None
+        self._newest: Report | None = None
+        self._snapshot: Snapshot | None = None
+        self._first, self._ticked = asyncio.Event(), asyncio.Event()
+        self._next_s = 0.0
+
+    @property
+    def books(self) -> Books:
+        """All that was billed."""
+        return self._books
+
+    async def report(self, report: Report) -> Answer:
+        """As `Desk.report`. A report from a replica of another chain space is not written down."""
+        if len(report.totals.executed) == len(self._control.space):
+            self._hear(report)
+        if self._state is None or self._next_s - self._clock() <= HOLD * self._control.window_s:
+            await self._ticked.wait()
+        lead_s = LEAD * self._control.window_s
+        return Answer(self._snapshot, max(0.0, self._next_s - lead_s - self._clock()))
+
+    async def run(self) -> None:
+        """Tick for ever, from the first report on."""
+        await self._first.wait()
+        window_s = self._control.window_s
+        self._next_s = self._clock() + window_s
+        while True:
+            await self._sleep(max(0.0, self._next_s - self._clock()))
+            self._tick()
+            late = self._clock() >= self._next_s + window_s
+            self._next_s = (self._clock() if late else self._next_s) + window_s
+            self._ticked.set()
+            self._ticked = asyncio.Event()
+
+    def _hear(self, report: Report) -> None:
+        self._books = heard(self._books, report, self._clock())
+        if self._newest is None or report.version > self._newest.version:
+            self._newest = report
+        self._first.set()
+
+    def _tick(self) -> None:
+        window, self._books = closed(self._books, self._clock(), self._control.window_s)
+        newest = self._newest
+        assert newest is not None
+        if self._state is None or newest.version > self._state.policy.version:
+            # A snapshot that is not ours: an earlier controller's.
+            self._state = self._control.init(self._wall(), newest.version, newest.prices)
+        else:
+            self._state = self._control.step(self._state, window, self._wall())
+        self._snapshot = self._published(self._state)
+
+    def _published(self, state: ControlState) -> Snapshot:
+        window_s = self._control.window_s
+        limits, spend = state.terms.limit / window_s, state.spend / window_s
+        prices = state.policy.prices
+        standings = tuple(
+            Standing(c.name, str(c.resource), UNITS[c.resource], float(limit), float(spent), float(price))
+            for c, limit, spent, price in zip(self._control.constraints, limits, spend, prices, strict=True)
+        )
+        assert np.isfinite(spend).all()
+        return Snapshot(state.policy, standings)

@@ -1,0 +1,107 @@
+"""A replica's tie to the controller: reports once a window, holds the newest snapshot, knows how old it is."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from allocator.policy import Policy
+from cluster.accounts import Report, Totals
+from cluster.desk import Clock, Desk, Sleep
+from cluster.snapshot import Snapshot
+from cluster.tally import Tally
+from models.errors import TryAgain
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """How a replica is tied to the controller.
+
+    replica       unique for each life of a replica
+    chains        size of the replica's chain space
+    reward_model  what its reward model is called; snapshots made for another one are not taken
+    window_s      how often it reports when nobody says otherwise
+    stale_s       a snapshot that has not been confirmed for so long is stale
+    """
+
+    replica: str
+    chains: int
+    reward_model: str
+    window_s: float
+    stale_s: float
+
+
+class Follower:
+    """Holds the newest snapshot while its loop runs. The request path only reads."""
+
+    def __init__(self, tie: Tie, tally: Tally, desk: Desk, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
+        self.tie = tie
+        self._tally, self._desk, self._clock, self._sleep = tally, desk, clock, sleep
+        self._acked = Totals.none(clock(), tie.chains)
+        self._confirmed_s = clock()
+        self._lost = False
+        self.snapshot: Snapshot | None = None
+        self.first = asyncio.Event()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy to decide by. Raises TryAgain before the first snapshot has come."""
+        if self.snapshot is None:
+            raise TryAgain("no policy yet: the controller has not been heard")
+        return self.snapshot.policy
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the controller confirmed the snapshot."""
+        return self._clock() - self._confirmed_s
+
+    @property
+    def stale(self) -> bool:
+        """Whether that is too long ago. A stale policy is still decided by: its prices hold."""
+        return self.age_s > self.tie.stale_s
+
+    async def run(self) -> None:
+        """Report for ever."""
+        while True:
+            await self._sleep(await self.once())
+
+    async def once(self) -> float:
+        """Report, and take what comes back; in how many seconds the next report is due. Never raises what a
+        controller's failure can cause."""
+        report = self._report()
+        try:
+            answer = await self._desk.report(report)
+        except Exception as error:  # whatever is wrong over there, decisions go on here
+            self._log(error)
+            return self.tie.window_s
+        self._log(None)
+        self._acked = report.totals
+        if answer.snapshot is not None:
+            self._take(answer.snapshot)
+        return answer.next_in_s
+
+    def _report(self) -> Report:
+        held = self.snapshot
+        prices = np.zeros(0) if held is None else held.policy.prices
+        version = 0 if held is None else held.policy.version
+        totals = self._tally.totals(self._clock())
+        return Report(self.tie.replica, totals, self._acked, self._tally.take_sample(), version, prices)
+
+    def _take(self, snapshot: Snapshot) -> None:
+        policy, held = snapshot.policy, self.snapshot
+        if policy.reward_model != self.tie.reward_model or len(policy.costs) != self.tie.chains:
+            return  # of another cascade, while one application replaces another
+        if held is None or policy.version >= held.policy.version:
+            self.snapshot, self._confirmed_s = snapshot, self._clock()
+            self.first.set()
+
+    def _log(self, error: Exception | None) -> None:
+        """Say once that the controller is lost, and once that it is back."""
+        if error is not None and not self._lost:
+            logger.warning("the controller does not answer, prices hold: %s: %s", type(error).__name__, error)
+        elif error is None and self._lost:
+            logger.warning("the controller answers again")
+        self._lost = error is not None

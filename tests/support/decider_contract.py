@@ -1,0 +1,90 @@
+"""What every decider promises. Subclass it and give the fixture `bench`."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from allocator.policy import Policy
+from allocator.reward import RewardModel, context_of
+from cluster.deciding import Decided, Decider
+from cluster.snapshot import Snapshot
+from cluster.tally import Tally
+from models.batch import UserRows
+from models.errors import TryAgain
+from models.features import UserQuery
+from models.loading import Cascade
+
+
+@dataclass
+class DeciderBench:
+    """A decider, and what stands behind it.
+
+    publish  makes a snapshot the newest one that the decider holds
+    tally    where it counts
+    """
+
+    decider: Decider
+    publish: Callable[[Snapshot], None]
+    tally: Tally
+    cascade: Cascade
+    model: RewardModel
+    snapshot: Callable[[int, float], Snapshot]
+
+    def users(self, count: int) -> UserRows:
+        return self.cascade.users.rows([UserQuery(n) for n in range(count)])
+
+    def decide(self, users: UserRows) -> Decided:
+        return asyncio.run(self.decider.decide(users))
+
+    def by_hand(self, users: UserRows, policy: Policy) -> list[int]:
+        rewards = self.model.predict(context_of(users)).astype(np.float64)
+        return (rewards - policy.costs[:, 0] * policy.prices[0]).argmax(axis=1).tolist()
+
+
+@contextmanager
+def nothing_counted(tally: Tally) -> Iterator[None]:
+    before = tally.totals(0.0).decided
+    yield
+    assert tally.totals(0.0).decided == before
+
+
+class DeciderContract:
+    @pytest.mark.parametrize("price", [0.0, 1e-4, 1.0])
+    @pytest.mark.parametrize("rows", [1, 7])
+    def test_requests_get_the_chain_of_the_best_reward_less_price_times_cost(
+        self, bench: DeciderBench, price: float, rows: int
+    ) -> None:
+        snapshot = bench.snapshot(3, price)
+        bench.publish(snapshot)
+        users = bench.users(rows)
+        decided = bench.decide(users)
+        assert decided.chains.tolist() == bench.by_hand(users, snapshot.policy)
+        predicted = bench.model.predict(context_of(users))
+        assert decided.rewards == pytest.approx(predicted[np.arange(rows), decided.chains])
+        assert decided.policy_version == 3
+
+    def test_without_a_policy_nobody_decides(self, bench: DeciderBench) -> None:
+        with nothing_counted(bench.tally), pytest.raises(TryAgain):
+            bench.decide(bench.users(2))
+
+    def test_a_newer_snapshot_takes_effect(self, bench: DeciderBench) -> None:
+        bench.publish(bench.snapshot(1, 0.0))
+        free = bench.decide(bench.users(4))
+        bench.publish(bench.snapshot(2, 1.0))
+        dear = bench.decide(bench.users(4))
+        assert (free.policy_version, dear.policy_version) == (1, 2)
+        costs = bench.snapshot(1, 0.0).policy.costs[:, 0]
+        assert costs[dear.chains].sum() < costs[free.chains].sum()
+
+    def test_what_is_decided_is_counted_and_sampled(self, bench: DeciderBench) -> None:
+        bench.publish(bench.snapshot(1, 0.0))
+        users = bench.users(3)
+        bench.decide(users)
+        assert bench.tally.totals(0.0).decided == 3
+        assert bench.tally.totals(0.0).executed.sum() == 0, "deciding is not running"
+        sample = {tuple(row) for row in bench.tally.take_sample().tolist()}
+        assert sample == {tuple(row) for row in bench.model.predict(context_of(users)).tolist()}

@@ -1,0 +1,99 @@
+"""A reward model for the tiny cascade, and policies for it."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+from fake_time import FakeTime
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from tiny_cascade import TinyCascade
+
+from allocator.chains import ChainSpace
+from allocator.policy import Policy
+from allocator.reward import RewardModel
+from cluster.accounts import Report
+from cluster.deciding import Allocation, LocalDecider
+from cluster.follower import Follower, Tie
+from cluster.snapshot import Answer, Snapshot, Standing
+from cluster.tally import Tally
+from models.errors import TryAgain
+from models.loading import Cascade
+
+REWARD_FILE = "reward.onnx"
+MODEL = "reward.onnx@tiny"
+
+
+def space_of(tiny: TinyCascade) -> ChainSpace:
+    cascade = Cascade.open(tiny.folder)
+    return ChainSpace(cascade.spec, len(cascade.items))
+
+
+def with_reward(tiny: TinyCascade, folder: Path, seed: int = 3) -> TinyCascade:
+    """A copy of the cascade whose requests earn more from dearer chains, each user in another measure."""
+    copy = tiny.copy_to(folder)
+    space = space_of(copy)
+    width = copy.user_features.shape[1] + copy.history.shape[1]
+    rng = np.random.default_rng(seed)
+    share = space.flops / space.flops.max()
+    weights = rng.uniform(0.0, 0.2, (width, 1)) * (1 - np.exp(-3 * share))[None, :]
+    float_users = copy.user_features.dtype == np.float32
+    onnx.save(_model(weights.astype(np.float32), share.astype(np.float32), float_users), copy.folder / REWARD_FILE)
+    copy.edit(lambda document: document.update(reward={"file": REWARD_FILE, "sha256": "0" * 64}))
+    copy.rehash()
+    return copy
+
+
+def _model(weights: NDArray[np.float32], bias: NDArray[np.float32], float_users: bool) -> onnx.ModelProto:
+    kind = TensorProto.FLOAT if float_users else TensorProto.INT64
+    nodes = [
+        helper.make_node("Cast", ["context"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["floats", "weights"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["reward"]),
+    ]
+    inputs = [helper.make_tensor_value_info("context", kind, ["rows", weights.shape[0]])]
+    outputs = [helper.make_tensor_value_info("reward", TensorProto.FLOAT, ["rows", weights.shape[1]])]
+    tensors = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")]
+    graph = helper.make_graph(nodes, "reward", inputs, outputs, tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def policy_of(space: ChainSpace, version: int = 1, price: float = 0.0, model: str = MODEL) -> Policy:
+    return Policy(
+        version=version,
+        time_s=0.0,
+        prices=np.array([price]),
+        costs=space.flops[:, None],
+        available=np.ones(len(space), bool),
+        reward_model=model,
+        safe_chain=space.static.index,
+    )
+
+
+def snapshot_of(space: ChainSpace, version: int = 1, price: float = 0.0, model: str = MODEL) -> Snapshot:
+    standing = Standing("flops", "flops", "FLOP/s", 1e6, 5e5, price)
+    return Snapshot(policy_of(space, version, price, model), (standing,))
+
+
+class NobodyThere:
+    """A desk without a controller."""
+
+    async def report(self, report: Report) -> Answer:
+        raise TryAgain("nobody there")
+
+
+@contextmanager
+def open_allocation(tiny: TinyCascade, time: FakeTime | None = None) -> Iterator[Allocation]:
+    """An allocation that decides in this process; tests set its follower's snapshot."""
+    cascade, space = Cascade.open(tiny.folder), space_of(tiny)
+    model = RewardModel.open(tiny.folder, cascade.spec, space)
+    tally = Tally(len(space), 16, np.random.default_rng(0))
+    tie = Tie("replica", len(space), MODEL, 1.0, 10.0)
+    follower = Follower(tie, tally, NobodyThere(), time or FakeTime())
+    safe = space.get("dot>skip>skip")
+    assert safe is not None
+    with ThreadPoolExecutor(1) as threads:
+        yield Allocation(LocalDecider(model, follower, tally, threads), tally, follower, safe)

@@ -1,0 +1,333 @@
+"""Controller and replicas together, on a clock of the test's own: reports, restarts, loss, and what all agree on."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from fake_time import FakeTime
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from tiny_cascade import TinyCascade
+from tiny_reward import MODEL, space_of
+
+from allocator.chains import ChainSpace
+from allocator.constraints import flops_per_second
+from allocator.price.select import strategy
+from cluster.accounts import Report
+from cluster.control import Control
+from cluster.desk import ControllerDesk
+from cluster.follower import Follower, Tie
+from cluster.snapshot import Answer
+from cluster.tally import Tally
+from models.errors import TryAgain
+
+RATE = 100
+
+
+@dataclass
+class Wire:
+    """What lies between a replica and the controller: it can be cut, and it can lose what it carries."""
+
+    desk: ControllerDesk | None = None
+    lose_reports: bool = False
+    lose_answers: bool = False
+    reports: list[Report] = field(default_factory=list)
+
+    async def report(self, report: Report) -> Answer:
+        if self.desk is None or self.lose_reports:
+            raise TryAgain("nobody there")
+        self.reports.append(report)
+        answer = await self.desk.report(report)
+        if self.lose_answers:
+            raise TryAgain("the answer was lost")
+        return answer
+
+
+class Replica:
+    """Decides RATE requests a second by what its follower holds, and keeps what it saw."""
+
+    def __init__(self, name: str, space: ChainSpace, wire: Wire, time: FakeTime, stale_s: float = 10.0) -> None:
+        self.space, self.time = space, time
+        self.tally = Tally(len(space), 64, np.random.default_rng(0))
+        self.follower = Follower(Tie(name, len(space), MODEL, 1.0, stale_s), self.tally, wire, time, time.sleep)
+        self.versions: list[int] = []
+        self.decided_by: dict[int, tuple[float, ...]] = {}
+        self._rng = np.random.default_rng(1)
+
+    def serve(self, requests: int) -> None:
+        if self.follower.snapshot is None:
+            return
+        policy = self.follower.policy
+        share = self.space.flops / self.space.flops.max()
+        rewards = self._rng.gamma(2.0, size=(requests, 1)) * (1 - np.exp(-3 * share))[None, :]
+        self.tally.decided(rewards.astype(np.float32))
+        self.tally.executed(policy.decide(rewards).chains)
+        self.versions.append(policy.version)
+        self.decided_by[policy.version] = tuple(policy.prices.tolist())
+
+
+class World:
+    """A controller and some replicas."""
+
+    def __init__(self, space: ChainSpace, limit_per_s: float, replicas: int = 2, stale_s: float = 10.0) -> None:
+        self.space, self.time, self.limit_per_s = space, FakeTime(1000.0), limit_per_s
+        self.wires = [Wire() for _ in range(replicas)]
+        self.replicas = [Replica(f"r{n}", space, wire, self.time, stale_s) for n, wire in enumerate(self.wires)]
+        self.desk: ControllerDesk | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._controller: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.restart_controller()
+        self._tasks = [asyncio.create_task(replica.follower.run()) for replica in self.replicas]
+
+    def stop_controller(self) -> None:
+        if self._controller is not None:
+            self._controller.cancel()
+        self.desk = None
+        for wire in self.wires:
+            wire.desk = None
+
+    def restart_controller(self) -> None:
+        self.stop_controller()
+        control = Control(self.space, (flops_per_second(self.limit_per_s),), strategy(), MODEL, self.space.static.index)
+        self.desk = ControllerDesk(control, self.time, self.time, self.time.sleep)
+        self._controller = asyncio.create_task(self.desk.run())
+        for wire in self.wires:
+            wire.desk = self.desk
+
+    async def pass_by(self, seconds: float) -> None:
+        """Time with traffic in every tenth of a second."""
+        for _ in range(round(seconds * 10)):
+            for replica in self.replicas:
+                replica.serve(RATE // 10)
+            await self.time.advance(0.1)
+
+    def end(self) -> None:
+        self.stop_controller()
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def versions(self) -> list[int]:
+        return [0 if r.follower.snapshot is None else r.follower.policy.version for r in self.replicas]
+
+
+@pytest.fixture(scope="module")
+def space(tiny: TinyCascade) -> ChainSpace:
+    return space_of(tiny)
+
+
+def limit_of(space: ChainSpace, replicas: int = 2, share: float = 0.5) -> float:
+    return replicas * RATE * float(space.flops.min() + share * np.ptp(space.flops))
+
+
+def play(world: World, story: Callable[[World], Awaitable[None]]) -> World:
+    async def main() -> None:
+        world.start()
+        try:
+            await story(world)
+        finally:
+            world.end()
+
+    asyncio.run(main())
+    return world
+
+
+def test_a_limit_is_met_soon_after_traffic_begins(space: ChainSpace) -> None:
+    world = World(space, limit_of(space))
+    spend: list[float] = []
+
+    async def story(world: World) -> None:
+        for _ in range(30):
+            before = sum(float(r.tally.totals(0).executed @ space.flops) for r in world.replicas)
+            await world.pass_by(1)
+            after = sum(float(r.tally.totals(0).executed @ space.flops) for r in world.replicas)
+            spend.append((after - before) / world.limit_per_s)
+
+    play(world, story)
+    assert max(spend[3:]) < 1.3
+    assert np.mean(spend[5:]) == pytest.approx(1.0, abs=0.03)
+    assert world.replicas[0].follower.policy.prices[0] > 0
+
+
+def test_all_replicas_hold_the_same_version_soon_after_a_tick(space: ChainSpace) -> None:
+    async def story(world: World) -> None:
+        await world.pass_by(3.05)
+        for _ in range(5):
+            await world.time.advance(1.0)
+            assert len(set(world.versions)) == 1
+            assert world.versions[0] > 0
+
+    play(World(space, limit_of(space), replicas=3), story)
+
+
+def test_a_window_is_reported_just_before_it_ends(space: ChainSpace) -> None:
+    world = World(space, limit_of(space))
+
+    async def story(world: World) -> None:
+        await world.pass_by(10)
+
+    play(world, story)
+    phases = {round(report.totals.at_s % 1.0, 2) for report in world.wires[0].reports[2:]}
+    assert phases == {0.9}
+
+
+def test_without_the_controller_prices_hold_and_are_marked_stale_after_the_bound(space: ChainSpace) -> None:
+    async def story(world: World) -> None:
+        await world.pass_by(5)
+        follower = world.replicas[0].follower
+        held = follower.policy
+        world.stop_controller()
+        await world.pass_by(3)
+        assert (follower.policy is held, follower.stale) == (True, False)
+        await world.pass_by(3)
+        assert (follower.policy is held, follower.stale) == (True, True)
+        assert follower.age_s == pytest.approx(6, abs=1.1)
+
+    play(World(space, limit_of(space), stale_s=5.0), story)
+
+
+def test_a_restarted_controller_takes_prices_and_version_up_again(space: ChainSpace) -> None:
+    world = World(space, limit_of(space))
+
+    async def story(world: World) -> None:
+        await world.pass_by(10)
+        before = world.replicas[0].follower.policy
+        world.stop_controller()
+        await world.pass_by(4)
+        world.restart_controller()
+        await world.pass_by(4)
+        after = world.replicas[0].follower
+        assert after.policy.version > before.version
+        assert 0.5 < after.policy.prices[0] / before.prices[0] < 2
+        assert not after.stale
+        assert after.age_s < 1.1
+
+    play(world, story)
+    for replica in world.replicas:
+        prices = [price for (price,) in replica.decided_by.values()]
+        began = next(at for at, price in enumerate(prices) if price > 0)
+        assert min(prices[began:]) > 0, "prices never fall to zero"
+
+
+def test_a_controller_that_first_hears_a_new_replica_takes_up_what_an_old_one_tells_later(space: ChainSpace) -> None:
+    world = World(space, limit_of(space))
+
+    async def story(world: World) -> None:
+        world.wires[1].lose_reports = True
+        await world.pass_by(10)
+        held = world.replicas[0].follower.policy
+        world.wires[0].lose_reports, world.wires[1].lose_reports = True, False
+        world.restart_controller()
+        await world.pass_by(3)
+        assert world.versions[1] < held.version
+        world.wires[0].lose_reports = False
+        await world.pass_by(3)
+        assert world.versions[0] == world.versions[1] > held.version
+        assert world.replicas[1].follower.policy.prices[0] > 0.3 * held.prices[0]
+
+    play(world, story)
+
+
+def test_replicas_of_another_reward_model_or_chain_space_are_not_mixed_in(space: ChainSpace) -> None:
+    world = World(space, limit_of(space))
+    other = Replica("other", space, world.wires[0], world.time)
+    wrong = Tie("other", len(space), "another.onnx@model", 1.0, 10.0)
+    other.follower = Follower(wrong, other.tally, world.wires[0], world.time, world.time.sleep)
+    smaller = Tie("smaller", 3, MODEL, 1.0, 10.0)
+    tally = Tally(3, 4, np.random.default_rng(0))
+    small = Follower(smaller, tally, world.wires[0], world.time, world.time.sleep)
+
+    async def story(world: World) -> None:
+        tasks = [asyncio.create_task(other.follower.run()), asyncio.create_task(small.run())]
+        tally.executed(np.array([0, 1, 2]))
+        await world.pass_by(4)
+        assert other.follower.snapshot is None
+        assert small.snapshot is None
+        assert "smaller" not in world.desk.books.accounts
+        with pytest.raises(TryAgain, match="no policy"):
+            _ = other.follower.policy
+        for task in tasks:
+            task.cancel()
+
+    play(world, story)
+
+
+FATES = st.lists(
+    st.tuples(
+        st.sampled_from(["fine", "reports lost", "answers lost", "controller restarts", "controller gone"]),
+        st.integers(0, 1),
+        st.integers(1, 25),
+    ),
+    max_size=8,
+)
+
+
+@examples(max_examples=25)
+@given(fates=FATES)
+def test_whatever_happens_versions_never_fall_and_one_version_decides_alike_everywhere(
+    space: ChainSpace, fates: list[tuple[str, int, int]]
+) -> None:
+    world = World(space, limit_of(space))
+
+    async def story(world: World) -> None:
+        await world.pass_by(3)
+        for fate, who, tenths in fates:
+            for wire in world.wires:
+                wire.lose_reports = wire.lose_answers = False
+            if fate == "controller restarts":
+                world.restart_controller()
+            elif fate == "controller gone":
+                world.stop_controller()
+            else:
+                world.wires[who].lose_reports = fate == "reports lost"
+                world.wires[who].lose_answers = fate == "answers lost"
+                if world.desk is None:
+                    world.restart_controller()
+            await world.pass_by(tenths / 10)
+
+    play(world, story)
+    common = dict[int, tuple[float, ...]]()
+    for replica in world.replicas:
+        assert replica.versions == sorted(replica.versions)
+        for version, prices in replica.decided_by.items():
+            assert common.setdefault(version, prices) == prices
+            assert np.isfinite(prices).all()
+
+
+def test_the_books_hold_what_replicas_executed_though_reports_and_answers_are_lost(space: ChainSpace) -> None:
+    world = World(space, limit_of(space))
+
+    async def story(world: World) -> None:
+        for turn in range(12):
+            world.wires[turn % 2].lose_reports = turn % 3 == 0
+            world.wires[turn % 2].lose_answers = turn % 3 == 1
+            await world.pass_by(1)
+        for wire in world.wires:
+            wire.lose_reports = wire.lose_answers = False
+        await world.time.advance(3)
+        executed = sum(r.tally.totals(0).executed for r in world.replicas)
+        assert world.desk.books.billed.tolist() == executed.tolist()
+
+    play(world, story)
+
+
+def test_the_loss_and_the_return_of_the_controller_are_said_once(
+    space: ChainSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(world: World) -> None:
+        await world.pass_by(3)
+        world.stop_controller()
+        await world.pass_by(5)
+        world.restart_controller()
+        await world.pass_by(5)
+
+    play(World(space, limit_of(space), replicas=1), story)
+    said = [record.getMessage() for record in caplog.records if record.name == "cluster.follower"]
+    assert len(said) == 2
+    assert "does not answer" in said[0]
+    assert "answers again" in said[1]

@@ -1,0 +1,62 @@
+"""A replica's counters never forget, and its sample is fair."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.tally import Tally
+
+
+def numbered(start: int, count: int) -> np.ndarray:
+    """Reward rows that say which request they belong to."""
+    return np.arange(start, start + count, dtype=np.float32)[:, None].repeat(2, axis=1)
+
+
+@given(batches=st.lists(st.lists(st.integers(0, 4), max_size=8), max_size=8))
+def test_executed_chains_add_up(batches: list[list[int]]) -> None:
+    tally = Tally(5, 4, np.random.default_rng(0))
+    for batch in batches:
+        tally.executed(np.array(batch, dtype=np.int64))
+    everything = [chain for batch in batches for chain in batch]
+    assert tally.totals(0.0).executed.tolist() == [everything.count(chain) for chain in range(5)]
+
+
+def test_totals_are_a_copy() -> None:
+    tally = Tally(2, 4, np.random.default_rng(0))
+    before = tally.totals(0.0)
+    tally.executed(np.array([0, 1]))
+    assert before.executed.tolist() == [0, 0]
+
+
+@given(sizes=st.lists(st.integers(0, 30), max_size=6), seed=st.integers(0, 9))
+def test_the_sample_holds_distinct_requests_up_to_its_size_and_then_begins_anew(sizes: list[int], seed: int) -> None:
+    tally = Tally(2, 16, np.random.default_rng(seed))
+    at = 0
+    for size in sizes:
+        tally.decided(numbered(at, size))
+        at += size
+    rows = tally.take_sample()[:, 0].tolist()
+    assert len(rows) == len(set(rows)) == min(at, 16)
+    assert set(rows) <= set(range(at))
+    assert len(tally.take_sample()) == 0
+    assert tally.totals(0.0).decided == at
+
+
+def test_early_and_late_requests_are_sampled_alike() -> None:
+    counts = np.zeros(60)
+    for seed in range(2000):
+        tally = Tally(2, 6, np.random.default_rng(seed))
+        for start in range(0, 60, 20):
+            tally.decided(numbered(start, 20))
+        counts[tally.take_sample()[:, 0].astype(int)] += 1
+    assert counts.sum() == 12_000
+    assert np.abs(counts - 200).max() < 5 * np.sqrt(200)
+
+
+def test_the_first_rows_of_a_sample_are_as_fair_as_all_of_it() -> None:
+    early = 0
+    for seed in range(1000):
+        tally = Tally(2, 8, np.random.default_rng(seed))
+        tally.decided(numbered(0, 16))
+        early += int((tally.take_sample()[:4, 0] < 8).sum())
+    assert abs(early / 4000 - 0.5) < 0.05
