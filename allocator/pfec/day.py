@@ -14,13 +14,14 @@ from allocator.price.base import Observation, PriceStrategy, Terms
 from allocator.price.select import DEFAULT, strategy
 
 OVER = 1.05
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class DayPlan:
     """How the day goes.
 
-    windows, window_s   prices step once a window
+    windows             of equal length; prices step once a window
     rate                mean requests per second
     swing               the load's first harmonic, as a share of the mean: quiet at 4, busy at 16 o'clock
     second              its second harmonic, which makes an evening peak
@@ -31,7 +32,6 @@ class DayPlan:
     """
 
     windows: int = 1440
-    window_s: float = 60.0
     rate: float = 100.0
     swing: float = 0.6
     second: float = 0.2
@@ -40,6 +40,11 @@ class DayPlan:
     sample_rows: int = 64
     users: int = 1024
     groups: int = 96
+
+    @property
+    def window_s(self) -> float:
+        """Seconds of a window."""
+        return DAY_S / self.windows
 
     def load(self, seed: int) -> Floats:
         """Expected requests of each window, (windows,)."""

@@ -110,25 +110,16 @@ class _Bench:
         self.equal_reward += [self._needs(method, measured, share) for share in SHARES_OF_STATIC]
         at_budgets = measured.at(self._at)
         opponents = self._equal.reward(at_budgets.spend)
-        gaps = share_of_gap(at_budgets.reward, opponents, self._best(at_budgets.spend))
+        best = self._oracle.at(self._weights, at_budgets.spend).reward
+        gaps = share_of_gap(at_budgets.reward, opponents, best)
         points = [self._point(float(budget), at_budgets, n, opponents, gaps) for n, budget in enumerate(self.budgets)]
         return MethodReport(
             name=method.name, label=method.label, about=method.about, points=tuple(points), curve=_curve(measured)
         )
 
-    def _best(self, spend: Floats) -> Floats:
-        """The oracle's reward at exactly these spends (D, K): what can be had for the same computation."""
-        oracle = self._oracle
-        line = np.empty_like(spend)
-        for draw, wanted in enumerate(spend):
-            line[draw] = np.interp(wanted, oracle.spend[draw], oracle.reward[draw])
-        return np.where(np.isnan(spend), np.nan, line)
-
     @cached_property
-    def _oracle(self) -> Measured:
-        case = self._case
-        knots = np.concatenate([[case.cost.min()], self._knots, [case.cost.max()]])
-        return Priced(case, case.rewards, np.ones(len(case.space), bool), knots).measured(self._weights)
+    def _oracle(self) -> Priced:
+        return Priced(self._case, self._case.rewards, np.ones(len(self._case.space), bool), self._knots)
 
     def _point(self, budget: float, at: Measured, n: int, opponents: Floats, gaps: Floats) -> Point:
         joules = float(at.joules[0, n])

@@ -62,24 +62,27 @@ class Priced:
 
     def measured(self, weights: Floats) -> Measured:
         """At each knot, and for each draw at a price of its own."""
-        steps = max(len(self._path.users), 1)
-        draws = max(CHUNK // steps, 1)
-        parts = [self._measured(weights[start : start + draws]) for start in range(0, len(weights), draws)]
+        return self.at(weights, np.tile(self.knots, (len(weights), 1)))
+
+    def at(self, weights: Floats, budgets: Floats) -> Measured:
+        """At budgets (D, K) that each draw has for itself; a NaN gives NaN."""
+        draws = max(CHUNK // max(len(self._path.users), 1), 1)
+        starts = range(0, len(weights), draws)
+        parts = [self._measured(weights[at : at + draws], budgets[at : at + draws]) for at in starts]
         return Measured(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("spend", "reward", "joules")))
 
-    def _measured(self, weights: Floats) -> Measured:
+    def _measured(self, weights: Floats, budgets: Floats) -> Measured:
         path, total = self._path, weights.sum(axis=1, keepdims=True)
         of_step = weights[:, path.users]
         spend = _climb(weights, path.start_cost, of_step, path.cost) / total
-        where = np.stack([_cross(line, self.knots) for line in spend])
-        met = np.where(self.knots >= spend[:, :1] * (1 - 1e-12), 1.0, np.nan)
+        met = np.where(budgets >= spend[:, :1] * (1 - 1e-12), 1.0, np.nan)
+        where = np.stack([_cross(*pair) for pair in zip(spend, np.nan_to_num(budgets), strict=True)])
 
-        def at(start: Floats, gain: Floats) -> Floats:
+        def along(start: Floats, gain: Floats) -> Floats:
             return _read(_climb(weights, start, of_step, gain) / total, where) * met
 
-        return Measured(
-            _read(spend, where) * met, at(path.start_reward, path.reward), at(path.start_joules, path.joules)
-        )
+        rewards, joules = along(path.start_reward, path.reward), along(path.start_joules, path.joules)
+        return Measured(_read(spend, where) * met, rewards, joules)
 
     @cached_property
     def _path(self) -> "_Path":
@@ -121,13 +124,13 @@ def _climb(weights: Floats, start: Floats, of_step: Floats, gain: Floats) -> Flo
     return totals
 
 
-def _cross(spend: Floats, knots: Floats) -> Floats:
-    """Where along the ascending `spend` (S + 1,) each knot is met: steps taken, the last of them in part, (K,)."""
+def _cross(spend: Floats, budgets: Floats) -> Floats:
+    """Where along the ascending `spend` (S + 1,) each budget is met: steps taken, the last of them in part, (K,)."""
     last = len(spend) - 1
-    whole = np.clip(np.searchsorted(spend, knots, side="right") - 1, 0, last)
+    whole = np.clip(np.searchsorted(spend, budgets, side="right") - 1, 0, last)
     following = np.minimum(whole + 1, last)
     extra = spend[following] - spend[whole]
-    part = np.divide(knots - spend[whole], extra, out=np.zeros(len(knots)), where=extra > 0)
+    part = np.divide(budgets - spend[whole], extra, out=np.zeros(len(budgets)), where=extra > 0)
     return np.asarray(whole + np.clip(part, 0.0, 1.0))
 
 

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from allocator.chains import ChainSpace
 from allocator.pfec.case import Case
+from allocator.pfec.day import DayPlan
 from allocator.pfec.evaluate import Plan, evaluate, steps
 from allocator.pfec.figures import need_matplotlib
 from allocator.pfec.files import check_folder, write
@@ -35,6 +36,9 @@ LEAST_USERS = 20
 @click.option("--bootstrap", type=click.IntRange(20, 100_000), default=400, help="Draws of users behind the intervals.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Draws users and requests.")
 @click.option(
+    "--windows", type=click.IntRange(96, 86_400), default=1440, help="Of the simulated day; prices step once each."
+)
+@click.option(
     "--flops-per-joule",
     type=click.FloatRange(0, min_open=True),
     default=1e9,
@@ -59,6 +63,7 @@ def command(
     budgets: int,
     bootstrap: int,
     seed: int,
+    windows: int,
     flops_per_joule: float,
     profile: Path | None,
     watts: float,
@@ -91,7 +96,8 @@ def command(
     check_folder(out)
     about = _about(cascade, space, manifest, rows, bootstrap, seed)
     carbon = Carbon(pue=pue, grams_per_kwh=intensity)
-    report = _evaluated(console, case, about, footprint, carbon, Plan(budgets, bootstrap, seed))
+    plan = Plan(budgets, bootstrap, seed, DayPlan(windows))
+    report = _evaluated(console, case, about, footprint, carbon, plan)
     with console.status("drawing"):
         files = write(report, out)
     for line in headlines(report):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from small_space import SPACE, concave_rewards, space_of
 
 from allocator.baselines.cras import cras
 from allocator.baselines.dcaf import dcaf
@@ -16,52 +17,8 @@ from allocator.baselines.oracle import oracle
 from allocator.chains import ChainSpace
 from allocator.optimum import lp_bound
 from models.errors import FixRequest
-from models.spec import CascadeSpec
 
-REF = {"file": "f", "sha256": "0" * 64}
-TABLE = {"ids": REF, "features": REF, "columns": [{"name": "c", "codes": 2}]}
-
-
-def space_of(pre_rank: list[int], rank: list[int], static: str, skippable: bool = False) -> ChainSpace:
-    """One recall variant, two pre-rank and two rank variants, the second of each the dearer one."""
-    numbers = [[], pre_rank, rank]
-    stages = [
-        {
-            "name": f"s{at}",
-            "items": numbers[at],
-            "skippable": skippable and at == 1,
-            "variants": [
-                {"name": f"v{at}-{n}", "model": REF, "flops": {"row": 1000 * at + n, "item": 10 * at + 20 * n + 1}}
-                | ({} if at else {"index": REF})
-                for n in range(2 if at else 1)
-            ],
-        }
-        for at in range(3)
-    ]
-    tables = {"users": {**TABLE, "history": REF, "cold": [0]}, "items": TABLE}
-    document = {"format": 1, "name": "c", "k": 5, "tables": tables, "stages": stages, "static_chain": static}
-    return ChainSpace(CascadeSpec.model_validate(document), catalogue_items=1000)
-
-
-SPACE = space_of([25, 50, 100, 200], [10, 20, 40, 80], "v0-0>v1-1@200>v2-1@80")
 COST = SPACE.flops
-
-
-def concave_rewards(users: int, seed: int) -> NDArray[np.float64]:
-    """Saturating in both item numbers, better for the second variants, users of different value."""
-    rng = np.random.default_rng(seed)
-    value, slow = rng.lognormal(0, 0.8, users), rng.lognormal(3.5, 0.5, (users, 2))
-    columns = []
-    for chain in SPACE:
-        quality = 1.0
-        reward = np.ones(users)
-        for stage, action in enumerate(chain.actions[1:]):
-            quality *= 1.0 if str(action.variant).endswith("1") else 0.85
-            reward *= 1 - np.exp(-action.items / slow[:, stage])
-        columns.append(value * quality * reward)
-    return np.stack(columns, axis=1)
-
-
 TRAIN, TEST = concave_rewards(400, seed=1), concave_rewards(400, seed=2)
 MEANS = TRAIN.mean(axis=0)
 GRID = ItemGrid.of(SPACE)
