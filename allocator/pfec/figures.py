@@ -113,7 +113,7 @@ def _reward(report: Report) -> "Figure":
     axes.set_xscale("log")
     _in_mega(axes, report)
     axes.set_ylabel("reward of a request")
-    axes.legend(loc="lower right", ncols=2)
+    figure.legend(loc="outside lower center", ncols=4)
     return figure
 
 

@@ -84,10 +84,9 @@ def _against_equal(report: Report) -> str:
     gains = [point.over_equal for point in report.method(GREENFLOW).points]
     more = sum(1 for gain in gains if gain.clear and (gain.low or 0.0) > 0)
     fewer = sum(1 for gain in gains if gain.clear and (gain.high or 0.0) < 0)
-    text = f"At equal computation GreenFlow earns more than EQUAL at {more} of {len(gains)} budgets"
-    return (
-        f"{text}, less at {fewer}; at the other {len(gains) - more - fewer} the interval of the difference holds zero."
-    )
+    rest = len(gains) - more - fewer
+    text = f"At equal computation GreenFlow earns more than EQUAL at {more} of {len(gains)} budgets, less at {fewer}"
+    return f"{text}; at the other {rest} the interval of the difference holds zero." if rest else f"{text}."
 
 
 def _number(value: float | None, signed: bool, digits: int) -> str:

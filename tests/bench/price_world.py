@@ -10,6 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from allocator.pfec.priced import hulls
+
 Floats = NDArray[np.float64]
 GRID = 6000
 
@@ -33,7 +35,7 @@ class World:
     def of(cls, rewards: NDArray[np.float32], cost: Floats) -> Self:
         """The world of these rows; the last one is left out when they are odd in number."""
         rewards = rewards[: len(rewards) // 2 * 2]
-        hull, turns = _hulls(rewards.astype(np.float64), cost)
+        hull, turns = hulls(rewards.astype(np.float64), cost)
         return cls(rewards, cost, hull, turns)
 
     def chains(self, price: float) -> NDArray[np.int64]:
@@ -50,24 +52,6 @@ class World:
         """Reward rows of requests drawn at random."""
         half = len(self.rewards) // 2
         return self.rewards[rng.integers(0, half, count) + half * (rng.random(count) < mix)]
-
-
-def _hulls(rewards: Floats, cost: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """Every row's concave hull at once: from the cheapest chain on, always the steepest rise that is left."""
-    rows = np.arange(len(rewards))
-    best_of_cheapest = np.where(cost == cost.min(), rewards, -np.inf).argmax(axis=1)
-    hull, turns = [best_of_cheapest], []
-    while True:
-        at = hull[-1]
-        extra = cost[None, :] - cost[at][:, None]
-        rise = rewards - rewards[rows, at][:, None]
-        slope = np.divide(rise, extra, out=np.full_like(rise, -np.inf), where=extra > 0)
-        following, steepest = slope.argmax(axis=1), slope.max(axis=1)
-        climbs = steepest > 0
-        if not climbs.any():
-            return np.stack(hull, axis=1), np.stack(turns, axis=1)
-        hull.append(np.where(climbs, following, at))
-        turns.append(np.where(climbs, steepest, 0.0))
 
 
 class Expectation:
