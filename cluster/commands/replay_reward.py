@@ -19,7 +19,7 @@ from models.loading import Cascade
 from models.spec import FileRef
 
 if TYPE_CHECKING:
-    from models.training.click_model import ClickReport
+    from models.training.click_report import ClickReport
     from models.worlds.kuairand import KuaiRand
 
 REWARDS = ("expected", "clicks", "long-views", "shown")

@@ -135,7 +135,10 @@ class _Builder:
         valid_log = self._join([log for log, _ in valid], "2022-05-06")
         unseen = joined([*(apart for _, apart in (*train, *valid)), test])
         logs = [replace(log, catalogue=catalogue) for log in (train_log, valid_log, test)]
-        about = f"KuaiRand-Pure, {len(self._shown.user):,} exposures, {days[0]} to {days[-1]}"
+        about = (
+            f"KuaiRand-Pure, {len(self._shown.user):,} exposures, {days[0]} to {days[-1]}, "
+            f"{self._apart.sum():,} of {len(self._apart):,} users apart"
+        )
         items = Table(self._items.ids, catalogue[-1], self._items.columns)
         cold = self._users.cold(self._past)
         world = World("kuairand-pure", about, served, items, history, cold, ("tag", "duration_s"), *logs)

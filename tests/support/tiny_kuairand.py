@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ LOG = [
     "is_rand",
     "tab",
 ]
+REAL = Path(os.environ.get("GREENFLOW_KUAIRAND", Path(__file__).parents[3] / "shared/data/kuairand-pure"))
+"""Where the real data set lies, if anywhere."""
 DAYS = (20220503, 20220504, 20220505, 20220506, 20220507, 20220508)
 Row = dict[str, object]
 

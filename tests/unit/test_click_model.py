@@ -8,11 +8,13 @@ import tiny_kuairand
 
 torch = pytest.importorskip("torch")
 
+import models.training.click_model as click_model  # noqa: E402
 from models.errors import FixFile  # noqa: E402
 from models.session import Session  # noqa: E402
 from models.training.click_judge import judge  # noqa: E402
-from models.training.click_model import Part, chances, fit_click_model, split  # noqa: E402
+from models.training.click_model import fit_click_model  # noqa: E402
 from models.training.click_net import ClickNet  # noqa: E402
+from models.training.click_parts import Part, chances, split  # noqa: E402
 from models.training.networks import Shapes  # noqa: E402
 from models.worlds.kuairand import KuaiRand, read_kuairand  # noqa: E402
 
@@ -61,6 +63,23 @@ def test_in_noise_it_finds_next_to_nothing(data: KuaiRand, tmp_path: Path) -> No
     )
     model, overall, _ = fit_click_model(shuffled, tmp_path / "click.onnx").judged
     assert abs(model.log_loss - overall.log_loss) < 0.02
+
+
+@pytest.mark.skipif(
+    not tiny_kuairand.REAL.is_dir(), reason="KuaiRand-Pure is not here: set GREENFLOW_KUAIRAND to its folder"
+)
+def test_on_the_real_data_it_beats_base_rates_and_is_calibrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(click_model, "EFFECTS", (10.0,))
+    monkeypatch.setattr(click_model, "FACTORS", ())
+    monkeypatch.setattr(click_model, "STEPS", 15)
+    report = fit_click_model(read_kuairand(tiny_kuairand.REAL), tmp_path / "click.onnx")
+    model, _, tab = report.test_days
+    assert model.auc > tab.auc + 0.1
+    assert model.auc_within_users > tab.auc_within_users + 0.03
+    assert model.log_loss < tab.log_loss - 0.04
+    assert model.calibration_error < 0.04
 
 
 def test_a_part_without_exposures_is_refused(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
 """KuaiRand-Pure: the parser names what is wrong, and nothing of a request's own day or later is known to it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_kuairand import LOG, Row
+from tiny_kuairand import LOG, REAL, Row
 from tiny_kuairand import write_table as table
 
 from models.errors import FixFile
@@ -14,8 +13,6 @@ from models.worlds.base import World
 from models.worlds.kuairand import APART_SALT, APART_SHARE, kuairand_world, read_kuairand
 from models.worlds.kuairand_features import ItemFeatures, UserFeatures
 from models.worlds.kuairand_files import Report
-
-REAL = Path(os.environ.get("GREENFLOW_KUAIRAND", Path(__file__).parents[3] / "shared/data/kuairand-pure"))
 
 
 def shown(user: int, video: int, day: int, ms: int, click: int, tab: int = 1) -> Row:
