@@ -31,7 +31,7 @@ from models.loading import Cascade
 from models.spec import CascadeSpec
 
 FIRST_POLICY_S = 10.0
-PAUSE_S = 0.25
+FAILURES, PAUSE_S = 3, 0.25
 SAMPLE_BYTES = 1 << 20
 
 
@@ -95,12 +95,13 @@ class Allocator:
 class RemoteDecider:
     """The Allocator's deployment, as `cluster.deciding.Decider`.
 
-    A call that failed is followed by PAUSE_S in which none is made: micro-batches must not each wait for a timeout.
+    After FAILURES in a row no call is made for PAUSE_S: micro-batches must not each wait for a timeout. A single late
+    answer pauses nothing, which would degrade far more requests than those that waited for it.
     """
 
     def __init__(self, handle: DeploymentHandle[Allocator], timeout_s: float, clock: Clock) -> None:
         self._handle, self._timeout_s, self._clock = handle, timeout_s, clock
-        self._again_s = -np.inf
+        self._failures, self._again_s = 0, -np.inf
 
     async def decide(self, users: UserRows) -> Decided:
         """As `cluster.deciding.Decider.decide`."""
@@ -109,13 +110,19 @@ class RemoteDecider:
         try:
             async with asyncio.timeout(self._timeout_s):
                 decided: Decided = await self._handle.decide.remote(users)
-                return decided
         except TimeoutError:
-            self._again_s = self._clock() + PAUSE_S
+            self._failed()
             raise Late(f"the allocator did not answer in {self._timeout_s:g} s") from None
         except (RayActorError, RayServeException) as error:
-            self._again_s = self._clock() + PAUSE_S
+            self._failed()
             raise TryAgain(f"the allocator: {type(error).__name__}") from error
+        self._failures = 0
+        return decided
+
+    def _failed(self) -> None:
+        self._failures += 1
+        if self._failures >= FAILURES:
+            self._again_s = self._clock() + PAUSE_S
 
 
 def wants_allocator(settings: AllocatorSettings, spec: CascadeSpec) -> bool:

@@ -118,7 +118,8 @@ class Control:
         """
         rows = usable(seen.rewards)
         if not len(rows):
-            return self.strategy.init(seen.terms.prices, self.seed)
+            held: PriceState = self.strategy.init(seen.terms.prices, self.seed)
+            return held
         sample = Sample(rows, seen.costs, seen.next_available)
         bounds = updated_bounds(start_bounds(self._free), rows, seen.costs, seen.next_available)
         # Measured spend differs from what the sample says: by its noise, and by chains that requests name themselves.

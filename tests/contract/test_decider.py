@@ -15,7 +15,7 @@ from tiny_cascade import TinyCascade
 from tiny_reward import open_allocation, snapshot_of, space_of, with_reward
 
 from allocator.reward import RewardModel
-from cluster.allocation import PAUSE_S, RemoteDecider, RemoteDesk
+from cluster.allocation import FAILURES, PAUSE_S, RemoteDecider, RemoteDesk
 from cluster.deciding import Allocation, Decider
 from cluster.snapshot import Snapshot
 from models.errors import Late, TryAgain
@@ -105,21 +105,29 @@ def test_a_lost_allocator_means_try_again_and_a_slow_one_late(
         asyncio.run(decider.decide(users))
 
 
-def test_after_a_failure_nobody_waits_for_the_allocator_until_the_pause_is_over(tiny: TinyCascade) -> None:
+def test_after_failures_in_a_row_nobody_waits_for_the_allocator_until_the_pause_is_over(tiny: TinyCascade) -> None:
     users = Cascade.open(tiny.folder).users.rows([UserQuery(2)])
     time = FakeTime()
     handle = StandInHandle(nothing, dies)
     decider = RemoteDecider(handle, 0.05, time)  # type: ignore[arg-type]
 
     async def story() -> None:
-        for _ in range(5):
+        for _ in range(5 * FAILURES):
             with pytest.raises(TryAgain):
                 await decider.decide(users)
-        assert handle.calls == 1
+        assert handle.calls == FAILURES
+        await time.advance(PAUSE_S)
+        with pytest.raises(TryAgain):
+            await decider.decide(users)
+        assert handle.calls == FAILURES + 1, "one call tries whether it is back"
         handle.fault = None
         await time.advance(PAUSE_S)
         await decider.decide(users)
-        assert handle.calls == 2
+        handle.fault = dies
+        for _ in range(FAILURES):
+            with pytest.raises(TryAgain):
+                await decider.decide(users)
+        assert handle.calls == 2 * FAILURES + 2, "a success wipes out what was before"
 
     asyncio.run(story())
 
