@@ -102,8 +102,8 @@ class Logged:
 class ModelChance:
     """A fitted click model as a click chance: an ONNX scorer with a ranker's signature, whose scores are logits.
 
-    Opens its files when it is first asked, so that it can be sent to other processes. Raises FixFile then, also for a
-    model of another signature.
+    Opens its files when it is first asked, so that it can be sent to other processes, which find them at the same
+    paths. Raises FixFile then, also for a model of another signature.
     """
 
     def __init__(self, folder: Path, model: Path) -> None:

@@ -38,7 +38,12 @@ from models.checking import check_cascade
     "--world-seed", type=click.IntRange(0), default=0, help="The seed that the synthetic world was made with."
 )
 @click.option("--world-days", type=click.IntRange(3), help="The days it was made with.  [default: the demo's]")
-@click.option("--ray", "over_ray", is_flag=True, help="Work over the Ray cluster that runs on this machine.")
+@click.option(
+    "--ray",
+    "over_ray",
+    is_flag=True,
+    help="Work over the Ray cluster that runs on this machine; --cascade and --out lie at the same paths on all nodes.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the reward table.")
 def command(
     folder: Path,
@@ -78,7 +83,9 @@ def command(
         console.print(f"{manifest.parts - len(missing)} of {manifest.parts} parts are there already", highlight=False)
     address = ray_address() or ("auto" if over_ray else None)
     _fill(console, out, manifest, missing, _parts(address, Work(folder.absolute(), earns.source, manifest), missing))
-    console.print(f"wrote {out}: {manifest.users:,} users, {len(manifest.chains)} chains, {manifest.reward}")
+    console.print(
+        f"wrote {out}: {manifest.users:,} users, {len(manifest.chains)} chains, {manifest.reward}", soft_wrap=True
+    )
 
 
 def _parts(address: str | None, work: Work, missing: Sequence[int]) -> Iterator[tuple[int, Rows]]:
