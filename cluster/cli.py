@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("cluster.commands.train", "train"),
     "profile": ("cluster.commands.profile", "command"),
     "replay": ("cluster.commands.replay", "command"),
+    "replay-past": ("cluster.commands.replay_past", "command"),
     "train-reward": ("cluster.commands.train_reward", "command"),
     "evaluate": ("cluster.commands.evaluate", "command"),
     "index": ("cluster.commands.index", "command"),
