@@ -11,6 +11,7 @@ from allocator.choice import Floats, Rewards, rewards_of
 from allocator.optimum import bisect_price
 
 BUDGETS = 8
+NOTHING = 1e-9
 
 
 class AtBudget(BaseModel):
@@ -22,6 +23,8 @@ class AtBudget(BaseModel):
     oracle    what the allocation by true rewards earns
     regret    (oracle - earned) / oracle
     interval  95% bootstrap interval of earned - fixed, over users
+    closed    (earned - fixed) / (oracle - fixed): the share of what personal allocation could win at most; 0 where
+              that is nothing
     """
 
     model_config = ConfigDict(frozen=True)
@@ -32,6 +35,12 @@ class AtBudget(BaseModel):
     oracle: float
     regret: float
     interval: tuple[float, float]
+    closed: float
+
+    @property
+    def gain(self) -> float:
+        """Earned - fixed."""
+        return self.earned - self.fixed
 
 
 class Quality(BaseModel):
@@ -39,8 +48,10 @@ class Quality(BaseModel):
 
     r2               of all rewards; what tells users apart counts most
     r2_within        of the differences between a user's chains, which are all that an allocation acts on
+    r2_personal      of what those differences have beyond the mean user's: 0 for the mean per chain
     rank_correlation Spearman's, of the chains within a user, mean over users
-    calibration      mean over chains of |mean predicted - mean true| of a chain
+    bias             mean predicted - mean true of each chain, (J,)
+    calibration      mean over chains of its size, and the worst chain's
     budgets          by budget
     """
 
@@ -49,9 +60,11 @@ class Quality(BaseModel):
     name: str
     r2: float
     r2_within: float
+    r2_personal: float
     rank_correlation: float
     calibration: float
     worst_calibration: float
+    bias: tuple[float, ...]
     budgets: tuple[AtBudget, ...]
 
 
@@ -74,14 +87,17 @@ class Judge:
     def quality(self, name: str, predictions: Rewards) -> Quality:
         """Judge the predictions (N, J) of a model. One row for all users is judged as a mix of fixed chains."""
         predicted: Floats = predictions.astype(np.float64)
-        bias = np.abs(predicted.mean(axis=0) - self.rewards.mean(axis=0))
+        bias = predicted.mean(axis=0) - self.rewards.mean(axis=0)
+        error, actual = _within(predicted - self.rewards), _within(self.rewards)
         return Quality(
             name=name,
             r2=_r2(predicted - self.rewards, self.rewards - self.rewards.mean()),
-            r2_within=_r2(_within(predicted - self.rewards), _within(self.rewards)),
+            r2_within=_r2(error, actual),
+            r2_personal=_r2(error - error.mean(axis=0), actual - actual.mean(axis=0)),
             rank_correlation=float(np.mean(rank_correlations(predicted, self.rewards))),
-            calibration=float(bias.mean()),
-            worst_calibration=float(bias.max()),
+            calibration=float(np.abs(bias).mean()),
+            worst_calibration=float(np.abs(bias).max()),
+            bias=tuple(bias.tolist()),
             budgets=tuple(self._at(predicted, budget) for budget in self.budgets.tolist()),
         )
 
@@ -100,6 +116,7 @@ class Judge:
             oracle=best,
             regret=(best - float(earned.mean())) / max(abs(best), 1e-12),
             interval=_interval(earned - fixed, self.seed),
+            closed=_share(float((earned - fixed).mean()), best - float(fixed.mean())),
         )
 
 
@@ -130,17 +147,34 @@ def _r2(error: Floats, around: Floats) -> float:
     return float(1.0 - (error * error).sum() / max(float((around * around).sum()), 1e-300))
 
 
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > NOTHING else 0.0
+
+
 def _within(rows: Floats) -> Floats:
     centred: Floats = rows - rows.mean(axis=1, keepdims=True)
     return centred
 
 
 def table_of(qualities: Sequence[Quality]) -> list[list[str]]:
-    """One line per model for people: name, R2, within users, rank correlation, calibration, mean regret, mean gain."""
+    """One line per model for people: its name, the fields of `Quality` in their order, mean regret and mean gain."""
     lines = []
     for q in qualities:
         regret = float(np.mean([b.regret for b in q.budgets]))
-        gain = float(np.mean([b.earned - b.fixed for b in q.budgets]))
-        figures = (q.r2, q.r2_within, q.rank_correlation, q.calibration)
+        gain = float(np.mean([b.gain for b in q.budgets]))
+        figures = (q.r2, q.r2_within, q.r2_personal, q.rank_correlation, q.calibration)
         lines.append([q.name, *(f"{f:.3f}" for f in figures), f"{regret:.2%}", f"{gain:+.4f}"])
+    return lines
+
+
+def gap_closed(qualities: Sequence[Quality]) -> list[list[str]]:
+    """One line per budget for people: FLOPs, then the share of the gap that each model closes; * where it is no chance.
+
+    That is, where the interval of the gain leaves out zero.
+    """
+    lines = []
+    for budgets in zip(*(q.budgets for q in qualities), strict=True):
+        sure = ["*" if at.interval[0] > 0 or at.interval[1] < 0 else "" for at in budgets]
+        shares = [f"{at.closed:+.0%}{mark}" for at, mark in zip(budgets, sure, strict=True)]
+        lines.append([f"{budgets[0].flops:,.0f}", *shares])
     return lines

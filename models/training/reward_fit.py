@@ -1,11 +1,8 @@
-"""Fits a reward network to a reward table, and exports it."""
+"""Fits a reward network to a reward table."""
 
 import copy
-import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,73 +10,112 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.errors import GreenFlowError
-from models.session import Session
 from models.training.fit import prepare
-from models.training.reward_net import PlainNet, RewardNet
+from models.training.reward_net import Ensemble, PlainNet, RewardNet
 
 Floats = NDArray[np.floating]
 Tell = Callable[[float, str], None]
-TOLERANCE = 1e-4
-LEVEL_WEIGHT = 0.3
-CHECKED_ROWS = (1, 2, 7, 64)
+Member = RewardNet | PlainNet
+LEVEL_WEIGHT = 0.1
+WARM_UP = 0.15
+LEAST_EPOCHS = 8
+SHRINKS = (0.0, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.15)
 
 
 @dataclass(frozen=True)
 class RewardFit:
-    """How a reward network is trained; `batch` counts users, `patience` epochs without a better validation loss."""
+    """How reward networks are trained.
 
-    epochs: int = 80
-    patience: int = 12
-    batch: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-3
+    members            networks in the ensemble
+    epochs             at most so many,
+    contexts           and at most about so many contexts in all, but no less than `LEAST_EPOCHS`
+    batch              contexts in a step
+    """
+
+    members: int = 3
+    epochs: int = 40
+    contexts: int = 250_000
+    batch: int = 128
+    learning_rate: float = 5e-3
+    weight_decay: float = 0.1
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Users' contexts (n, Fc) and what every chain earned from them, (n, J)."""
+    """Users' contexts (n, Fc), what every chain earned from them, (n, J), and how much each chain matters, (J,)."""
 
     contexts: NDArray[Any]
     rewards: Floats
+    importance: Floats
 
 
-def fit_reward(
-    make: Callable[[], RewardNet | PlainNet], train: Examples, valid: Examples, config: RewardFit, tell: Tell
-) -> RewardNet | PlainNet:
-    """Make a network and train it; the weights of the epoch with the best loss on the validation users are kept.
+def fit_reward(make: Callable[[], Member], train: Examples, valid: Examples, config: RewardFit, tell: Tell) -> Ensemble:
+    """Make the members one by one and train them; what they agree on tells more than any one of them."""
+    members = []
+    for number in range(config.members):
+        share = number / config.members
+        rng = prepare(config.seed, f"reward {number}")
+        done = lambda part, note, at=share: tell(at + part / config.members, note)  # noqa: E731
+        members.append(_fit(make(), train, valid, config, rng, done))
+    return Ensemble(members).eval()
+
+
+def _fit(
+    network: Member, train: Examples, valid: Examples, config: RewardFit, rng: np.random.Generator, tell: Tell
+) -> Member:
+    """Train a network; the weights of the epoch with the best loss on the validation users are kept.
 
     The loss is the squared error of the differences between chains within a user, which are all that an allocation
-    acts on, and with less weight that of the user's level; each relative to its variance.
+    acts on, and with less weight that of the user's level; each relative to its variance. In the end the personal part
+    is shrunk by what suits the validation users best: to nothing, where it tells nothing.
     """
-    rng = prepare(config.seed, "reward")
-    network = make()
-    network.level.fill_(float(train.rewards.mean()))
-    network.spread.fill_(max(1e-6, float(_centred(torch.from_numpy(train.rewards)).std())))
+    network.start(*_start(train.rewards))
     optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.epochs)
+    epochs = min(config.epochs, max(LEAST_EPOCHS, round(config.contexts / len(train.contexts))))
+    steps = epochs * -(-len(train.contexts) // config.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, steps, pct_start=WARM_UP)
     contexts, rewards = torch.from_numpy(train.contexts), torch.from_numpy(train.rewards).float()
-    loss = _loss(rewards)
-    best, kept, since = np.inf, copy.deepcopy(network.state_dict()), 0
-    for epoch in range(config.epochs):
+    loss = _loss(train)
+    best, kept = _validated(network, valid, loss), copy.deepcopy(network.state_dict())
+    for epoch in range(epochs):
         network.train()
         order = torch.from_numpy(rng.permutation(len(contexts)))
         for rows in torch.split(order, config.batch):
             optimiser.zero_grad()
             loss(network(contexts[rows]), rewards[rows]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-        schedule.step()
-        now = float(loss(torch.from_numpy(predict(network, valid.contexts)), torch.from_numpy(valid.rewards)))
-        since += 1
-        if now < best:
-            best, kept, since = now, copy.deepcopy(network.state_dict()), 0
-        tell((epoch + 1) / config.epochs, f"validation loss {best:.4f}")
-        if since >= config.patience:
-            break
+            schedule.step()
+        if (now := _validated(network, valid, loss)) < best:
+            best, kept = now, copy.deepcopy(network.state_dict())
+        tell((epoch + 1) / epochs, f"validation loss {best:.4f}")
     network.load_state_dict(kept)
-    tell(1.0, f"validation loss {best:.4f}")
+    network.settle(contexts)
+    _shrink(network, valid, loss)
     return network
+
+
+def _start(rewards: Floats) -> tuple[float, float, NDArray[np.float64]]:
+    """Of rewards (n, J): their level, how far the users' differences between chains spread, and those of the means.
+
+    The spread is no less than a tenth of the means', so that weights stay of a size where users hardly differ.
+    """
+    level = float(rewards.mean(dtype=np.float64))
+    means = rewards.mean(axis=0, dtype=np.float64) - level
+    personal = rewards - rewards.mean(axis=1, keepdims=True) - means
+    return level, max(1e-6, float(personal.std()), 0.1 * float(means.std())), means
+
+
+def _validated(network: nn.Module, valid: Examples, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
+    return float(loss(torch.from_numpy(predict(network, valid.contexts)), torch.from_numpy(valid.rewards)))
+
+
+def _shrink(network: Member, valid: Examples, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    losses = []
+    for share in SHRINKS:
+        network.shrink.fill_(share)
+        losses.append(_validated(network, valid, loss))
+    network.shrink.fill_(SHRINKS[int(np.argmin(losses))])
 
 
 @torch.no_grad()
@@ -90,50 +126,20 @@ def predict(network: nn.Module, contexts: NDArray[Any]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
-def export_reward(network: nn.Module, contexts: NDArray[Any], path: Path) -> None:
-    """Write `context` (rows, Fc) -> `reward` (rows, J) as a single ONNX file, and check it on these contexts.
+def _loss(examples: Examples) -> Callable[[Tensor, Tensor], Tensor]:
+    importance = torch.from_numpy(examples.importance / examples.importance.sum()).float()
 
-    Raises GreenFlowError when ONNX Runtime's rewards differ from PyTorch's by more than `TOLERANCE`.
-    """
-    network.eval()
-    rows = torch.export.Dim("rows")
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter warns of its own deprecated calls
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            network,
-            (torch.from_numpy(contexts[:3]),),
-            dynamo=True,
-            input_names=["context"],
-            output_names=["reward"],
-            dynamic_shapes=({0: rows},),
-            verbose=False,
-        )
-    assert program is not None
-    program.save(path, external_data=False)
-    _check(network, contexts, path)
+    def level(rewards: Tensor) -> Tensor:
+        return (rewards * importance).sum(dim=1, keepdim=True)
 
+    def within(rewards: Tensor) -> Tensor:
+        return ((rewards - level(rewards)).square() * importance).sum(dim=1).mean()
 
-def _check(network: nn.Module, contexts: NDArray[Any], path: Path) -> None:
-    session = Session.open(path)
-    for rows in CHECKED_ROWS:
-        part = contexts[np.arange(rows) % len(contexts)]
-        expected, actual = predict(network, part), session.run({"context": part})
-        worst = float((np.abs(actual - expected) / np.maximum(1.0, np.abs(expected))).max())
-        if not worst <= TOLERANCE:
-            raise GreenFlowError(f"{path.name}: ONNX and PyTorch differ by {worst:.2g}, allowed is {TOLERANCE:.0e}")
-
-
-def _loss(rewards: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    inner = float(_centred(rewards).var()) + 1e-9
-    outer = float(rewards.mean(dim=1).var()) + 1e-9
+    rewards = torch.from_numpy(examples.rewards).float()
+    inner, outer = float(within(rewards - rewards.mean(dim=0))) + 1e-9, float(level(rewards).var()) + 1e-9
 
     def loss(predicted: Tensor, actual: Tensor) -> Tensor:
         error = predicted - actual
-        return _centred(error).square().mean() / inner + LEVEL_WEIGHT * error.mean(dim=1).square().mean() / outer
+        return within(error) / inner + LEVEL_WEIGHT * level(error).square().mean() / outer
 
     return loss
-
-
-def _centred(rewards: Tensor) -> Tensor:
-    return rewards - rewards.mean(dim=1, keepdim=True)

@@ -3,59 +3,29 @@
 Recursive over stages: the state behind a stage comes from the state before it, the context and the chosen variant, so
 chains with the same variants share all of it; a skipped stage hands the state on. The last state turns into weights of
 functions of the item numbers (`ChainShape`). Where a stage is not free, its functions rise and are concave and their
-weights are softplus, so that for any weights of the network the reward never falls, and gains ever less, with each of
+weights are positive, so that for any weights of the network the reward never falls, and gains ever less, with each of
 that stage's item numbers.
+
+What is personal about the weights is kept apart from what holds for everybody, the bias: it starts from nothing, and
+can be shrunk as a whole without breaking the structure.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
 from torch import Tensor, nn
 
+from models.training.reward_encoder import Encoder
 from models.training.reward_shape import ChainShape, ContextShape
 
-USER_DIM, ENTRY_DIM, HEADS = 6, 8, 3
-SIZE = 32
-DROPOUT = 0.1
-
-
-class Encoder(nn.Module):
-    """A context to `size` numbers: user columns, and the history's descriptions pooled with several learned decays."""
-
-    descriptions: Tensor
-
-    def __init__(self, shape: ContextShape, size: int) -> None:
-        super().__init__()
-        self._shape = shape
-        self.user = nn.ModuleList(nn.Embedding(codes, USER_DIM) for codes in shape.users if codes is not None)
-        self.entry = nn.ModuleList(nn.Embedding(codes, ENTRY_DIM) for codes in shape.described)
-        decay = torch.tensor([0.0, 0.15, 0.6])[:HEADS, None] * torch.arange(shape.history - 1, -1, -1)
-        self.position = nn.Parameter(-decay)
-        self.register_buffer("descriptions", torch.from_numpy(shape.descriptions), persistent=False)
-        numbers = sum(codes is None for codes in shape.users)
-        width = USER_DIM * len(self.user) + numbers + 2 * HEADS * ENTRY_DIM + HEADS
-        self.out = nn.Sequential(nn.Linear(width, 2 * size), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(2 * size, size))
-
-    def forward(self, context: Tensor) -> Tensor:
-        """(rows, Fu + L) -> (rows, size)."""
-        columns = len(self._shape.users)
-        coded = [at for at, codes in enumerate(self._shape.users) if codes is not None]
-        plain = [at for at, codes in enumerate(self._shape.users) if codes is None]
-        parts = [embed(context[:, at].long()) for embed, at in zip(self.user, coded, strict=True)]
-        parts += [context[:, at : at + 1].float() for at in plain]
-        parts.append(self._pooled(context[:, columns:].long()))
-        encoded: Tensor = self.out(torch.cat(parts, dim=1))
-        return torch.relu(encoded)
-
-    def _pooled(self, history: Tensor) -> Tensor:
-        """(rows, L) -> (rows, ...): weighted means, their squares (they tell of breadth), and the weights' sums."""
-        there = (history > 0).float()
-        codes = self.descriptions[history].long()
-        entries = torch.zeros(1)
-        for at, embed in enumerate(self.entry):
-            entries = entries + embed(codes[:, :, at])
-        weights = torch.exp(self.position) * there.unsqueeze(1)
-        total = weights.sum(dim=2, keepdim=True)
-        means = (weights @ (entries * there.unsqueeze(2)) / (total + 0.5)).flatten(1)
-        return torch.cat([means, means * means * 4.0, torch.log1p(total).flatten(1)], dim=1)
+HIDDEN, ENCODED, STATE = 96, 32, 24
+DROPOUT = 0.4
+BEND = 0.01
+LEAST_WEIGHT = 0.01
+"""Of a positive weight at the start: nearer to zero it hardly learns."""
 
 
 class RewardNet(nn.Module):
@@ -63,24 +33,27 @@ class RewardNet(nn.Module):
 
     level: Tensor
     spread: Tensor
+    shrink: Tensor
+    centre: Tensor
     features: Tensor
     place: Tensor
     positive: Tensor
 
-    def __init__(self, context: ContextShape, chains: ChainShape, size: int = SIZE) -> None:
+    def __init__(self, context: ContextShape, chains: ChainShape) -> None:
         super().__init__()
-        self._stages = chains.stages
-        self.encoder = Encoder(context, size)
-        self.turn = nn.ParameterList(
-            nn.Parameter(torch.randn(stage.variants, 2 * size, size) * (2 * size) ** -0.5) for stage in chains.stages
-        )
-        self.shift = nn.ParameterList(nn.Parameter(torch.zeros(stage.variants, size)) for stage in chains.stages)
+        self._chains = chains
+        self.encoder = Encoder(context, HIDDEN, ENCODED, DROPOUT)
+        widths = [stage.variants * STATE for stage in chains.stages]
+        self.go_on = nn.ParameterList(nn.Parameter(torch.randn(STATE, width) * STATE**-0.5) for width in widths)
+        self.of_context = nn.ModuleList(nn.Linear(ENCODED, width) for width in widths)
         count = len(chains.positive)
-        self.weigh = nn.Parameter(torch.randn(size, count) * 0.1 * size**-0.5)
-        start = torch.where(torch.from_numpy(chains.positive), -3.0, 0.0)
-        self.bias = nn.Parameter(start.repeat(chains.leaves, 1))
+        self.weigh = nn.Parameter(torch.zeros(STATE, count))
+        self.bias = nn.Parameter(torch.zeros(chains.leaves, count))
+        self.of_user = nn.Linear(ENCODED, 1)
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("shrink", torch.ones(()))
+        self.register_buffer("centre", torch.zeros(chains.leaves, count))
         self.register_buffer("positive", torch.from_numpy(chains.positive), persistent=False)
         features, place = _by_leaf(chains)
         self.register_buffer("features", features, persistent=False)
@@ -88,21 +61,65 @@ class RewardNet(nn.Module):
 
     def forward(self, context: Tensor) -> Tensor:
         """(rows, Fc) -> reward (rows, J)."""
-        raw = self._states(self.encoder(context)) @ self.weigh + self.bias
-        weights = torch.where(self.positive, nn.functional.softplus(raw), raw)
+        encoded = self.encoder(context)
+        raw = self.shrink * (self._states(encoded) @ self.weigh - self.centre) + self.bias
+        weights = torch.where(self.positive, _positive(raw), raw)
         by_leaf = torch.matmul(weights.transpose(0, 1), self.features)
         rewards = by_leaf.transpose(0, 1).flatten(1).index_select(1, self.place)
-        return self.level + self.spread * rewards
+        total: Tensor = self.level + self.spread * (rewards + self.of_user(encoded))
+        return total
+
+    def start(self, level: float, spread: float, means: NDArray[np.float64]) -> None:
+        """Begin as the rewards' level, plus for each chain the difference `means` (J,): as near as structure allows."""
+        self.level.fill_(level)
+        self.spread.fill_(spread)
+        chains = self._chains
+        low = np.where(chains.positive, LEAST_WEIGHT, -np.inf)
+        for leaf in np.unique(chains.leaf):
+            of_leaf = chains.leaf == leaf
+            columns = chains.features[of_leaf].astype(np.float64)
+            ridge = 1e-3 * np.eye(len(low))
+            wanted = np.concatenate([means[of_leaf] / spread, np.zeros(len(low))])
+            found = lsq_linear(np.concatenate([columns, ridge]), wanted, (low, np.inf)).x
+            raw = np.where(chains.positive, found - 0.25 * BEND / np.maximum(found, LEAST_WEIGHT), found)
+            self.bias.data[leaf] = torch.from_numpy(raw).float()
+
+    @torch.no_grad()
+    def settle(self, contexts: Tensor) -> None:
+        """Move what these users (n, Fc) have in common from the personal part into the bias, rewards unchanged."""
+        self.eval()
+        parts = torch.split(contexts, 512)
+        total = torch.stack([self._states(self.encoder(part)).sum(dim=0) for part in parts]).sum(dim=0)
+        common = total @ self.weigh / len(contexts)
+        self.bias.add_(common - self.centre)
+        self.centre.copy_(common)
 
     def _states(self, encoded: Tensor) -> Tensor:
-        """(rows, size) -> the state of every leaf, (rows, leaves, size)."""
-        states = encoded.unsqueeze(1)
-        for stage, turn, shift in zip(self._stages, self.turn, self.shift, strict=True):
-            both = torch.cat([states, encoded.unsqueeze(1).expand_as(states)], dim=2)
-            after = [torch.relu(both @ turn[v] + shift[v]) for v in range(stage.variants)]
-            after += [states] * stage.skippable
-            states = torch.stack(after, dim=2).flatten(1, 2)
+        """(rows, ENCODED) -> the state of every leaf, (rows, leaves, STATE)."""
+        states = encoded.new_zeros(encoded.shape[0], 1, STATE)
+        for stage, go_on, of_context in zip(self._chains.stages, self.go_on, self.of_context, strict=True):
+            after = torch.relu(states @ go_on + of_context(encoded).unsqueeze(1))
+            after = torch.unflatten(after, 2, (stage.variants, STATE))
+            if stage.skippable:
+                after = torch.cat([after, states.unsqueeze(2)], dim=2)
+            states = after.flatten(1, 2)
         return states
+
+
+class Ensemble(nn.Module):
+    """The mean of several networks: what they agree on. It keeps the structure that all of them have."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, context: Tensor) -> Tensor:
+        """(rows, Fc) -> reward (rows, J)."""
+        total = self.members[0](context)
+        for member in self.members[1:]:
+            total = total + member(context)
+        mean: Tensor = total * (1.0 / len(self.members))
+        return mean
 
 
 class PlainNet(nn.Module):
@@ -110,18 +127,45 @@ class PlainNet(nn.Module):
 
     level: Tensor
     spread: Tensor
+    means: Tensor
+    shrink: Tensor
 
-    def __init__(self, context: ContextShape, chains: ChainShape, size: int = SIZE) -> None:
+    def __init__(self, context: ContextShape, chains: ChainShape) -> None:
         super().__init__()
-        self.encoder = Encoder(context, size)
-        self.out = nn.Sequential(nn.Linear(size, 2 * size), nn.ReLU(), nn.Linear(2 * size, len(chains.leaf)))
+        self.encoder = Encoder(context, HIDDEN, ENCODED, DROPOUT)
+        self.out = nn.Linear(ENCODED, len(chains.leaf))
+        self.of_user = nn.Linear(ENCODED, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("shrink", torch.ones(()))
+        self.register_buffer("means", torch.zeros(len(chains.leaf)))
+
+    def start(self, level: float, spread: float, means: NDArray[np.float64]) -> None:
+        """Begin as the rewards' level, plus for each chain the difference `means` (J,)."""
+        self.level.fill_(level)
+        self.spread.fill_(spread)
+        self.means.copy_(torch.from_numpy(means / spread))
+
+    @torch.no_grad()
+    def settle(self, contexts: Tensor) -> None:
+        """Nothing: the means stand apart from the start."""
 
     def forward(self, context: Tensor) -> Tensor:
         """(rows, Fc) -> reward (rows, J)."""
-        rewards: Tensor = self.level + self.spread * self.out(self.encoder(context))
-        return rewards
+        encoded = self.encoder(context)
+        rewards: Tensor = self.means + self.shrink * self.out(encoded) + self.of_user(encoded)
+        return self.level + self.spread * rewards
+
+
+def _positive(raw: Tensor) -> Tensor:
+    """Squareplus: smooth, rising, above zero; its inverse is x - BEND / (4 x). Far cheaper to run than a softplus.
+
+    It bends sharply, because weights that should be zero add up, and make a larger number look better than it is.
+    """
+    positive: Tensor = 0.5 * (raw + torch.sqrt(raw * raw + BEND))
+    return positive
 
 
 def _by_leaf(chains: ChainShape) -> tuple[Tensor, Tensor]:

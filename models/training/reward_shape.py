@@ -22,15 +22,19 @@ Actions = Sequence[tuple[str | None, int]]
 class ContextShape:
     """A context row is the user's columns, then the history's item codes (item row + 1, newest last, 0 for nothing).
 
-    users         codes of each user column, None for a number
-    history       entries of a history
-    described     codes of each item column that describes the history
-    descriptions  (items + 1, len(described)) uint8, those columns by item code
+    users          codes of each user column, None for a number
+    users_ordered  which of the user columns hold levels of something, so that a larger code means more
+    history        entries of a history
+    described      codes of each item column that describes the history
+    ordered        which of those hold levels of something
+    descriptions   (items + 1, len(described)) uint8, those columns by item code
     """
 
     users: tuple[int | None, ...]
+    users_ordered: tuple[bool, ...]
     history: int
     described: tuple[int, ...]
+    ordered: tuple[bool, ...]
     descriptions: NDArray[np.uint8]
 
     @classmethod
@@ -41,7 +45,10 @@ class ContextShape:
         codes = np.zeros((len(item_features) + 1, len(used)), dtype=np.uint8)
         codes[1:] = item_features[:, used].astype(np.uint8)
         sizes = tuple(int(columns[at].cardinality or 0) for at in used)
-        return cls(tuple(c.cardinality for c in spec.tables.users.columns), history, sizes, codes)
+        ordered = tuple(columns[at].edges is not None for at in used)
+        of_users = spec.tables.users.columns
+        users = tuple(c.cardinality for c in of_users), tuple(c.edges is not None or c.number is True for c in of_users)
+        return cls(*users, history, sizes, ordered, codes)
 
 
 @dataclass(frozen=True)

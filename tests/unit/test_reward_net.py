@@ -17,13 +17,15 @@ from allocator.chains import ChainSpace  # noqa: E402
 from allocator.reward import RewardModel, context_of, install  # noqa: E402
 from allocator.table import Manifest, Rows, begin, cascade_digest, held_out, write_part  # noqa: E402
 from allocator.violations import violations  # noqa: E402
+from cluster.commands.reward_report import RewardReport  # noqa: E402
 from cluster.commands.train_reward import command  # noqa: E402
 from models.checking import check_cascade  # noqa: E402
 from models.errors import FixFile  # noqa: E402
 from models.features import UserQuery, open_array  # noqa: E402
 from models.loading import Cascade  # noqa: E402
-from models.training.reward_fit import Examples, RewardFit, export_reward, fit_reward, predict  # noqa: E402
-from models.training.reward_net import RewardNet  # noqa: E402
+from models.training.reward_export import export_reward  # noqa: E402
+from models.training.reward_fit import Examples, RewardFit, fit_reward, predict  # noqa: E402
+from models.training.reward_net import Ensemble, PlainNet, RewardNet  # noqa: E402
 from models.training.reward_shape import ChainShape, ContextShape, StageShape  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -45,7 +47,7 @@ class Case:
 
     def network(self, seed: int, scale: float = 1.0) -> RewardNet:
         torch.manual_seed(seed)
-        network = RewardNet(self.context, self.chains, size=8)
+        network = RewardNet(self.context, self.chains)
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.copy_(torch.randn_like(parameter) * scale)
@@ -62,6 +64,42 @@ def test_rewards_rise_and_are_concave_in_every_item_number(tiny: TinyCascade, se
         assert one.fall <= size
         assert one.mean_fall <= size
     assert np.isfinite(rewards).all()
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000), shrink=st.floats(0.0, 1.5))
+def test_neither_shrinking_nor_averaging_breaks_the_structure(tiny: TinyCascade, seed: int, shrink: float) -> None:
+    case = Case(tiny)
+    members = [case.network(seed + n) for n in range(2)]
+    for member in members:
+        member.settle(torch.from_numpy(case.contexts))
+        member.shrink.fill_(shrink)
+    rewards = predict(Ensemble(members), case.contexts).astype(np.float64)
+    assert all(one.fall <= 1e-5 * max(1.0, np.abs(rewards).max()) for one in violations(case.space, rewards))
+
+
+def test_settling_changes_no_reward_and_shrinking_to_nothing_leaves_no_difference_between_users(
+    tiny: TinyCascade,
+) -> None:
+    case = Case(tiny)
+    network = case.network(5, 0.5)
+    before = predict(network, case.contexts)
+    network.settle(torch.from_numpy(case.contexts))
+    np.testing.assert_allclose(predict(network, case.contexts), before, rtol=1e-4, atol=1e-4)
+    network.shrink.fill_(0.0)
+    after = predict(network, case.contexts)
+    differences = after - after[:, :1]
+    np.testing.assert_allclose(differences, differences[:1].repeat(len(after), axis=0), atol=1e-4)
+
+
+def test_it_starts_from_the_chains_means(tiny: TinyCascade) -> None:
+    case = Case(tiny)
+    means = np.array([sum(np.log1p(a.items) for a in chain.actions if not a.recalls) for chain in case.space])
+    for network in (RewardNet(case.context, case.chains), PlainNet(case.context, case.chains)):
+        network.start(2.0, 0.5, means - means.mean())
+        rewards = predict(network, case.contexts)
+        differences = rewards - rewards.mean(axis=1, keepdims=True) - (means - means.mean())
+        assert np.abs(differences).max() < 0.2
 
 
 def test_gains_never_grow_along_a_stages_numbers(tiny: TinyCascade) -> None:
@@ -127,12 +165,41 @@ def test_the_same_seed_gives_the_same_model_and_it_learns(tiny: TinyCascade) -> 
     contexts = case.contexts[rng.integers(0, len(case.contexts), 200)]
     value = np.array([np.log1p(chain.actions[2].items) for chain in case.space])
     rewards = ((1 + contexts[:, :1]) * value).astype(np.float32)
-    examples = Examples(contexts, rewards)
-    make = lambda: RewardNet(case.context, case.chains, size=8)  # noqa: E731
-    config = RewardFit(epochs=30, seed=1)
+    examples = Examples(contexts, rewards, np.ones(len(case.space)))
+    make = lambda: RewardNet(case.context, case.chains)  # noqa: E731
+    config = RewardFit(members=2, epochs=30, seed=1)
     first, again = (predict(fit_reward(make, examples, examples, config, lambda *_: None), contexts) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert ((first - rewards) ** 2).mean() < 0.1 * rewards.var()
+
+
+def test_what_cannot_be_learned_is_shrunk_away(tiny: TinyCascade) -> None:
+    case = Case(tiny)
+    rng = np.random.default_rng(0)
+    contexts = case.contexts[rng.integers(0, len(case.contexts), 400)]
+    value = np.array([np.log1p(chain.actions[2].items) for chain in case.space])
+    rewards = (value + rng.normal(size=(400, len(value)))).astype(np.float32)
+    train, valid = (
+        Examples(contexts[rows], rewards[rows], np.ones(len(value))) for rows in np.split(np.arange(400), 2)
+    )
+    make = lambda: PlainNet(case.context, case.chains)  # noqa: E731
+    network = fit_reward(make, train, valid, RewardFit(members=1, epochs=10), lambda *_: None)
+    found = predict(network, case.contexts)
+    personal = found - found.mean(axis=1, keepdims=True)
+    assert (personal - personal.mean(axis=0)).std() < 0.15
+
+
+def test_a_file_keeps_equal_tensors_once_and_large_weights_at_half_their_size(
+    tiny: TinyCascade, tmp_path: Path
+) -> None:
+    case = Case(tiny)
+    network = case.network(0, 0.3)
+    one, twice = tmp_path / "one.onnx", tmp_path / "twice.onnx"
+    export_reward(network, case.contexts, one)
+    export_reward(Ensemble([network, network]), case.contexts, twice)
+    assert twice.stat().st_size < 1.4 * one.stat().st_size
+    numbers = sum(parameter.numel() for parameter in network.parameters())
+    assert one.stat().st_size < 4 * numbers
 
 
 def test_the_command_trains_installs_and_reports(tiny: TinyCascade, tmp_path: Path) -> None:
@@ -153,10 +220,27 @@ def test_the_command_trains_installs_and_reports(tiny: TinyCascade, tmp_path: Pa
     )
     begin(table, manifest)
     write_part(table, manifest, 0, Rows(ids, contexts, rewards, held_out(ids.tolist())))
-    options = ["--cascade", str(own.folder), "--table", str(table), "--epochs", "2", "--no-compare"]
+    past = tmp_path / "past"
+    begin(past, manifest)
+    write_part(past, manifest, 0, Rows(ids, contexts, rewards, np.zeros(len(ids), dtype=bool)))
+    options = [
+        "--cascade",
+        str(own.folder),
+        "--table",
+        str(table),
+        "--more",
+        str(past),
+        "--epochs",
+        "2",
+        "--no-compare",
+    ]
     result = CliRunner().invoke(command, options)
     assert result.exit_code == 0, result.output
     assert check_cascade(own.folder).spec.reward is not None
-    assert (table / "reward-report.json").is_file()
+    report = RewardReport.model_validate_json((table / "reward-report.json").read_bytes())
+    assert report.held_out_users == held_out(ids.tolist()).sum()
+    learned = len(ids) - report.held_out_users
+    validating = 2 * learned - report.training_contexts
+    assert 0 < validating < learned
     again = CliRunner().invoke(command, [*options, "--free", "nowhere"])
     assert again.exit_code == 2

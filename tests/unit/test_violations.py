@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 from tiny_cascade import TinyCascade
 
 from allocator.chains import ChainSpace
-from allocator.reward_report import Judge, rank_correlations
+from allocator.reward_report import Judge, gap_closed, rank_correlations
 from allocator.violations import stages_to_free, violations
 from models.loading import Cascade
 
@@ -63,9 +63,16 @@ def test_perfect_predictions_have_no_regret_and_fixed_ones_gain_nothing() -> Non
     rewards = np.sort(rng.random((200, 3)), axis=1)
     judge = Judge.of(rewards, rewards, cost, 9.0)
     perfect = judge.quality("perfect", rewards)
-    assert (perfect.r2, perfect.r2_within, perfect.rank_correlation) == pytest.approx((1.0, 1.0, 1.0))
+    assert (perfect.r2, perfect.r2_within, perfect.r2_personal) == pytest.approx((1.0, 1.0, 1.0))
+    assert perfect.rank_correlation == pytest.approx(1.0)
+    assert all(at.closed == pytest.approx(1.0) for at in perfect.budgets)
     assert all(at.regret == pytest.approx(0.0, abs=1e-9) for at in perfect.budgets)
     fixed = judge.quality("fixed", rewards.mean(axis=0, keepdims=True).repeat(200, axis=0))
     assert fixed.calibration == pytest.approx(0.0, abs=1e-12)
+    assert fixed.r2_personal == pytest.approx(0.0, abs=1e-9)
+    assert all(at.closed == pytest.approx(0.0, abs=1e-9) for at in fixed.budgets)
+    lines = gap_closed([perfect, fixed])
+    assert all([share.rstrip("*") for share in line[1:]] == ["+100%", "+0%"] for line in lines)
+    assert lines[3][1:] == ["+100%*", "+0%"]
     assert all(at.earned == pytest.approx(at.fixed) for at in fixed.budgets)
     assert all(at.regret > 0 for at in fixed.budgets)
