@@ -20,7 +20,7 @@ class AtBudget(BaseModel):
     flops     the budget, mean FLOPs of a request
     earned    what the allocation by predicted rewards earns in truth; its price is found by bisection
     fixed     what the best mix of two fixed chains earns, chosen on training users
-    oracle    what the allocation by true rewards earns
+    oracle    the most that any allocation could earn, true rewards known: the bound of the linear relaxation
     regret    (oracle - earned) / oracle
     interval  95% bootstrap interval of earned - fixed, over users
     closed    (earned - fixed) / (oracle - fixed): the share of what personal allocation could win at most; 0 where
@@ -103,7 +103,7 @@ class Judge:
 
     def _at(self, predicted: Floats, budget: float) -> AtBudget:
         users = len(self.rewards)
-        best = bisect_price(self.rewards, self.cost, budget * users).reward / users
+        best = bisect_price(self.rewards, self.cost, budget * users).bound / users
         fixed = equal_mix(self.training_means, self.cost, budget).reward(self.rewards)
         if (predicted == predicted[:1]).all():
             earned = equal_mix(predicted[0], self.cost, budget).reward(self.rewards)

@@ -34,7 +34,8 @@ class Encoder(nn.Module):
         self.register_buffer("decays", torch.tensor(DECAYS)[:, None] ** ages, persistent=False)
         self.register_buffer("descriptions", torch.from_numpy(shape.descriptions), persistent=False)
         of_user = USER_DIM * len(self._coded) + len(self._plain)
-        width = of_user + len(DECAYS) * (ENTRY_DIM + 1 + sum(self._numbers(at) for at in range(len(shape.described))))
+        of_entries = ENTRY_DIM * (len(self.entry) > 0) + sum(map(self._numbers, range(len(shape.described))))
+        width = of_user + len(DECAYS) * (1 + of_entries)
         self.norm = nn.BatchNorm1d(width)
         layers = nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, size), nn.ReLU()
         self.out = nn.Sequential(*layers)
@@ -59,10 +60,12 @@ class Encoder(nn.Module):
         weights = self.decays * (history > 0).float().unsqueeze(1)
         total = weights.sum(dim=2, keepdim=True)
         codes = self.descriptions[history].long()
-        entries = torch.zeros(1)
-        for at, embed in enumerate(self.entry):
-            entries = entries + embed(codes[:, :, at])
-        parts = [torch.log1p(total), weights @ entries / (total + 0.5)]
+        parts = [torch.log1p(total)]
+        if len(self.entry):
+            first, *others = (embed(codes[:, :, at]) for at, embed in enumerate(self.entry))
+            for one in others:
+                first = first + one
+            parts.append(weights @ first / (total + 0.5))
         for at, size in enumerate(self._shape.described):
             if self._shape.ordered[at]:
                 parts.append(weights @ codes[:, :, at : at + 1].float() / (total + 0.5))

@@ -1,10 +1,14 @@
 """Reward networks keep their structure for random weights; ONNX agrees; a cascade takes the model whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, numpy_helper
 from tiny_cascade import TinyCascade
+from tiny_reward import with_reward
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -23,7 +27,7 @@ from models.checking import check_cascade  # noqa: E402
 from models.errors import FixFile  # noqa: E402
 from models.features import UserQuery, open_array  # noqa: E402
 from models.loading import Cascade  # noqa: E402
-from models.training.reward_export import export_reward  # noqa: E402
+from models.training.reward_export import LARGE, export_reward  # noqa: E402
 from models.training.reward_fit import Examples, RewardFit, fit_reward, predict  # noqa: E402
 from models.training.reward_net import Ensemble, PlainNet, RewardNet  # noqa: E402
 from models.training.reward_shape import ChainShape, ContextShape, StageShape  # noqa: E402
@@ -150,9 +154,7 @@ def test_onnx_gives_the_same_rewards_and_a_cascade_takes_it(any_tiny: TinyCascad
 
 
 def test_a_model_of_other_chains_is_refused(tiny: TinyCascade, tmp_path: Path) -> None:
-    case, own = Case(tiny), tiny.copy_to(tmp_path / "own")
-    export_reward(case.network(0, 0.3), case.contexts, tmp_path / "new.onnx")
-    install(tmp_path / "new.onnx", own.folder)
+    own = with_reward(tiny, tmp_path / "own")
     own.edit(lambda d: d["stages"][2].update(items=[2, 4]))
     spec = check_cascade(own.folder).spec
     with pytest.raises(FixFile, match=r"expected 30 chains, got rewards of shape \(2, 36\)"):
@@ -189,17 +191,16 @@ def test_what_cannot_be_learned_is_shrunk_away(tiny: TinyCascade) -> None:
     assert (personal - personal.mean(axis=0)).std() < 0.15
 
 
-def test_a_file_keeps_equal_tensors_once_and_large_weights_at_half_their_size(
-    tiny: TinyCascade, tmp_path: Path
-) -> None:
+def test_a_file_keeps_equal_tensors_once_and_large_ones_halved(tiny: TinyCascade, tmp_path: Path) -> None:
     case = Case(tiny)
     network = case.network(0, 0.3)
-    one, twice = tmp_path / "one.onnx", tmp_path / "twice.onnx"
-    export_reward(network, case.contexts, one)
-    export_reward(Ensemble([network, network]), case.contexts, twice)
-    assert twice.stat().st_size < 1.4 * one.stat().st_size
-    numbers = sum(parameter.numel() for parameter in network.parameters())
-    assert one.stat().st_size < 4 * numbers
+    export_reward(Ensemble([network, network]), case.contexts, tmp_path / "twice.onnx")
+    tensors = onnx.load(tmp_path / "twice.onnx").graph.initializer
+    kept = [(t.data_type, tuple(t.dims), numpy_helper.to_array(t).tobytes()) for t in tensors]
+    assert len(set(kept)) == len(kept)
+    large = {name: p.shape for name, p in network.named_parameters() if p.numel() >= LARGE}
+    assert large
+    assert sum(t.data_type == TensorProto.FLOAT16 for t in tensors) >= len(large)
 
 
 def test_the_command_trains_installs_and_reports(tiny: TinyCascade, tmp_path: Path) -> None:
@@ -244,3 +245,10 @@ def test_the_command_trains_installs_and_reports(tiny: TinyCascade, tmp_path: Pa
     assert 0 < validating < learned
     again = CliRunner().invoke(command, [*options, "--free", "nowhere"])
     assert again.exit_code == 2
+
+
+def test_items_that_nothing_describes_leave_the_users_columns_and_the_historys_length(tiny: TinyCascade) -> None:
+    case = Case(tiny)
+    bare = replace(case.context, described=(), ordered=(), descriptions=case.context.descriptions[:, :0])
+    network = RewardNet(bare, case.chains).eval()
+    assert np.isfinite(predict(network, case.contexts)).all()

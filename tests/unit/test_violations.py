@@ -65,14 +65,25 @@ def test_perfect_predictions_have_no_regret_and_fixed_ones_gain_nothing() -> Non
     perfect = judge.quality("perfect", rewards)
     assert (perfect.r2, perfect.r2_within, perfect.r2_personal) == pytest.approx((1.0, 1.0, 1.0))
     assert perfect.rank_correlation == pytest.approx(1.0)
-    assert all(at.closed == pytest.approx(1.0) for at in perfect.budgets)
-    assert all(at.regret == pytest.approx(0.0, abs=1e-9) for at in perfect.budgets)
+    assert all(-1e-9 < at.regret < 0.02 for at in perfect.budgets)  # one user's step at most
+    assert all(0.9 < at.closed < 1.0 + 1e-9 for at in perfect.budgets)
     fixed = judge.quality("fixed", rewards.mean(axis=0, keepdims=True).repeat(200, axis=0))
     assert fixed.calibration == pytest.approx(0.0, abs=1e-12)
     assert fixed.r2_personal == pytest.approx(0.0, abs=1e-9)
     assert all(at.closed == pytest.approx(0.0, abs=1e-9) for at in fixed.budgets)
-    lines = gap_closed([perfect, fixed])
-    assert all([share.rstrip("*") for share in line[1:]] == ["+100%", "+0%"] for line in lines)
-    assert lines[3][1:] == ["+100%*", "+0%"]
     assert all(at.earned == pytest.approx(at.fixed) for at in fixed.budgets)
     assert all(at.regret > 0 for at in fixed.budgets)
+    lines = gap_closed([perfect, fixed])
+    assert all(line[2] == "+0%" for line in lines)
+    assert lines[3][1].endswith("%*")
+
+
+def test_nothing_is_won_where_all_users_are_alike() -> None:
+    rng = np.random.default_rng(3)
+    rewards = np.sort(rng.random((1, 6))).repeat(50, axis=0)
+    judge = Judge.of(rewards, rewards, np.arange(1.0, 7.0), 6.0)
+    noisy = rewards + 1e-3 * rng.normal(size=(1, 6)) + 1e-7 * rng.normal(size=rewards.shape)
+    for at in (*judge.quality("alike", rewards).budgets, *judge.quality("nearly", noisy).budgets):
+        assert at.earned <= at.fixed + 1e-9
+        assert at.fixed <= at.oracle + 1e-9
+        assert at.interval[0] <= 1e-9
