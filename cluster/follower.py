@@ -71,16 +71,16 @@ class Follower:
     async def once(self) -> float:
         """Report, and take what comes back; in how many seconds the next report is due. Never raises what a
         controller's failure can cause."""
-        report = self._report()
         try:
+            report = self._report()
             answer = await self._desk.report(report)
-        except Exception as error:  # whatever is wrong over there, decisions go on here
+            self._acked = report.totals
+            if answer.snapshot is not None:
+                self._take(answer.snapshot)
+        except Exception as error:  # whatever is wrong over there, decisions go on here, and so does this loop
             self._log(error)
             return self.tie.window_s
         self._log(None)
-        self._acked = report.totals
-        if answer.snapshot is not None:
-            self._take(answer.snapshot)
         return answer.next_in_s
 
     def _report(self) -> Report:

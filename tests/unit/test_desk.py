@@ -331,3 +331,20 @@ def test_the_loss_and_the_return_of_the_controller_are_said_once(
     assert len(said) == 2
     assert "does not answer" in said[0]
     assert "answers again" in said[1]
+
+
+def test_an_answer_that_makes_no_sense_ends_nothing(space: ChainSpace) -> None:
+    class Nonsense:
+        async def report(self, report: Report) -> Answer:
+            return None  # type: ignore[return-value]
+
+    async def main() -> None:
+        time = FakeTime()
+        tally = Tally(len(space), 4, np.random.default_rng(0))
+        follower = Follower(Tie("r", len(space), MODEL, 1.0, 10.0), tally, Nonsense(), time, time.sleep)
+        task = asyncio.create_task(follower.run())
+        await time.advance(5)
+        assert not task.done()
+        task.cancel()
+
+    asyncio.run(main())
