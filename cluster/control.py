@@ -15,8 +15,9 @@ from allocator.price.solve import solve_prices
 from cluster.accounts import Window
 
 WARM_UP = 3
-VERSIONS_UNHEARD = 1000
-"""A controller that takes up from replicas skips so many: some replica may hold a newer one than it has heard of."""
+VERSIONS_PER_S = 10
+"""No window is shorter than a tenth of a second, so versions that begin at the time never overtake it. Those of a later
+controller are therefore higher than all of an earlier one, also than those that it never hears of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,13 @@ class Control:
     def init(self, now_s: float, version: int = 0, prices: Floats | None = None) -> ControlState:
         """The state at the start: all chains available, and prices of zero, or those that replicas still hold.
 
+        now_s    Unix time
         version  the newest that any replica holds, 0 when there was none before
         """
         held = prices if prices is not None and prices.shape == (len(self.constraints),) else self._free
         limit, available = self._limit(now_s), np.ones(len(self.space), dtype=bool)
         policy = Policy(
-            version=version + VERSIONS_UNHEARD if version else 1,
+            version=max(version + 1, int(now_s * VERSIONS_PER_S)),
             time_s=now_s,
             prices=held,
             costs=self.costs,

@@ -8,7 +8,7 @@ import numpy as np
 
 from allocator.constraints import Resource
 from cluster.accounts import Books, Report, closed, heard, opened
-from cluster.control import Control, ControlState
+from cluster.control import WARM_UP, Control, ControlState
 from cluster.snapshot import Answer, Snapshot, Standing
 
 Clock = Callable[[], float]
@@ -42,7 +42,8 @@ class ControllerDesk:
         self._control, self._clock, self._wall, self._sleep = control, clock, wall, sleep
         self._books = opened(len(control.space))
         self._state: ControlState | None = None
-        self._newest: Report | None = None
+        self._foreign: Report | None = None  # of those who hold another controller's policy, the one with the newest
+        self._began = 0
         self._snapshot: Snapshot | None = None
         self._first, self._ticked = asyncio.Event(), asyncio.Event()
         self._next_s = 0.0
@@ -76,20 +77,34 @@ class ControllerDesk:
 
     def _hear(self, report: Report) -> None:
         self._books = heard(self._books, report, self._clock())
-        if self._newest is None or report.version > self._newest.version:
-            self._newest = report
+        ours = self._state is not None and self._began <= report.version <= self._state.policy.version
+        if not ours and (self._foreign is None or report.version > self._foreign.version):
+            self._foreign = report
         self._first.set()
 
     def _tick(self) -> None:
         window, self._books = closed(self._books, self._clock(), self._control.window_s)
-        newest = self._newest
-        assert newest is not None
-        if self._state is None or newest.version > self._state.policy.version:
-            # A snapshot that is not ours: an earlier controller's.
-            self._state = self._control.init(self._wall(), newest.version, newest.prices)
+        state = self._state
+        if state is None or self._knows_better(state):
+            self._state = self._taken_up(0 if state is None else state.policy.version)
         else:
-            self._state = self._control.step(self._state, window, self._wall())
+            self._state = self._control.step(state, window, self._wall())
         self._snapshot = self._published(self._state)
+
+    def _knows_better(self, state: ControlState) -> bool:
+        """Whether somebody holds an earlier controller's prices, and this one has not found its own yet."""
+        foreign = self._foreign
+        if foreign is None or not foreign.version:
+            return False
+        priced = bool(foreign.prices.any()) and state.warm < WARM_UP
+        return foreign.version > state.policy.version or (priced and foreign.version < self._began)
+
+    def _taken_up(self, version: int) -> ControlState:
+        assert self._foreign is not None
+        held, self._foreign = self._foreign, None
+        state = self._control.init(self._wall(), max(version, held.version), held.prices)
+        self._began = state.policy.version
+        return state
 
     def _published(self, state: ControlState) -> Snapshot:
         window_s = self._control.window_s

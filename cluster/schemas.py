@@ -113,9 +113,7 @@ class ConstraintOut(BaseModel):
 class PolicyResponse(BaseModel):
     """The policy by which requests get their chains, as the replica that answers knows it."""
 
-    version: Annotated[
-        int, Field(description="Rises with every snapshot; by more than one when a controller was replaced.")
-    ]
+    version: Annotated[int, Field(description="Rises with every snapshot; those of one version decide alike.")]
     time_s: Annotated[float, Field(description="When the snapshot was made, Unix time.")]
     age_s: Annotated[float, Field(description="Since the controller confirmed it.")]
     stale: Annotated[bool, Field(description="Not confirmed for too long; prices hold meanwhile.")]

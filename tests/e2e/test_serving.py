@@ -67,7 +67,8 @@ def test_demo_answers_k_distinct_items_in_order_of_their_scores(client: httpx.Cl
     chain = SPACE.get(answer["chain"]["id"])
     assert chain is not None
     assert answer["cost"]["flops"] == chain.flops
-    assert (answer["degraded"], answer["policy_version"]) == (False, 1), "a policy chose, and nothing is limited"
+    assert answer["degraded"] is False
+    assert answer["policy_version"] > 0
     assert answer["predicted_reward"] > 0
 
 

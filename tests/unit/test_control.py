@@ -12,7 +12,7 @@ from allocator.chains import ChainSpace
 from allocator.constraints import Constraint, Resource, Schedule, flops_per_second
 from allocator.price.select import STRATEGIES, strategy
 from cluster.accounts import Window
-from cluster.control import VERSIONS_UNHEARD, Control, ControlState
+from cluster.control import VERSIONS_PER_S, Control, ControlState
 from models.loading import Cascade
 
 
@@ -119,7 +119,8 @@ def test_a_controller_takes_up_held_prices_under_a_version_nobody_has_seen(space
     _, before = run(control, space, 20, lambda _: 500)
     held = before[-1].policy
     state = control.init(100.0, held.version, held.prices)
-    assert state.policy.version == held.version + VERSIONS_UNHEARD
+    assert state.policy.version == 100 * VERSIONS_PER_S > held.version + 80
+    assert control.init(100.0, 5000, held.prices).policy.version == 5001, "a clock that was put back"
     assert state.policy.prices.tolist() == held.prices.tolist()
     rewards = rewards_of(space, 500, np.random.default_rng(1))
     state = control.step(state, window_of(space, state.policy.decide(rewards).chains, rewards[:128]), 101.0)
