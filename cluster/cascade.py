@@ -1,9 +1,11 @@
 """One micro-batch through the stages, over a protocol. No Ray here, so all of it is tested without Ray."""
 
 import asyncio
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +14,9 @@ from allocator.chains import ActionChain
 from models.batch import IntArray, RaggedBatch, UserRows, join
 from models.errors import Late, TryAgain
 from models.loading import Variant
+
+Name = tuple[str, str | None]
+"""A stage and the variant in use; None where the stage is skipped."""
 
 
 class StageRunner(Protocol):
@@ -24,15 +29,30 @@ class StageRunner(Protocol):
 
 
 class InlineRunner:
-    """A variant inside this process. The run goes to a thread: ONNX Runtime and numpy let go of the GIL."""
+    """A variant inside this process. The run goes to a thread: ONNX Runtime and numpy let go of the GIL.
+
+    run_here  the same in the calling thread, and without `await`
+    """
 
     def __init__(self, variant: Variant, threads: Executor) -> None:
-        self._variant, self._threads = variant, threads
+        self.run_here = variant.run
+        self.threads = threads
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `StageRunner.run`; never raises TryAgain."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._variant.run, users, candidates, keep)
+        return await loop.run_in_executor(self.threads, self.run_here, users, candidates, keep)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """What one stage does with a micro-batch: the rows of each variant in use, and how many items each row keeps."""
+
+    groups: Mapping[Name, IntArray]
+    keep: IntArray
+
+    def joined(self, parts: Sequence[RaggedBatch]) -> RaggedBatch:
+        return join(list(zip(self.groups.values(), parts, strict=True)), len(self.keep))
 
 
 class CascadeExecutor:
@@ -47,38 +67,80 @@ class CascadeExecutor:
     async def run(self, users: UserRows, chains: Sequence[ActionChain], k: IntArray) -> RaggedBatch:
         """The best k[i] items for each row i under chains[i], best first.
 
-        Each stage is called once per variant in use, those calls at the same time. Raises TryAgain when a stage call
+        Each stage is called once per variant in use, those calls at the same time. Neighbouring stages that run in
+        this process altogether are one trip to a thread, one call after the other. Raises TryAgain when a stage call
         was lost twice, or was late.
         """
-        items = np.array([[action.items for action in chain.actions] for chain in chains], dtype=np.int64)
-        handed_on = _handed_on(items, k)
         current: RaggedBatch | None = None
-        for at, groups in enumerate(_groups(chains)):
-            keep = handed_on[:, at]
-            parts = await asyncio.gather(
-                *(self._group(name, users, current, rows, keep) for name, rows in groups.items())
-            )
-            current = join(list(zip(groups.values(), parts, strict=True)), len(users))
+        for threads, stages in itertools.groupby(_stages(chains, k), self._threads):
+            if threads is None:
+                for stage in stages:
+                    current = await self._anywhere(stage, users, current)
+            else:
+                loop = asyncio.get_running_loop()
+                current = await loop.run_in_executor(threads, self._here, list(stages), users, current)
         assert current is not None
         return current
 
-    async def _group(
-        self, name: tuple[str, str | None], users: UserRows, current: RaggedBatch | None, rows: IntArray, keep: IntArray
-    ) -> RaggedBatch:
-        """The given rows through one variant. They hold as many items as it infers: no stage hands on more."""
-        stage, variant = name
-        if variant is None:
-            assert current is not None, "recall cannot be skipped"
-            return current.take(rows)
-        if len(rows) < len(users):
-            users, current = users.take(rows), None if current is None else current.take(rows)
-        runner = self._runners[stage, variant]
+    def _threads(self, stage: _Stage) -> Executor | None:
+        """Where the whole stage can run in this process; None when some of it is elsewhere."""
+        runners = [self._runners[name, variant] for name, variant in stage.groups if variant is not None]
+        inline = [runner.threads for runner in runners if isinstance(runner, InlineRunner)]
+        return inline[0] if inline and len(inline) == len(runners) else None
+
+    def _here(self, stages: Sequence[_Stage], users: UserRows, current: RaggedBatch | None) -> RaggedBatch | None:
+        for stage in stages:
+            parts = []
+            for name, rows in stage.groups.items():
+                runner = self._runner(name)
+                some, candidates = _cut(users, current, rows)
+                if runner is None:
+                    parts.append(_passed(candidates))
+                else:
+                    assert isinstance(runner, InlineRunner)
+                    parts.append(runner.run_here(some, candidates, stage.keep[rows]))
+            current = stage.joined(parts)
+        return current
+
+    async def _anywhere(self, stage: _Stage, users: UserRows, current: RaggedBatch | None) -> RaggedBatch:
+        calls = [
+            self._group(name, *_cut(users, current, rows), stage.keep[rows]) for name, rows in stage.groups.items()
+        ]
+        return stage.joined(await asyncio.gather(*calls))
+
+    async def _group(self, name: Name, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+        runner = self._runner(name)
+        if runner is None:
+            return _passed(candidates)
         try:
-            return await runner.run(users, current, keep[rows])
+            return await runner.run(users, candidates, keep)
         except Late:
             raise
         except TryAgain:
-            return await runner.run(users, current, keep[rows])
+            return await runner.run(users, candidates, keep)
+
+    def _runner(self, name: Name) -> StageRunner | None:
+        """None for a stage that is skipped."""
+        stage, variant = name
+        return None if variant is None else self._runners[stage, variant]
+
+
+def _cut(users: UserRows, current: RaggedBatch | None, rows: IntArray) -> tuple[UserRows, RaggedBatch | None]:
+    """The given rows. They hold as many items as their variant infers: no stage hands on more."""
+    if len(rows) == len(users):
+        return users, current
+    return users.take(rows), None if current is None else current.take(rows)
+
+
+def _passed(candidates: RaggedBatch | None) -> RaggedBatch:
+    assert candidates is not None, "recall cannot be skipped"
+    return candidates
+
+
+def _stages(chains: Sequence[ActionChain], k: IntArray) -> list[_Stage]:
+    items = np.array([[action.items for action in chain.actions] for chain in chains], dtype=np.int64)
+    keep = _handed_on(items, k)
+    return [_Stage(groups, keep[:, at]) for at, groups in enumerate(_groups(chains))]
 
 
 def _handed_on(items: IntArray, k: IntArray) -> IntArray:
@@ -91,9 +153,9 @@ def _handed_on(items: IntArray, k: IntArray) -> IntArray:
     return keep
 
 
-def _groups(chains: Sequence[ActionChain]) -> list[dict[tuple[str, str | None], IntArray]]:
+def _groups(chains: Sequence[ActionChain]) -> list[dict[Name, IntArray]]:
     """Per stage: the rows of each variant in use. Rows of one group ascend."""
-    stages: list[dict[tuple[str, str | None], IntArray]] = []
+    stages: list[dict[Name, IntArray]] = []
     for at in range(len(chains[0].actions)):
         rows: dict[tuple[str, str | None], list[int]] = defaultdict(list)
         for row, chain in enumerate(chains):

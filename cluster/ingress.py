@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
+from cluster.leaving import cancelled_when_the_client_leaves
 from cluster.schemas import (
     ChainsResponse,
     Detail,
@@ -62,7 +63,9 @@ class Api(FastAPI):
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
         try:
             body = await read_body(scope, receive, self._max_body_bytes)
-            return _json(await self._recommender.recommend(RecommendRequest.model_validate_json(body)))
+            request = RecommendRequest.model_validate_json(body)
+            with cancelled_when_the_client_leaves(scope, receive):
+                return _json(await self._recommender.recommend(request))
         except FixRequest as error:
             return _problem(error.field, error.problem)
         except ValidationError as error:

@@ -47,7 +47,9 @@ class RemoteRunner:
     """A variant in a deployment of its own."""
 
     def __init__(self, handle: DeploymentHandle[StageReplica], timeout_s: float) -> None:
-        self._handle, self._timeout_s = handle, timeout_s
+        # Plain arrays and dataclasses need nothing of cloudpickle, which takes several times as long.
+        self._handle = handle.options(request_serialization="pickle", response_serialization="pickle")
+        self._timeout_s = timeout_s
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `cluster.cascade.StageRunner.run`."""

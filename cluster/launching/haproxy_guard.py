@@ -21,6 +21,8 @@ LOOPBACK = "127.0.0.1"
 _FRONT = re.compile(r"(?ms)^(frontend http_frontend$.*?^\s*bind )\S+:(\d+)")
 _EVERYWHERE = re.compile(r"(?m)^(\s*bind )\*?:(\d+)")
 _UNHEARD_LOG = re.compile(r"(?m)^\s*log 127\.0\.0\.1:514 .*\n")
+UNWATCHED = "http-request set-header x-request-disconnect-disabled ?1 if METH_POST { path_end /v1/recommend }"
+"""Serve need not watch our recommendations for clients that leave: cluster/leaving.py does, for less."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -32,7 +34,8 @@ def rebind(config: str, front_host: str) -> str:
     """
     inside = _EVERYWHERE.sub(rf"\g<1>{LOOPBACK}:\g<2>", _UNHEARD_LOG.sub("", config))
     host = "*" if front_host in ("0.0.0.0", "::") else front_host
-    return _FRONT.sub(rf"\g<1>{host}:\g<2>", inside)
+    once = inside.replace(f"\n    {UNWATCHED}", "")
+    return _FRONT.sub(rf"\g<1>{host}:\g<2>\n    {UNWATCHED}", once)
 
 
 def die_with_parent() -> None:

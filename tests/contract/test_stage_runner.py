@@ -33,6 +33,10 @@ class StandInHandle:
     def __init__(self, replica: StageReplica, fault: Callable[[], Awaitable[None]] | None = None) -> None:
         self._replica, self._fault = replica, fault
 
+    def options(self, *, request_serialization: str, response_serialization: str) -> "StandInHandle":
+        assert request_serialization == response_serialization == "pickle", "what this stand-in does"
+        return self
+
     @property
     def run(self) -> "StandInMethod":
         return StandInMethod(self._replica.run, self._fault)

@@ -224,6 +224,12 @@ def test_a_public_host_opens_the_front_end_alone(host: str, bound: str) -> None:
     assert "bind 127.0.0.1:8404" in opened
 
 
+def test_serve_is_told_to_leave_recommendations_unwatched() -> None:
+    lines = haproxy_guard.rebind(CONFIG, "127.0.0.1").splitlines()
+    front = lines.index("    bind 127.0.0.1:8000")
+    assert lines[front + 1].strip() == haproxy_guard.UNWATCHED
+
+
 def test_rebinding_twice_changes_nothing_more() -> None:
     once = haproxy_guard.rebind(CONFIG, "0.0.0.0")
     assert haproxy_guard.rebind(once, "0.0.0.0") == once
