@@ -31,6 +31,8 @@ class Server:
     about: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    static: bool = True
+    """Whether it runs the static chain, so that its answers must be those of the others."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ class Running:
     start_s: float
 
 
-def _app(name: str, about: str, placement: str, **settings: str) -> Server:
+def _app(name: str, about: str, placement: str, static: bool = True, **settings: str) -> Server:
     command = (str(Path(sys.executable).with_name("greenflow")), "up", "--placement", placement)
-    return Server(name, about, command, {f"GREENFLOW_{key.upper()}": value for key, value in settings.items()})
+    settings["allocator_enabled"] = str(not static).lower()
+    environment = {f"GREENFLOW_{key.upper()}": value for key, value in settings.items()}
+    return Server(name, about, command, environment, static)
 
 
 # A request per call must not wait for another's: as many calls under way as there are clients.
@@ -60,6 +64,7 @@ SERVERS = (
         batch_wait_ms="0",
         batch_in_flight="64",
     ),
+    _app("allocating", "as inline, with a chain chosen for every request, no limit set", "inline", static=False),
     Server("peer", "one process: FastAPI, uvicorn, ONNX Runtime", (sys.executable, str(PEER)), ONE_THREAD),
 )
 

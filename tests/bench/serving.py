@@ -62,11 +62,12 @@ class Bench:
 
     def different(self) -> list[str]:
         """Servers whose answers are not those of the first one: they would not be comparable."""
-        first = next(iter(self.answers.values()))
+        first = next(iter(self.answers.values()), None)
         return [name for name, answers in self.answers.items() if answers != first]
 
     def _measure(self, server: Server, up: Running, repeat: int) -> None:
-        self.answers.setdefault(server.name, [_ask(up.url, body) for body in self._bodies[:SAME_ANSWERS]])
+        if server.static:
+            self.answers.setdefault(server.name, [_ask(up.url, body) for body in self._bodies[:SAME_ANSWERS]])
         with PeakMemory(up.group) as memory:
             self._load(up, MOST_CLIENTS, self.plan.start_warm_s)
         idle = Moment.now(up.group)
