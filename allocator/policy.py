@@ -1,6 +1,6 @@
 """The policy: an immutable snapshot of all that a decision needs, and the decision itself."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -60,6 +60,10 @@ class Policy:
         cheapness = np.empty(len(self.costs), np.int64)
         cheapness[cheapest_first] = np.arange(len(self.costs))
         object.__setattr__(self, "_cheapness", _frozen(cheapness))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Arrays come out of a pickle writable; made anew they are not, and what follows from them need not travel.
+        return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)
 
     def _check(self) -> None:
         chains, resources = self.costs.shape

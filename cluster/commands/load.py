@@ -16,6 +16,7 @@ from cluster.traffic.load import DEFAULT_URL, LoadPlan, run_load
 from cluster.traffic.report import LoadReport, Progress
 
 DEFAULT_CLIENTS = 8
+MOST_CHAINS = 10
 
 
 def progress_line(second: Progress) -> str:
@@ -55,8 +56,20 @@ def _rows(report: LoadReport) -> list[tuple[str, str]]:
     for kind, count in report.errors.items():
         example = report.examples.get(kind, "")
         rows.append((f"error: {kind}", f"{count:,}  {example}".rstrip()))
-    rows += [(f"chain {c}", f"{n:,} ({n / report.sent:.1%})") for c, n in report.chains.items()]
+    rows += _chain_rows(report)
     rows.append(("client's own CPU", f"{report.client_cpu_s_per_request * 1e6:,.0f} µs per request"))
+    return rows
+
+
+def _chain_rows(report: LoadReport) -> list[tuple[str, str]]:
+    """The chains that answered most, and how many others did: an allocator may use dozens."""
+    chains = list(report.chains.items())
+    shown = chains if len(chains) <= MOST_CHAINS else chains[: MOST_CHAINS - 1]
+    rows = [(f"chain {c}", f"{n:,} ({n / report.sent:.1%})") for c, n in shown]
+    if left := sum(n for _, n in chains[len(shown) :]):
+        rows.append(
+            (f"{len(chains) - len(shown)} other chains", f"{left:,} ({left / report.sent:.1%}); --json has all")
+        )
     return rows
 
 

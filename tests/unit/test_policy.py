@@ -1,6 +1,7 @@
 """Decisions against brute force, request by request; and a snapshot that nobody can change."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -78,6 +79,16 @@ def test_a_policys_arrays_cannot_be_written_to_nor_changed_from_outside(field: s
     assert (getattr(made, field) == before).all()
     with pytest.raises(ValueError, match="read-only"):
         getattr(made, field)[0] = 0
+
+
+def test_a_policy_that_has_travelled_decides_alike_and_still_cannot_be_written_to() -> None:
+    sent = policy(np.array([[1.0], [2.0], [2.0]]), [0.5], available=np.array([True, True, False]))
+    came = pickle.loads(pickle.dumps(sent))
+    rewards = np.array([[1.0, 1.5, 9.0], [1.0, 1.6, 9.0]])
+    assert came.decide(rewards).chains.tolist() == sent.decide(rewards).chains.tolist() == [0, 1]
+    assert (came.version, came.time_s, came.safe_chain) == (sent.version, sent.time_s, sent.safe_chain)
+    with pytest.raises(ValueError, match="read-only"):
+        came.prices[0] = 0
 
 
 def test_the_next_snapshot_counts_on_and_leaves_the_first_as_it_was() -> None:
