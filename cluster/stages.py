@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 
 from fastapi import FastAPI
 from ray import serve
@@ -47,15 +48,19 @@ class RemoteRunner:
     """A variant in a deployment of its own."""
 
     def __init__(self, handle: DeploymentHandle[StageReplica], timeout_s: float) -> None:
-        # Plain arrays and dataclasses need nothing of cloudpickle, which takes several times as long.
-        self._handle = handle.options(request_serialization="pickle", response_serialization="pickle")
-        self._timeout_s = timeout_s
+        self._handle, self._timeout_s = handle, timeout_s
+
+    @cached_property
+    def _run(self) -> "DeploymentHandle[StageReplica]":
+        # Plain arrays and dataclasses need nothing of cloudpickle, which takes several times as long. Not made before
+        # the first call: a handle with options of its own binds to the event loop that it is made on.
+        return self._handle.options(method_name="run", request_serialization="pickle", response_serialization="pickle")
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `cluster.cascade.StageRunner.run`."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                result: RaggedBatch = await self._handle.run.remote(users, candidates, keep)
+                result: RaggedBatch = await self._run.remote(users, candidates, keep)
                 return result
         except TimeoutError:
             raise Late(f"{self._handle.deployment_name} did not answer in {self._timeout_s:g} s") from None

@@ -33,13 +33,9 @@ class StandInHandle:
     def __init__(self, replica: StageReplica, fault: Callable[[], Awaitable[None]] | None = None) -> None:
         self._replica, self._fault = replica, fault
 
-    def options(self, *, request_serialization: str, response_serialization: str) -> "StandInHandle":
+    def options(self, *, method_name: str, request_serialization: str, response_serialization: str) -> "StandInMethod":
         assert request_serialization == response_serialization == "pickle", "what this stand-in does"
-        return self
-
-    @property
-    def run(self) -> "StandInMethod":
-        return StandInMethod(self._replica.run, self._fault)
+        return StandInMethod(getattr(self._replica, method_name), self._fault)
 
     @property
     def ping(self) -> "StandInMethod":
