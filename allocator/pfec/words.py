@@ -62,10 +62,11 @@ def _at_equal_reward(report: Report) -> str:
     saving = full.saving
     if saving.value is not None and saving.value > 0:
         sure = "" if saving.low is not None and saving.low > 0 else " That is not certain."
-        fixed = percent_interval(_needs(report, EQUAL, 1.0).saving)
+        fixed = _needs(report, EQUAL, 1.0).saving
+        equal = "does so at no budget" if fixed.value is None else f"with {percent_interval(fixed)}"
         return (
             f"GreenFlow earns what the static chain earns with {percent_interval(saving)} less computation; "
-            f"EQUAL with {fixed}.{sure}"
+            f"EQUAL {equal}.{sure}"
         )
     text = "GreenFlow does not earn the static chain's whole reward at any budget"
     if full.reached > 0:

@@ -16,6 +16,7 @@ from allocator.pfec.evaluate import Plan, evaluate, steps
 from allocator.pfec.files import check_folder, write
 from allocator.pfec.methods import EQUAL, GREENFLOW, ORACLE, STATIC
 from allocator.pfec.report import Report
+from allocator.pfec.resample import Interval
 from allocator.pfec.words import headlines
 from models.errors import FixFile
 
@@ -71,6 +72,14 @@ def test_where_all_users_are_alike_there_is_no_false_gain() -> None:
     for at in report.method(GREENFLOW).points:
         assert not (at.over_equal.low is not None and at.over_equal.low > 0)
     assert any("earns more than EQUAL at 0 of 8 budgets" in line for line in headlines(report))
+
+
+def test_what_a_method_never_earns_is_said_in_words(report: Report) -> None:
+    never, sure = Interval(value=None, low=None, high=None), Interval(value=0.6, low=0.5, high=0.7)
+    savings = {EQUAL: never, GREENFLOW: sure}
+    needs = [one.model_copy(update={"saving": savings.get(one.name, one.saving)}) for one in report.equal_reward]
+    first = next(iter(headlines(report.model_copy(update={"equal_reward": needs}))))
+    assert "60.0% (50.0% to 70.0%) less computation; EQUAL does so at no budget." in first
 
 
 def test_without_personal_predictions_greenflow_is_a_fixed_mix() -> None:
