@@ -62,8 +62,8 @@ def _at_equal_reward(report: Report) -> str:
     saving = full.saving
     if saving.value is not None and saving.value > 0:
         sure = "" if saving.low is not None and saving.low > 0 else " That is not certain."
-        fixed = _needs(report, EQUAL, 1.0).saving
-        equal = "does so at no budget" if fixed.value is None else f"with {percent_interval(fixed)}"
+        others = _needs(report, EQUAL, 1.0).saving
+        equal = "does so at no budget" if others.value is None else f"with {percent_interval(others)}"
         return (
             f"GreenFlow earns what the static chain earns with {percent_interval(saving)} less computation; "
             f"EQUAL {equal}.{sure}"
