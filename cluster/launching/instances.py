@@ -121,15 +121,24 @@ def process(pid: int, created: float) -> psutil.Process | None:
 
 
 def processes_of(name: str) -> list[psutil.Process]:
-    """The processes that the instance started, wherever they hang in the tree by now. Zombies don't count."""
-    found = []
-    for candidate in psutil.process_iter():
-        try:
-            if _is_marked(candidate, name) and candidate.status() != psutil.STATUS_ZOMBIE:
-                found.append(candidate)
-        except psutil.Error:
-            continue
-    return found
+    """The processes that the instance started, wherever they hang in the tree by now. Zombies don't count.
+
+    Those that carry the mark, and what they started: the title of Ray's agents is so long that nothing of their
+    environment is left to read.
+    """
+    everyone = list(psutil.process_iter(["ppid", "status"]))
+    alive = [p for p in everyone if p.info["status"] != psutil.STATUS_ZOMBIE]
+    found = {p.pid: p for p in alive if _carries(p, name)}
+    while more := {p.pid: p for p in alive if p.pid not in found and p.info["ppid"] in found}:
+        found |= more
+    return list(found.values())
+
+
+def _carries(candidate: psutil.Process, name: str) -> bool:
+    try:
+        return _is_marked(candidate, name)
+    except psutil.Error:
+        return False
 
 
 def _is_marked(candidate: psutil.Process, name: str) -> bool:

@@ -201,7 +201,7 @@ class _Launch:
         if gentle.is_alive() and not impatient.is_set():
             teardown.end_processes(name, spare="gcs_server")
             teardown.wait(gentle, impatient, _LAST_WORDS_S)
-        left = teardown.end_processes(name)
+        left = teardown.end_processes(name, at_once=gentle.is_alive())
         if left:
             raise FixSetup(f"these processes would not stop: {left}")
 

@@ -82,13 +82,15 @@ def silenced() -> Iterator[None]:
         yield
 
 
-def end_processes(name: str, spare: str = "") -> list[int]:
+def end_processes(name: str, spare: str = "", at_once: bool = False) -> list[int]:
     """Kill all processes of the instance but those called `spare`, and return the pids of those that would not go.
 
-    Ray's processes get a moment to end by themselves first. Looks again for what was started meanwhile.
+    Ray's processes get a moment to end by themselves first, unless it is to be `at_once`: where a gentle stop has been
+    cut short, Ray's client may end this process in that moment, and what it has not killed by then stays behind.
+    Looks again for what was started meanwhile.
     """
     left: list[psutil.Process] = []
-    for grace_s in (_MOMENT_S, 0.0, 0.0):
+    for grace_s in (0.0 if at_once else _MOMENT_S, 0.0, 0.0):
         left = [process for process in instances.processes_of(name) if process.name() != spare]
         if not left:
             break

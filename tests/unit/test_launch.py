@@ -108,6 +108,17 @@ def test_processes_are_found_by_their_mark_and_ended(sleeper: subprocess.Popen[b
     assert sleeper.wait(5) == -signal.SIGKILL
 
 
+def test_what_a_marked_process_started_is_found_without_a_mark_of_its_own() -> None:
+    script = "import subprocess, sys; c = subprocess.Popen(['sleep', '60'], env={}); print(c.pid, flush=True); c.wait()"
+    marked = {**os.environ, instances.MARKER: "parent"}
+    with subprocess.Popen([sys.executable, "-c", script], env=marked, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert {p.pid for p in instances.processes_of("parent")} == {parent.pid, child}
+        assert teardown.end_processes("parent", at_once=True) == []
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
 def test_spared_processes_live_on(sleeper: subprocess.Popen[bytes]) -> None:
     teardown.end_processes("marked", spare="sleep")
     assert sleeper.poll() is None
