@@ -4,6 +4,8 @@ GreenFlowError
 ├── FixFile      a file is wrong: correct the file and field that it names
 ├── FixRequest   a request is wrong: correct the field that it names (HTTP 422)
 ├── FixSetup     the machine lacks something: a port, a GPU, an extra, a running cluster
+│   └── SensorAbsent  this kind of power sensor cannot be read here: try the next
+├── SensorLost   a power sensor that was read is gone: bill nothing, and read it again later
 └── TryAgain     nothing is wrong with the call: repeat it (a replica died under it)
     └── Late     the callee may still be at it: repeat it later, not at once
 """
@@ -42,6 +44,21 @@ class FixRequest(GreenFlowError):
 
 class FixSetup(GreenFlowError):
     """The machine or its surroundings lack something; the message says what, and the remedy."""
+
+
+class SensorAbsent(FixSetup):
+    """A power sensor is not there, or not for us: `problem` says which. `remedy` says what to do, "" for nothing."""
+
+    def __init__(self, sensor: str, problem: str, remedy: str = "") -> None:
+        self.sensor, self.problem, self.remedy = sensor, problem, remedy
+        super().__init__(sensor, problem, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.sensor}: " + "; ".join(part for part in (self.problem, self.remedy) if part)
+
+
+class SensorLost(GreenFlowError):
+    """A power sensor stopped to answer. Nothing is billed for it until it answers again."""
 
 
 class TryAgain(GreenFlowError):
