@@ -3,6 +3,7 @@
 python tests/bench/price.py [--quick] [--json FILE] [--table FILE.npz] [--tune]
 
 stream     100,000 single requests under one quota: reward over the linear programme's bound, spend over the quota
+starts     the same from a cold start of the control tick: what the first windows spend, by what is known of the rate
 traces     the strategies side by side, windows of 10,000 requests, 600 windows (ten minutes of seconds) of disturbance
 shocks     7,200 windows of 100,000 requests with six shocks each: utilisation and over-use
 decisions  `Policy.decide` against numpy's argmax on ready rewards
@@ -30,6 +31,8 @@ sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from machine import describe  # noqa: E402
 from price_report import Interval, Results, as_json, losses_table, summarise, traces_table  # noqa: E402
+from price_start import as_json as starts_json  # noqa: E402
+from price_start import cold_starts, cold_table  # noqa: E402
 from price_stream import Stream, bound_of, decision_time, dual_gap, run_stream  # noqa: E402
 from price_traces import Arena, Outcome, Trace, shocks, side_by_side  # noqa: E402
 from price_world import World  # noqa: E402
@@ -44,7 +47,7 @@ FLOORS = ("perfect", "causal")
 TYPES = 4096
 PATIENT = 2.5
 TUNING_SEED = 100
-PARTS = ("stream", "traces", "shocks", "decisions")
+PARTS = ("stream", "starts", "traces", "shocks", "decisions")
 
 
 class Source:
@@ -62,6 +65,11 @@ class Source:
             return draw(count, seed)
         rows = np.random.default_rng(seed).integers(0, len(self._table.rewards), count)
         return Requests(self._table.rewards[rows], self._table.cost)
+
+    def stream(self, requests: int, seed: int) -> Stream:
+        """A stream of so many, and as its history others from before."""
+        drawn = self.requests(requests, 1000 + seed)
+        return Stream(drawn.rewards, self.requests(2000, 2000 + seed).rewards, drawn.cost)
 
     def world(self, types: int, seed: int) -> World:
         """Two groups of types. Synthetic: the second is more patient; a table: the half that gains most from cost."""
@@ -93,8 +101,7 @@ def streams(source: Source, requests: int, seeds: int, console: Console, say: Ca
     gap = 0.0
     for seed in range(seeds):
         say(f"stream, seed {seed + 1} of {seeds}")
-        drawn = source.requests(requests, 1000 + seed)
-        stream = Stream(drawn.rewards, source.requests(2000, 2000 + seed).rewards, drawn.cost)
+        stream = source.stream(requests, seed)
         bound, gap = bound_of(stream), max(gap, dual_gap(stream))
         for name in STRATEGIES:
             for cold in (False, True):
@@ -162,6 +169,10 @@ def main(quick: bool, json_file: Path | None, table: Path | None, seeds: int, pa
         document["decisions"] = decisions(console, len(arena.world.cost))
     if "stream" in chosen:
         document["stream"] = streams(source, requests, seeds, console, progress.print)
+    if "starts" in chosen:
+        found = cold_starts(lambda seed: source.stream(requests, seed), seeds, progress.print)
+        console.print(cold_table(found))
+        document["starts"] = starts_json(found)
     if "traces" in chosen:
         results = compare(arena, lambda seed: side_by_side(arena, 10_000, windows, seed), seeds, progress.print)
         console.print(traces_table(f"Side by side: {windows:,} windows of 10,000 requests", results))

@@ -133,7 +133,7 @@ def _print(bench: Bench, machine: dict[str, object], console: Console) -> None:
     for table in (cells_table(bench.cells), starts_table(bench.starts), goals_table(bench.cells)):
         console.print(table)
     if disturbed(bench.cells):
-        console.print("Other work kept the machine busy meanwhile (column other cores): do not trust these figures.")
+        console.print("Other work kept the machine busy in some cells (column other cores): do not trust those.")
 
 
 def _write(bench: Bench, machine: dict[str, object], path: Path) -> None:

@@ -74,11 +74,18 @@ class Goal:
 
     def values(self, cells: Sequence[Cell]) -> list[float]:
         """One value per repeat that measured both: a ratio of throughputs, or a difference of medians in ms."""
-        at = {(c.server, c.repeat): c for c in cells if c.clients == self.clients}
-        pairs = [(at[s, r], at[self.right, r]) for s, r in at if s == self.left and (self.right, r) in at]
+        pairs = self._pairs(cells)
         if self.at_most_ms is not None:
             return [left.p50_ms - right.p50_ms for left, right in pairs]
         return [left.throughput_per_s / max(right.throughput_per_s, 1e-9) for left, right in pairs]
+
+    def disturbed(self, cells: Sequence[Cell]) -> bool:
+        """Whether other work took so much of the machine, while it was measured, that it says nothing."""
+        return disturbed([cell for pair in self._pairs(cells) for cell in pair])
+
+    def _pairs(self, cells: Sequence[Cell]) -> list[tuple[Cell, Cell]]:
+        at = {(c.server, c.repeat): c for c in cells if c.clients == self.clients}
+        return [(at[s, r], at[self.right, r]) for s, r in at if s == self.left and (self.right, r) in at]
 
     def reached(self, value: float) -> bool:
         """Whether the value meets the goal."""
@@ -113,7 +120,7 @@ COLUMNS: tuple[tuple[str, Callable[[Cell], float], int], ...] = (
 
 
 def disturbed(cells: Sequence[Cell]) -> bool:
-    """Whether other work took so much of the machine that the figures say nothing."""
+    """Whether other work took so much of the machine in any of these cells that they say nothing."""
     return max(cell.other_cores for cell in cells) > NOISE_CORES
 
 
@@ -153,7 +160,7 @@ def goals_table(cells: Sequence[Cell]) -> Table:
         if values := goal.values(cells):
             spread = Spread.of(values)
             verdict = "reached" if goal.reached(spread.median) else "missed"
-            if disturbed(cells):
+            if goal.disturbed(cells):
                 verdict = "disturbed"
             table.add_row(goal.name, str(goal.clients), spread.text(2), goal.bound, verdict)
     return table

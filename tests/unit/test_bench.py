@@ -47,7 +47,10 @@ def test_ratios_are_taken_within_a_repeat_and_then_their_median(summary: ModuleT
     assert not latency.reached(5.01)
     assert summary.Spread.of(throughput.values(cells)).text(1) == "1.0 (0.5..2.0)"
     assert not summary.disturbed(cells)
-    assert summary.disturbed([*cells, summary.Cell("own", 0, 1, 1, 0, 1.0, 1.0, 9.0, 1.0, 0.1, other_cores=1.0)])
+    noisy = summary.Cell("inline", 0, 1, 1, 0, 100.0, 10.0, 9.0, 1.0, 0.1, other_cores=1.0)
+    assert summary.disturbed([*cells, noisy])
+    assert latency.disturbed([*cells, noisy]), "it is of the cells that this figure is made of"
+    assert not throughput.disturbed([*cells, noisy])
     assert {g["figure"] for g in summary.goals_json(cells)} == {throughput.name, latency.name}
 
 
