@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allocator.choice import Floats, Ints
+from cluster.work import NO_WORK, WorkCounts, work_since, work_sum
 
 FRESH_WINDOWS = 2.0
 FORGET_S = 3600.0
@@ -24,11 +25,15 @@ class Totals:
     at_s      when, on the replica's own monotonic clock
     executed  (J,) requests that ran each chain, whoever chose it
     decided   requests that a policy gave a chain
+    handed    items that recommendations held
+    work      what its variants did, and what was done around them
     """
 
     at_s: float
     executed: Ints
     decided: int
+    handed: int = 0
+    work: WorkCounts = field(default_factory=dict)
 
     @classmethod
     def none(cls, at_s: float, chains: int) -> "Totals":
@@ -89,10 +94,17 @@ class Account:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Books:
-    """All accounts, and `billed` (J,): what all replicas executed since the books were opened, those gone included."""
+    """All accounts, and what all replicas did since the books were opened, those gone included.
+
+    billed  (J,) requests that ran each chain
+    handed  items that recommendations held
+    work    what variants did
+    """
 
     billed: Ints
     accounts: Mapping[str, Account] = field(default_factory=dict)
+    handed: int = 0
+    work: WorkCounts = field(default_factory=lambda: NO_WORK)
 
 
 def opened(chains: int) -> Books:
@@ -107,11 +119,14 @@ def heard(books: Books, report: Report, now_s: float) -> Books:
     if report.totals.at_s <= base.at_s and known is not None:
         return books
     new = np.maximum(report.totals.executed - base.executed, 0)
+    handed = max(0, report.totals.handed - base.handed)
+    work = work_sum(books.work, work_since(report.totals.work, base.work))
     if known is None:
         account = Account(report.totals, base, None, report.rewards, now_s)
     else:
         account = replace(known, totals=report.totals, rewards=report.rewards, heard_s=now_s)
-    return Books(books.billed + new, {**books.accounts, report.replica: account})
+    accounts = {**books.accounts, report.replica: account}
+    return Books(books.billed + new, accounts, books.handed + handed, work)
 
 
 def closed(books: Books, now_s: float, window_s: float) -> tuple[Window, Books]:
@@ -134,7 +149,7 @@ def closed(books: Books, now_s: float, window_s: float) -> tuple[Window, Books]:
         assert account.rate is not None
         executed += account.rate[0]
         decided += account.rate[1]
-    return Window(executed, decided, _sample(counted, len(books.billed))), Books(books.billed, accounts)
+    return Window(executed, decided, _sample(counted, len(books.billed))), replace(books, accounts=accounts)
 
 
 def _closed(account: Account) -> Account:

@@ -23,8 +23,10 @@ from cluster.control import Control
 from cluster.deciding import Allocation, Decided, Decider, LocalDecider
 from cluster.desk import Clock, ControllerDesk
 from cluster.follower import Follower, Tie
+from cluster.host import host_pool
 from cluster.snapshot import Answer
 from cluster.tally import Tally
+from cluster.work import Workbook
 from models.batch import UserRows
 from models.errors import FixSetup, Late, TryAgain
 from models.loading import Cascade
@@ -78,7 +80,7 @@ class Allocator:
     def __init__(self, settings: Settings, controller: DeploymentHandle[Controller]) -> None:
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
-        follower, tally = tied(settings, cascade.spec, space, controller)
+        follower, tally = tied(settings, cascade.spec, space, controller, Workbook(host_pool()))
         self._decider = local_decider(cascade, space, follower, tally)
         self._run = asyncio.get_running_loop().create_task(follower.run())
 
@@ -161,9 +163,8 @@ def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Cont
 
 
 def reward_model_name(spec: CascadeSpec) -> str:
-    """What policies and replicas call the cascade's reward model: its file and the start of its hash."""
-    assert spec.reward is not None, "an allocator needs a reward model"
-    return f"{spec.reward.file}@{spec.reward.sha256[:12]}"
+    """What policies and replicas call the cascade's reward model: its file and the start of its hash; else ""."""
+    return "" if spec.reward is None else f"{spec.reward.file}@{spec.reward.sha256[:12]}"
 
 
 def allocation_of(
@@ -172,11 +173,17 @@ def allocation_of(
     space: ChainSpace,
     controller: DeploymentHandle[Controller],
     allocator: DeploymentHandle[Allocator] | None,
+    book: Workbook,
 ) -> Allocation:
-    """What an ingress replica needs; decisions are worked out here where the allocator has no deployment."""
-    follower, tally = tied(settings, cascade.spec, space, controller)
-    decider: Decider
-    if allocator is None:
+    """What an ingress replica needs; decisions are worked out here where the allocator has no deployment.
+
+    book  what the variants in this process do
+    """
+    follower, tally = tied(settings, cascade.spec, space, controller, book)
+    decider: Decider | None = None
+    if not wants_allocator(settings.allocator, cascade.spec):
+        pass
+    elif allocator is None:
         decider = local_decider(cascade, space, follower, tally)
     else:
         decider = RemoteDecider(allocator, settings.allocator.timeout_ms / 1e3, time.monotonic)
@@ -184,7 +191,7 @@ def allocation_of(
 
 
 @asynccontextmanager
-async def followed(follower: Follower, most_s: float = FIRST_POLICY_S) -> AsyncIterator[None]:
+async def followed(follower: Follower, most_s: float) -> AsyncIterator[None]:
     """While it is entered, the follower runs. It is entered with a first policy, unless none comes in `most_s`."""
     run = asyncio.create_task(follower.run())
     with contextlib.suppress(TimeoutError):
@@ -202,12 +209,16 @@ def local_decider(cascade: Cascade, space: ChainSpace, follower: Follower, tally
 
 
 def tied(
-    settings: Settings, spec: CascadeSpec, space: ChainSpace, controller: DeploymentHandle[Controller]
+    settings: Settings,
+    spec: CascadeSpec,
+    space: ChainSpace,
+    controller: DeploymentHandle[Controller],
+    book: Workbook,
 ) -> tuple[Follower, Tally]:
-    """A tally, and the follower that reports it."""
+    """A tally, and the follower that reports it with what the variants of this process did."""
     allocator = settings.allocator
     tie = Tie(uuid.uuid4().hex, len(space), reward_model_name(spec), allocator.window_s, allocator.stale_s)
     rows = max(1, min(allocator.sample_rows, SAMPLE_BYTES // (4 * len(space))))
-    tally = Tally(len(space), rows, np.random.default_rng())
+    tally = Tally(len(space), rows, np.random.default_rng(), book)
     desk = RemoteDesk(controller, timeout_s=2 * allocator.window_s + 1)
     return Follower(tie, tally, desk, time.monotonic), tally

@@ -29,13 +29,14 @@ ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM
 def build(settings: Settings) -> Application:
     """The ingress and a deployment for each variant with a placement of its own.
 
-    With them, where a policy chooses the chains, the Controller, and the Allocator if it has a placement of its own.
+    With them the Controller, where a policy chooses the chains or joules are counted, and the Allocator if it has a
+    placement of its own.
     The cascade is checked first, whole: a broken one raises FixFile, settings that do not fit it raise FixSetup, and
     nothing is deployed.
     """
     cascade = check(settings)
-    own = _own_variants(settings, cascade)
     controller, allocator = _allocation(settings, cascade)
+    own = _own_variants(settings, cascade, controller if settings.energy.enabled else None)
     return serve.deployment(
         name="ingress",
         num_replicas=settings.ingress_replicas or usual_ingress_replicas(cascade.spec, settings),
@@ -45,7 +46,7 @@ def build(settings: Settings) -> Application:
     )(Ingress).bind(settings, own, controller, allocator)
 
 
-def _own_variants(settings: Settings, cascade: Cascade) -> dict[str, Application]:
+def _own_variants(settings: Settings, cascade: Cascade, controller: Application | None) -> dict[str, Application]:
     own: dict[str, Application] = {}
     for stage in cascade.spec.stages:
         for variant in stage.variants:
@@ -57,13 +58,14 @@ def _own_variants(settings: Settings, cascade: Cascade) -> dict[str, Application
                     max_ongoing_requests=ONGOING_STAGE_CALLS,
                     ray_actor_options=_resources(settings, variant),
                     logging_config=LOGGING,
-                )(StageReplica).bind(settings, stage.name, variant.name)
+                )(StageReplica).bind(settings, stage.name, variant.name, controller)
     return own
 
 
 def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | None, Application | None]:
     """The Controller and the Allocator; None for what is not wanted."""
-    if not wants_allocator(settings.allocator, cascade.spec):
+    allocates = wants_allocator(settings.allocator, cascade.spec)
+    if not (allocates or settings.energy.enabled):
         return None, None
     controller = serve.deployment(
         name=CONTROLLER,
@@ -72,7 +74,7 @@ def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | Non
         ray_actor_options=_resources(settings),
         logging_config=LOGGING,
     )(Controller).bind(settings)
-    if settings.allocator.placement == "inline":
+    if settings.allocator.placement == "inline" or not allocates:
         return controller, None
     allocator = serve.deployment(
         name=ALLOCATOR,

@@ -60,6 +60,47 @@ class AllocatorSettings(BaseModel):
     sample_rows: Annotated[int, Field(ge=1, le=4096)] = 128
 
 
+class EnergySettings(BaseModel):
+    """How joules are counted.
+
+    enabled         whether meters run and what they read is kept
+    ledger          file of the account, on the machine where the controller runs; when left out, ledger.sqlite in the
+                    user's state folder
+    retention_days  detail older than this is pruned; totals by hour and day stay
+    sensors         what to read, in order; when left out, all that can be read, and an estimate where that is nothing
+    powercap        root of the RAPL tree
+    replay          a recorded CSV, for the sensor of that name
+    idle_w, full_w  what the estimate takes this kind of machine to draw at rest and with all cores busy; when left
+                    out, a stated default, marked assumed
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    ledger: Path | None = None
+    retention_days: Annotated[float, Field(gt=0, le=36_500)] = 31.0
+    sensors: tuple[Literal["rapl", "nvml", "estimate", "replay"], ...] | None = None
+    powercap: Path = Path("/sys/class/powercap")
+    replay: Path | None = None
+    idle_w: Annotated[float | None, Field(ge=0, le=100_000, allow_inf_nan=False)] = None
+    full_w: Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)] = None
+
+    @field_validator("sensors", mode="before")
+    @classmethod
+    def _listed(cls, sensors: object) -> object:
+        return [name.strip() for name in sensors.split(",")] if isinstance(sensors, str) else sensors
+
+    @field_validator("ledger", "replay")
+    @classmethod
+    def _absolute(cls, file: Path | None) -> Path | None:
+        return None if file is None else file.expanduser().absolute()
+
+    @property
+    def ledger_file(self) -> Path:
+        """Where the ledger lies."""
+        return self.ledger or state_folder() / "ledger.sqlite"
+
+
 class Settings(BaseModel):
     """Everything that `cluster.app.build` needs to know. Fields of `args` in a Serve config, options of `up`.
 
@@ -77,6 +118,7 @@ class Settings(BaseModel):
     stage_timeout_s   a stage call that takes longer counts as lost
     batch             how the ingress gathers requests
     allocator         how requests get their chains
+    energy            how joules are counted
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +133,7 @@ class Settings(BaseModel):
     inline_threads: Annotated[int, Field(ge=1, le=256)] = 2
     batch: BatchSettings = BatchSettings()
     allocator: AllocatorSettings = AllocatorSettings()
+    energy: EnergySettings = EnergySettings()
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 1024
     max_body_bytes: Annotated[int, Field(ge=256, le=16 << 20)] = 64 << 10
     stage_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
@@ -104,7 +147,7 @@ class Settings(BaseModel):
     def from_environment(cls, overrides: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Self:
         """Settings from `GREENFLOW_<FIELD>` variables, overridden by those `overrides` that are not None.
 
-        A field of `batch` is `GREENFLOW_BATCH_<FIELD>` and the override `batch_<field>`, and so for `allocator`.
+        A field of `batch` is `GREENFLOW_BATCH_<FIELD>` and the override `batch_<field>`, and so for the other groups.
         Raises FixSetup naming the variable or option.
         """
         given = {name: value for name, value in overrides.items() if value is not None}
@@ -126,12 +169,22 @@ class Settings(BaseModel):
             raise FixSetup(f"setting {field} (option or variable {option}): {first['msg']}") from None
 
 
-GROUPS: Mapping[str, type[BaseModel]] = {"batch": BatchSettings, "allocator": AllocatorSettings}
+GROUPS: Mapping[str, type[BaseModel]] = {
+    "batch": BatchSettings,
+    "allocator": AllocatorSettings,
+    "energy": EnergySettings,
+}
 
 
 def _chosen(key: str, given: dict[str, object], environment: Mapping[str, str]) -> object:
     """An override, which is taken out of `given`, or else what the environment says; None for neither."""
     return given.pop(key, environment.get(PREFIX + key.upper()))
+
+
+def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """The user's folder for what outlives a run, as the XDG base directory specification has it."""
+    base = environment.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "greenflow"
 
 
 def ray_address(environment: Mapping[str, str] = os.environ) -> str | None:

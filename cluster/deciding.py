@@ -80,12 +80,13 @@ class LocalDecider:
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """What an ingress replica needs of the allocator.
+    """What an ingress replica needs of the allocator, and of the controller that it reports to.
 
-    safe  the chain of a request that nobody could decide in time
+    decider  None where no policy chooses chains: requests that name none run the static one
+    safe     the chain of a request that nobody could decide in time
     """
 
-    decider: Decider
+    decider: Decider | None
     tally: Tally
     follower: Follower
     safe: ActionChain

@@ -124,6 +124,36 @@ class PolicyResponse(BaseModel):
     safe_chain: Annotated[str, Field(description="What a request takes when nobody can decide in time.")]
 
 
+class DeviceOut(BaseModel):
+    """What a device draws now. `quality` says how that is known: measured, modelled or assumed."""
+
+    device: str
+    kind: Annotated[str, Field(description="package, dram, gpu, module or host.")]
+    source: Annotated[str, Field(description="The sensor that reads it.")]
+    quality: str
+    power_w: Annotated[float | None, Field(description="Mean of the last window; null before its meter moves.")]
+
+
+class NodeOut(BaseModel):
+    """A node, and the devices that are billed through its meter."""
+
+    node: str
+    host: Annotated[str, Field(description="The machine; nodes of one host share its devices.")]
+    power_w: float
+    devices: list[DeviceOut]
+
+
+class PowerResponse(BaseModel):
+    """Power now: the last window that was billed."""
+
+    time_s: Annotated[float, Field(description="When that window ended, Unix time.")]
+    power_w: float
+    quality: Annotated[str, Field(description="The worst of the devices'.")]
+    nodes: list[NodeOut]
+    not_read: Annotated[list[str], Field(description="Sensors and devices that are not read, and why.")]
+    ledger_error: Annotated[str | None, Field(description="Why the account cannot be written; null when it can.")]
+
+
 class Detail(BaseModel):
     """Why there is no answer."""
 

@@ -64,7 +64,7 @@ class Recommender:
 
     probes      one per variant, by `stage/variant`; raises when that variant cannot answer
     own_stages  stages with a deployment of their own: as many more micro-batches can usefully be under way
-    allocation  what gives a chain to requests that name none; without it they run the static chain
+    allocation  what gives a chain to requests that name none, and counts; without it they run the static chain
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class Recommender:
         self.cascade = cascade
         self.space = ChainSpace(cascade.spec, len(cascade.items))
         self._executor, self._probes, self._allocation = executor, probes, allocation
+        self._decider = None if allocation is None else allocation.decider
         self._undecided = False
         self._chains = {chain.index: _chain_payload(chain) for chain in self.space}
         self._batcher = MicroBatcher[Call, Answer](
@@ -107,7 +108,9 @@ class Recommender:
 
         Raises TryAgain before the first policy has come.
         """
-        return None if self._allocation is None else policy_payload(self._allocation, self.space)
+        if self._decider is None or self._allocation is None:
+            return None
+        return policy_payload(self._allocation, self.space)
 
     def chains(self) -> Payload:
         """All chains with their costs, as `cluster.schemas.ChainsResponse`."""
@@ -137,7 +140,7 @@ class Recommender:
         k = most if request.k is None else request.k
         if not 1 <= k <= most:
             raise FixRequest("k", f"must be from 1 to {most}")
-        chain = self.space.static if self._allocation is None else None
+        chain = self.space.static if self._decider is None else None
         if request.chain is not None:
             chain = self.space.get(request.chain)
             if chain is None:
@@ -176,8 +179,9 @@ class Recommender:
         Whatever goes wrong with the allocator, a recommendation can still be made.
         """
         assert self._allocation is not None
+        assert self._decider is not None
         try:
-            decided = await self._allocation.decider.decide(users)
+            decided = await self._decider.decide(users)
         except Exception as error:
             self._log(error)
             return [Given(self._allocation.safe, degraded=True)] * len(users)
@@ -213,7 +217,8 @@ class Recommender:
         found = await self._executor.run(users, [one.chain for one in given], k)
         assert found.scores is not None
         if self._allocation is not None:
-            self._allocation.tally.executed(np.array([one.chain.index for one in given], dtype=np.int64))
+            ran = np.array([one.chain.index for one in given], dtype=np.int64)
+            self._allocation.tally.executed(ran, handed=len(found.items))
         ids, scores = self.cascade.items.ids.ids(found.items), found.scores.tolist()
         bounds = itertools.pairwise(found.offsets.tolist())
         return [Answer(ids[start:end], scores[start:end], one) for (start, end), one in zip(bounds, given, strict=True)]

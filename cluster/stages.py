@@ -13,15 +13,17 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from allocator.chains import ChainSpace
-from cluster.allocation import Allocator, Controller, allocation_of, followed
+from cluster.allocation import FIRST_POLICY_S, Allocator, Controller, allocation_of, followed, tied
 from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
 from cluster.config import Settings
 from cluster.deciding import Allocation
+from cluster.host import host_pool
 from cluster.ingress import Lifespan, make_app
 from cluster.service import Probe, Recommender
+from cluster.work import CountedVariant, Workbook
 from models.batch import IntArray, RaggedBatch, UserRows
 from models.errors import Late, TryAgain
-from models.loading import Cascade, Variant
+from models.loading import Cascade
 from models.spec import StageSpec, VariantSpec
 
 PROBE_TIMEOUT_S = 2.0
@@ -30,10 +32,18 @@ PROBE_TIMEOUT_S = 2.0
 class StageReplica:
     """One replica of one variant."""
 
-    def __init__(self, settings: Settings, stage: str, variant: str) -> None:
+    def __init__(
+        self, settings: Settings, stage: str, variant: str, controller: DeploymentHandle[Controller] | None = None
+    ) -> None:
         cascade = Cascade.open(settings.cascade)
-        self._variant = cascade.variant(*find_variant(cascade, stage, variant))
+        book = Workbook(host_pool())
+        self._variant = counted(cascade, *find_variant(cascade, stage, variant), book)
         self._threads = ThreadPoolExecutor(settings.stage_threads, thread_name_prefix="run")
+        self._reports: asyncio.Task[None] | None = None
+        if controller is not None:
+            space = ChainSpace(cascade.spec, len(cascade.items))
+            follower, _ = tied(settings, cascade.spec, space, controller, book)
+            self._reports = asyncio.get_running_loop().create_task(follower.run())
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `models.loading.Variant.run`, in a thread: in throughput mode this loop is the replica's own."""
@@ -42,6 +52,11 @@ class StageReplica:
 
     async def ping(self) -> None:
         """Answers when the replica lives."""
+
+    def check_health(self) -> None:
+        """Called by Serve, which replaces a replica that has stopped to report its work."""
+        if self._reports is not None and self._reports.done():
+            self._reports.result()
 
 
 class RemoteRunner:
@@ -85,12 +100,13 @@ class Ingress:
         allocator: DeploymentHandle[Allocator] | None = None,
     ) -> None:
         cascade = Cascade.open(settings.cascade)
-        runners, probes = _runners(settings, cascade, own)
+        book = Workbook(host_pool())
+        runners, probes = _runners(settings, cascade, own, book)
         own_stages = sum(any(deployment_name(s.name, v.name) in own for v in s.variants) for s in cascade.spec.stages)
         allocation: Allocation | None = None
         if controller is not None:
             space = ChainSpace(cascade.spec, len(cascade.items))
-            allocation = allocation_of(settings, cascade, space, controller, allocator)
+            allocation = allocation_of(settings, cascade, space, controller, allocator, book)
         executor = CascadeExecutor(runners)
         recommender = Recommender(cascade, executor, settings.batch, probes, own_stages, allocation)
         self._app = make_app(recommender, settings.max_body_bytes, _lifespan(allocation))
@@ -101,18 +117,18 @@ class Ingress:
 
 
 def _lifespan(allocation: Allocation | None) -> Lifespan | None:
-    """The replica takes requests once it has a policy to decide by."""
+    """The replica takes requests once it has a policy to decide by, if it is to decide by one."""
     if allocation is None:
         return None
 
     def lifespan(_: FastAPI) -> AbstractAsyncContextManager[None]:
-        return followed(allocation.follower)
+        return followed(allocation.follower, FIRST_POLICY_S if allocation.decider else 0.0)
 
     return lifespan
 
 
 def _runners(
-    settings: Settings, cascade: Cascade, own: Mapping[str, DeploymentHandle[StageReplica]]
+    settings: Settings, cascade: Cascade, own: Mapping[str, DeploymentHandle[StageReplica]], book: Workbook
 ) -> tuple[dict[tuple[str, str], StageRunner], dict[str, Probe]]:
     """A runner and a probe for each variant; those without a deployment of their own are loaded here."""
     threads = ThreadPoolExecutor(settings.inline_threads, thread_name_prefix="inline")
@@ -122,14 +138,19 @@ def _runners(
         for variant in stage.variants:
             handle = own.get(deployment_name(stage.name, variant.name))
             if handle is None:
-                loaded: Variant = cascade.variant(stage, variant)
-                runners[stage.name, variant.name] = InlineRunner(loaded, threads)
+                runners[stage.name, variant.name] = InlineRunner(counted(cascade, stage, variant, book), threads)
                 probes[f"{stage.name}/{variant.name}"] = _here
             else:
                 remote = RemoteRunner(handle, settings.stage_timeout_s)
                 runners[stage.name, variant.name] = remote
                 probes[f"{stage.name}/{variant.name}"] = remote.probe
     return runners, probes
+
+
+def counted(cascade: Cascade, stage: StageSpec, variant: VariantSpec, book: Workbook) -> CountedVariant:
+    """A loaded variant whose runs are written into `book`."""
+    loaded = cascade.variant(stage, variant)
+    return CountedVariant(loaded, (stage.name, variant.name), book, len(cascade.items), variant.max_rows)
 
 
 def deployment_name(stage: str, variant: str) -> str:

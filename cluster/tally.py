@@ -1,10 +1,11 @@
-"""What one replica counts for the controller: executed chains, decided requests, a sample of their rewards."""
+"""What one replica counts for the controller: executed chains, decided requests, a sample of their rewards, work."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allocator.choice import Ints
 from cluster.accounts import Totals
+from cluster.work import SERVING, Workbook
 
 
 class Tally:
@@ -12,17 +13,22 @@ class Tally:
 
     chains       size of the chain space, J
     sample_rows  most reward rows that a report carries
+    book         what the variants in this process did
     """
 
-    def __init__(self, chains: int, sample_rows: int, rng: np.random.Generator) -> None:
+    def __init__(self, chains: int, sample_rows: int, rng: np.random.Generator, book: Workbook) -> None:
+        self.book = book
+        self._handed = 0
         self._executed = np.zeros(chains, np.int64)
         self._decided = 0
         self._rng = rng
         self._rows = np.empty((sample_rows, chains), np.float32)
         self._seen = 0
 
-    def executed(self, chains: Ints) -> None:
-        """Requests ran these chains, (B,) indices."""
+    def executed(self, chains: Ints, handed: int) -> None:
+        """The requests of a micro-batch ran these chains, (B,) indices, and got so many items in all."""
+        self.book.ran(*SERVING, calls=1, items=len(chains))
+        self._handed += handed
         self._executed += np.bincount(chains, minlength=len(self._executed))
 
     def decided(self, rewards: NDArray[np.float32]) -> None:
@@ -39,7 +45,7 @@ class Tally:
 
     def totals(self, at_s: float) -> Totals:
         """All that was counted, as of `at_s` on the replica's clock."""
-        return Totals(at_s, self._executed.copy(), self._decided)
+        return Totals(at_s, self._executed.copy(), self._decided, self._handed, self.book.totals())
 
     def take_sample(self) -> NDArray[np.float32]:
         """The sample (S, J), in random order; the next one begins."""

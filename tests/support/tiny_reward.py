@@ -20,6 +20,7 @@ from cluster.deciding import Allocation, LocalDecider
 from cluster.follower import Follower, Tie
 from cluster.snapshot import Answer, Snapshot, Standing
 from cluster.tally import Tally
+from cluster.work import Workbook
 from models.errors import TryAgain
 from models.loading import Cascade
 
@@ -90,7 +91,7 @@ def open_allocation(tiny: TinyCascade, time: FakeTime | None = None) -> Iterator
     """An allocation that decides in this process; tests set its follower's snapshot."""
     cascade, space = Cascade.open(tiny.folder), space_of(tiny)
     model = RewardModel.open(tiny.folder, cascade.spec, space)
-    tally = Tally(len(space), 16, np.random.default_rng(0))
+    tally = Tally(len(space), 16, np.random.default_rng(0), Workbook("here/cpu"))
     tie = Tie("replica", len(space), MODEL, 1.0, 10.0)
     follower = Follower(tie, tally, NobodyThere(), time or FakeTime())
     safe = space.get("dot>skip>skip")

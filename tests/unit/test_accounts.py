@@ -1,11 +1,14 @@
 """The controller's books: whatever happens to reports, nothing is lost and nothing is billed twice."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.accounts import Books, Report, Totals, closed, heard, opened
+from cluster.work import NO_WORK, Counts, work_sum
 
 CHAINS = 3
 NO_ROWS = np.empty((0, CHAINS), np.float32)
@@ -29,7 +32,9 @@ class Replica:
     def work(self, chain: int, count: int, now_s: float) -> None:
         executed = self.now.executed.copy()
         executed[chain] += count
-        self.now = Totals(now_s, executed, self.now.decided + count)
+        ran = {("rank", f"v{chain}", "here/cpu"): Counts(calls=1, items=count, busy_s=count / 8)}
+        work = work_sum(self.now.work, ran)
+        self.now = Totals(now_s, executed, self.now.decided + count, self.now.handed + 10 * count, work)
 
     def report(self) -> Report:
         return report(self.name, self.now, self.acked)
@@ -48,7 +53,7 @@ def test_what_is_billed_is_what_was_executed_as_of_each_replica_s_last_report(
     events: list[tuple[int, str, int, int]],
 ) -> None:
     replicas = [Replica(f"r{n}", 0.0) for n in range(3)]
-    books, delivered, old = opened(CHAINS), dict[str, np.ndarray](), list[Report]()
+    books, delivered, old = opened(CHAINS), dict[str, Totals](), list[Report]()
     for step, (who, fate, chain, count) in enumerate(events):
         replica = replicas[who]
         replica.work(chain, count, step + 1.0)
@@ -59,7 +64,7 @@ def test_what_is_billed_is_what_was_executed_as_of_each_replica_s_last_report(
             replicas[who] = Replica(f"r{who}.{step}", step + 1.0)
             continue
         books = heard(books, sent, step + 1.0)
-        delivered[sent.replica] = sent.totals.executed
+        delivered[sent.replica] = sent.totals
         old.append(sent)
         if fate == "comes twice":
             books = heard(books, sent, step + 1.0)
@@ -68,8 +73,10 @@ def test_what_is_billed_is_what_was_executed_as_of_each_replica_s_last_report(
         if fate != "answer is lost":
             replica.acked = sent.totals
         _, books = closed(books, step + 1.0, 1.0)
-    expected = sum(delivered.values(), np.zeros(CHAINS, np.int64))
+    expected = sum((totals.executed for totals in delivered.values()), np.zeros(CHAINS, np.int64))
     assert books.billed.tolist() == expected.tolist()
+    assert books.handed == 10 * expected.sum()
+    assert books.work == reduce(work_sum, (totals.work for totals in delivered.values()), NO_WORK)
 
 
 @given(counts=st.lists(st.integers(0, 50), min_size=1, max_size=12), dies=st.integers(0, 12))

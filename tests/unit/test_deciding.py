@@ -15,6 +15,7 @@ from tiny_reward import MODEL, NobodyThere, snapshot_of, space_of
 from cluster.deciding import SHORT_S, LocalDecider
 from cluster.follower import Follower, Tie
 from cluster.tally import Tally
+from cluster.work import Workbook
 from models.batch import UserRows
 
 
@@ -39,7 +40,7 @@ def test_a_run_goes_to_a_thread_when_the_last_one_says_that_it_will_be_long(
     tiny: TinyCascade, row_s: float, rows: int, in_thread: bool
 ) -> None:
     space, time = space_of(tiny), FakeTime()
-    tally = Tally(len(space), 4, np.random.default_rng(0))
+    tally = Tally(len(space), 4, np.random.default_rng(0), Workbook("here/cpu"))
     follower = Follower(Tie("r", len(space), MODEL, 1.0, 10.0), tally, NobodyThere(), time)
     follower.snapshot = snapshot_of(space)
     model = Slow(len(space), time, row_s)

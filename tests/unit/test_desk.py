@@ -22,6 +22,7 @@ from cluster.desk import ControllerDesk
 from cluster.follower import Follower, Tie
 from cluster.snapshot import Answer
 from cluster.tally import Tally
+from cluster.work import Workbook
 from models.errors import TryAgain
 
 RATE = 100
@@ -64,7 +65,7 @@ class Replica:
 
     def __init__(self, name: str, space: ChainSpace, wire: Wire, time: FakeTime, stale_s: float = 10.0) -> None:
         self.space, self.time = space, time
-        self.tally = Tally(len(space), 64, np.random.default_rng(0))
+        self.tally = Tally(len(space), 64, np.random.default_rng(0), Workbook("here/cpu"))
         self.follower = Follower(Tie(name, len(space), MODEL, 1.0, stale_s), self.tally, wire, time, time.sleep)
         self.versions: list[int] = []
         self.decided_by: dict[int, tuple[float, ...]] = {}
@@ -77,7 +78,7 @@ class Replica:
         share = self.space.flops / self.space.flops.max()
         rewards = self._rng.gamma(2.0, size=(requests, 1)) * (1 - np.exp(-3 * share))[None, :]
         self.tally.decided(rewards.astype(np.float32))
-        self.tally.executed(policy.decide(rewards).chains)
+        self.tally.executed(policy.decide(rewards).chains, handed=0)
         self.versions.append(policy.version)
         self.decided_by[policy.version] = tuple(policy.prices.tolist())
 
@@ -253,12 +254,12 @@ def test_replicas_of_another_reward_model_or_chain_space_are_not_mixed_in(space:
     wrong = Tie("other", len(space), "another.onnx@model", 1.0, 10.0)
     other.follower = Follower(wrong, other.tally, world.wires[0], world.time, world.time.sleep)
     smaller = Tie("smaller", 3, MODEL, 1.0, 10.0)
-    tally = Tally(3, 4, np.random.default_rng(0))
+    tally = Tally(3, 4, np.random.default_rng(0), Workbook("here/cpu"))
     small = Follower(smaller, tally, world.wires[0], world.time, world.time.sleep)
 
     async def story(world: World) -> None:
         tasks = [asyncio.create_task(other.follower.run()), asyncio.create_task(small.run())]
-        tally.executed(np.array([0, 1, 2]))
+        tally.executed(np.array([0, 1, 2]), handed=3)
         await world.pass_by(4)
         assert other.follower.snapshot is None
         assert small.snapshot is None
@@ -357,7 +358,7 @@ def test_an_answer_that_makes_no_sense_ends_nothing(space: ChainSpace) -> None:
 
     async def main() -> None:
         time = FakeTime()
-        tally = Tally(len(space), 4, np.random.default_rng(0))
+        tally = Tally(len(space), 4, np.random.default_rng(0), Workbook("here/cpu"))
         follower = Follower(Tie("r", len(space), MODEL, 1.0, 10.0), tally, Nonsense(), time, time.sleep)
         task = asyncio.create_task(follower.run())
         await time.advance(5)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.tally import Tally
+from cluster.work import Workbook
 
 
 def numbered(start: int, count: int) -> np.ndarray:
@@ -14,23 +15,23 @@ def numbered(start: int, count: int) -> np.ndarray:
 
 @given(batches=st.lists(st.lists(st.integers(0, 4), max_size=8), max_size=8))
 def test_executed_chains_add_up(batches: list[list[int]]) -> None:
-    tally = Tally(5, 4, np.random.default_rng(0))
+    tally = Tally(5, 4, np.random.default_rng(0), Workbook("here/cpu"))
     for batch in batches:
-        tally.executed(np.array(batch, dtype=np.int64))
+        tally.executed(np.array(batch, dtype=np.int64), handed=0)
     everything = [chain for batch in batches for chain in batch]
     assert tally.totals(0.0).executed.tolist() == [everything.count(chain) for chain in range(5)]
 
 
 def test_totals_are_a_copy() -> None:
-    tally = Tally(2, 4, np.random.default_rng(0))
+    tally = Tally(2, 4, np.random.default_rng(0), Workbook("here/cpu"))
     before = tally.totals(0.0)
-    tally.executed(np.array([0, 1]))
+    tally.executed(np.array([0, 1]), handed=4)
     assert before.executed.tolist() == [0, 0]
 
 
 @given(sizes=st.lists(st.integers(0, 30), max_size=6), seed=st.integers(0, 9))
 def test_the_sample_holds_distinct_requests_up_to_its_size_and_then_begins_anew(sizes: list[int], seed: int) -> None:
-    tally = Tally(2, 16, np.random.default_rng(seed))
+    tally = Tally(2, 16, np.random.default_rng(seed), Workbook("here/cpu"))
     at = 0
     for size in sizes:
         tally.decided(numbered(at, size))
@@ -45,7 +46,7 @@ def test_the_sample_holds_distinct_requests_up_to_its_size_and_then_begins_anew(
 def test_early_and_late_requests_are_sampled_alike() -> None:
     counts = np.zeros(60)
     for seed in range(2000):
-        tally = Tally(2, 6, np.random.default_rng(seed))
+        tally = Tally(2, 6, np.random.default_rng(seed), Workbook("here/cpu"))
         for start in range(0, 60, 20):
             tally.decided(numbered(start, 20))
         counts[tally.take_sample()[:, 0].astype(int)] += 1
@@ -56,7 +57,7 @@ def test_early_and_late_requests_are_sampled_alike() -> None:
 def test_the_first_rows_of_a_sample_are_as_fair_as_all_of_it() -> None:
     early = 0
     for seed in range(1000):
-        tally = Tally(2, 8, np.random.default_rng(seed))
+        tally = Tally(2, 8, np.random.default_rng(seed), Workbook("here/cpu"))
         tally.decided(numbered(0, 16))
         early += int((tally.take_sample()[:4, 0] < 8).sum())
     assert abs(early / 4000 - 0.5) < 0.05

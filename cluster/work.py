@@ -1,0 +1,102 @@
+"""What variants did in one process since it began, and the difference of two such counts."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+
+from allocator.joules import Work
+from models.batch import IntArray, RaggedBatch, UserRows
+from models.loading import Variant
+
+Key = tuple[str, str, str]
+"""A stage, a variant, and the pool of devices that it runs on."""
+SERVING = ("serving", "request")
+"""Stage and variant of all work around the models: a call is a micro-batch, an item is a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Runs, the items in them, and the seconds that they took; cumulative, or of a window."""
+
+    calls: int = 0
+    items: int = 0
+    busy_s: float = 0.0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.calls + other.calls, self.items + other.items, self.busy_s + other.busy_s)
+
+    def since(self, before: "Counts") -> "Counts":
+        """What was added; never negative."""
+        return Counts(
+            max(0, self.calls - before.calls), max(0, self.items - before.items), max(0.0, self.busy_s - before.busy_s)
+        )
+
+
+WorkCounts = Mapping[Key, Counts]
+NO_WORK: WorkCounts = {}
+
+
+def work_since(now: WorkCounts, before: WorkCounts) -> dict[Key, Counts]:
+    """What was added, of all that did anything."""
+    added = {key: counts.since(before.get(key, Counts())) for key, counts in now.items()}
+    return {key: counts for key, counts in added.items() if counts != Counts()}
+
+
+def work_sum(one: WorkCounts, other: WorkCounts) -> dict[Key, Counts]:
+    """Both together."""
+    return {key: one.get(key, Counts()) + other.get(key, Counts()) for key in one.keys() | other.keys()}
+
+
+def as_work(counts: WorkCounts) -> tuple[Work, ...]:
+    """The same as the energy model takes it, in a fixed order."""
+    return tuple(Work(*key, c.calls, c.items, c.busy_s) for key, c in sorted(counts.items()))
+
+
+class Workbook:
+    """Cumulative counters of one process, all of its variants on one pool. Threads may write side by side."""
+
+    def __init__(self, pool: str) -> None:
+        self.pool = pool
+        self._counts: dict[Key, Counts] = {}
+        self._lock = Lock()
+
+    def ran(self, stage: str, variant: str, calls: int, items: int, busy_s: float = 0.0) -> None:
+        """A variant ran that often, on that many items."""
+        key = (stage, variant, self.pool)
+        with self._lock:
+            self._counts[key] = self._counts.get(key, Counts()) + Counts(calls, items, busy_s)
+
+    def totals(self) -> dict[Key, Counts]:
+        """All that was counted."""
+        with self._lock:
+            return dict(self._counts)
+
+
+class CountedVariant:
+    """A variant whose runs are written into a workbook.
+
+    run_items  items of a row where the caller hands over no candidates: the size of recall's index
+    max_rows   most rows of one model run; more are that many runs
+    """
+
+    def __init__(
+        self,
+        variant: Variant,
+        name: tuple[str, str],
+        book: Workbook,
+        run_items: int,
+        max_rows: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._variant, self._name, self._book, self._clock = variant, name, book, clock
+        self._run_items, self._max_rows = run_items, max_rows
+
+    def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+        """As `models.loading.Variant.run`. A run that fails counts too: it has burned its joules."""
+        start_s = self._clock()
+        try:
+            return self._variant.run(users, candidates, keep)
+        finally:
+            items = self._run_items * len(users) if candidates is None else len(candidates.items)
+            self._book.ran(*self._name, -(-len(users) // self._max_rows), items, self._clock() - start_s)
