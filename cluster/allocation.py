@@ -15,11 +15,13 @@ from ray.serve.handle import DeploymentHandle
 
 from allocator.chains import ActionChain, ChainSpace
 from allocator.constraints import flops_per_second
+from allocator.known_users import known_rewards
 from allocator.price.select import strategy
+from allocator.price.start import Start
 from allocator.reward import RewardModel
 from cluster.accounts import Report
 from cluster.config import AllocatorSettings, Settings
-from cluster.control import Control
+from cluster.control import LEAST_ROWS, Control
 from cluster.deciding import Allocation, Decided, Decider, LocalDecider
 from cluster.desk import Clock, ControllerDesk
 from cluster.follower import Follower, Tie
@@ -34,7 +36,7 @@ from models.spec import CascadeSpec
 
 FIRST_POLICY_S = 10.0
 FAILURES, PAUSE_S = 3, 0.25
-SAMPLE_BYTES = 1 << 20
+SAMPLE_BYTES, START_BYTES = 1 << 20, 64 << 20
 
 
 class Controller:
@@ -43,7 +45,8 @@ class Controller:
     def __init__(self, settings: Settings) -> None:
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
-        self._desk = ControllerDesk(control_of(settings, cascade.spec, space), time.monotonic, time.time)
+        start = start_of(settings.allocator, cascade, space)
+        self._desk = ControllerDesk(control_of(settings, cascade.spec, space, start), time.monotonic, time.time)
         self._run = asyncio.get_running_loop().create_task(self._desk.run())  # Serve constructs replicas on their loop
 
     async def report(self, report: Report) -> Answer:
@@ -149,7 +152,18 @@ def safe_chain(settings: AllocatorSettings, space: ChainSpace) -> ActionChain:
     return chain
 
 
-def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Control:
+def start_of(settings: AllocatorSettings, cascade: Cascade, space: ChainSpace) -> Start | None:
+    """What prices begin from; None without a limit, for then there is no price. Raises FixFile as the reward model."""
+    if settings.flops_per_s is None:
+        return None
+    model = RewardModel.open(cascade.folder, cascade.spec, space)
+    users = max(1, min(LEAST_ROWS, START_BYTES // (4 * len(space))))
+    return Start(
+        known_rewards(cascade, model, users), np.inf if settings.expected_rps is None else settings.expected_rps
+    )
+
+
+def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace, start: Start | None = None) -> Control:
     """The control tick of these settings."""
     limit = settings.allocator.flops_per_s
     return Control(
@@ -159,6 +173,7 @@ def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Cont
         reward_model_name(spec),
         safe_chain(settings.allocator, space).index,
         settings.allocator.window_s,
+        start=start,
     )
 
 

@@ -37,6 +37,9 @@ class AllocatorSettings(BaseModel):
                  has a reward model. Else they run the static chain
     flops_per_s  the limit that prices hold; when left out there is none, and every request gets the chain of the
                  greatest predicted reward
+    expected_rps requests a second that a start is prepared for: the first price is the one at which so many spend the
+                 limit. When left out, the first two windows with requests run the cheapest chains, and overspend at
+                 no rate
     safe_chain   id of the chain that a request takes when nobody can decide in time; when left out, the static one
     placement    where decisions are worked out: inside each ingress replica, or in a deployment of their own
     replicas     of that deployment
@@ -51,6 +54,7 @@ class AllocatorSettings(BaseModel):
 
     enabled: bool | None = None
     flops_per_s: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    expected_rps: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     safe_chain: str | None = None
     placement: Literal["inline", "own"] = "inline"
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1

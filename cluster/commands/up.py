@@ -62,6 +62,13 @@ _state_dir = click.option(
     help="FLOPs a second that the allocator keeps to, by prices.",
 )
 @click.option(
+    "--expected-rps",
+    "allocator_expected_rps",
+    type=click.FloatRange(0, min_open=True),
+    show_default="unknown",
+    help="Requests a second to be ready for: what the first price under a limit is made for.",
+)
+@click.option(
     "--allocator/--no-allocator",
     "allocator_enabled",
     default=None,

@@ -7,7 +7,7 @@ import pytest
 from tiny_cascade import STATIC, TinyCascade
 from tiny_reward import space_of, with_reward
 
-from cluster.allocation import control_of, reward_model_name, safe_chain, wants_allocator
+from cluster.allocation import control_of, reward_model_name, safe_chain, start_of, wants_allocator
 from cluster.app import build, check
 from cluster.config import AllocatorSettings, Settings
 from models.errors import FixFile, FixSetup
@@ -71,6 +71,18 @@ def test_the_limit_of_the_settings_is_that_of_the_control(rewarded: TinyCascade)
     assert space.chains[state.policy.safe_chain].id == "dot>skip>skip"
     free = control_of(Settings(), spec, space).init(0.0)
     assert np.isinf(free.terms.limit).all()
+
+
+def test_the_first_price_is_that_of_the_expected_rate_or_safe_at_any(rewarded: TinyCascade) -> None:
+    cascade, space = Cascade.open(rewarded.folder), space_of(rewarded)
+    prices = []
+    for expected_rps in (None, 4.0, 0.5):
+        allocator = AllocatorSettings(flops_per_s=2.0 * space.flops.max(), expected_rps=expected_rps)
+        start = start_of(allocator, cascade, space)
+        state = control_of(Settings(allocator=allocator), cascade.spec, space, start).init(0.0)
+        prices.append(float(state.policy.prices[0]))
+    assert prices[0] > prices[1] > prices[2] == 0.0
+    assert start_of(AllocatorSettings(), cascade, space) is None
 
 
 def test_reward_models_are_told_apart_by_their_content(rewarded: TinyCascade, tmp_path: Path) -> None:

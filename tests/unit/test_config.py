@@ -49,6 +49,7 @@ def test_variables_of_others_are_left_alone() -> None:
         ({"replicas": 2}, {}, "replicas"),
         ({}, {"GREENFLOW_ALLOCATOR_FLOPS_PER_S": "inf"}, "GREENFLOW_ALLOCATOR_FLOPS_PER_S"),
         ({"allocator_flops_per_s": 0}, {}, "allocator.flops_per_s"),
+        ({"allocator_expected_rps": 0}, {}, "allocator.expected_rps"),
         ({"allocator_timeout_ms": -1}, {}, "allocator.timeout_ms"),
         ({"allocator_placement": "elsewhere"}, {}, "allocator.placement"),
     ],
