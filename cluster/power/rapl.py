@@ -100,7 +100,8 @@ class RaplSensor:
         return words.no_zones(self._root, self._virtual)
 
     def _missing(self) -> bool:
-        return any(not os.path.isdir(zone.folder) for zone in self._known.values())
+        in_tree = {zone.device for zone in self._tree.zones}
+        return any(zone.device not in in_tree or not os.path.isdir(zone.folder) for zone in self._known.values())
 
     def _scan(self, at_s: float) -> None:
         try:

@@ -1,0 +1,144 @@
+"""The PowerSensor contract, on every sensor that ships."""
+
+from pathlib import Path
+
+import pytest
+import sysfs_tree
+from power_contract import PowerBench, PowerSensorContract
+from sysfs_power import SysfsPower
+from sysfs_tree import Board, SysfsTree
+
+from allocator.joules import Quality
+from cluster.power.base import Counter
+from cluster.power.estimate import EstimateSensor
+from cluster.power.fake import FakeSensor
+from cluster.power.host import HostFiles
+from cluster.power.null import NullSensor
+from cluster.power.rapl import RaplSensor
+from cluster.power.recording import record
+from cluster.power.replay import ReplaySensor
+
+
+class Clock:
+    """Boot time that passes when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+class Machine:
+    """A tree whose clock, processors and power go together."""
+
+    def __init__(self, root: Path, board: Board, start_j: float = 0.0) -> None:
+        self.clock = Clock()
+        self.tree = SysfsTree.build(root, board)
+        self.power = SysfsPower(self.tree, start_j)
+        self.host = HostFiles(self.tree.proc)
+        self.busy_ticks = 0
+
+    def pass_s(self, seconds: float, busy: float = 0.5) -> None:
+        self.clock.sleep(seconds)
+        self.busy_ticks += int(busy * 4 * seconds * 100)
+        self.tree.set_cpu_ticks(user=self.busy_ticks)
+        self.power.advance(seconds, busy)
+
+    def rapl(self) -> RaplSensor:
+        return RaplSensor.open(self.tree.powercap, host=self.host, clock=self.clock)
+
+
+BOARDS = {
+    "intel": sysfs_tree.intel_two_sockets(),
+    "desktop": sysfs_tree.desktop(),
+    "amd": sysfs_tree.amd(),
+    "mirrored": sysfs_tree.mirrored_dies(),
+    "dies": sysfs_tree.own_dies(),
+}
+
+
+@pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS)
+class TestRapl(PowerSensorContract):
+    @pytest.fixture
+    def bench(self, tmp_path: Path, board: Board) -> PowerBench:
+        machine = Machine(tmp_path / "machine", board, start_j=-30.0)  # most counters wrap while a test runs
+        machine.pass_s(0.05)  # two dies with counters of their own do not stand at the same joule
+        for number, zone_id in enumerate(board.counted.values()):
+            machine.power.shift(zone_id, 40.0 * number)
+        tops = [zone.id for zone in board.zones if zone.id.count(":") == 1]
+
+        def vanish() -> None:
+            for zone_id in tops:
+                machine.power.vanish(zone_id)
+
+        def restore() -> None:
+            for zone_id in tops:
+                machine.power.come_back(zone_id)
+
+        return PowerBench(machine.rapl(), machine.pass_s, machine.rapl, vanish, restore)
+
+
+class TestEstimate(PowerSensorContract):
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> PowerBench:
+        machine = Machine(tmp_path / "machine", sysfs_tree.amd())
+
+        def opened() -> EstimateSensor:
+            return EstimateSensor.open(host=machine.host, clock=machine.clock)
+
+        return PowerBench(opened(), machine.pass_s, opened)
+
+
+class TestReplay(PowerSensorContract):
+    @pytest.fixture
+    def bench(self, tmp_path: Path) -> PowerBench:
+        machine = Machine(tmp_path / "machine", sysfs_tree.intel_two_sockets())
+
+        def sleep(seconds: float) -> None:
+            machine.pass_s(seconds)
+
+        record([machine.rapl()], tmp_path / "run.csv", 10.0, 0.25, clock=machine.clock, sleep=sleep)
+        start_s = machine.clock()
+
+        def opened() -> ReplaySensor:
+            return ReplaySensor.open(tmp_path / "run.csv", start_s=start_s, clock=machine.clock)
+
+        def vanish() -> None:
+            machine.clock.now_s += 60.0
+
+        def restore() -> None:
+            machine.clock.now_s = start_s + 4.0
+
+        return PowerBench(opened(), machine.clock.sleep, opened, vanish, restore)
+
+
+class TestFake(PowerSensorContract):
+    @pytest.fixture
+    def bench(self) -> PowerBench:
+        clock = Clock()
+        gpu = Counter("GPU-1", "GPU-1", "gpu", "nvml", Quality.MEASURED, clock(), 10.0, most_w=700.0, epoch="1")
+        package = Counter("package-0", "cpu", "package", "rapl", Quality.MEASURED, clock(), 990.0, 1000.0, 200.0, "1")
+
+        def opened() -> FakeSensor:
+            return FakeSensor(package, gpu)
+
+        sensor = opened()
+
+        def pass_s(seconds: float) -> None:
+            clock.sleep(seconds)
+            sensor.draw({"GPU-1": 300 * seconds, "package-0": 50 * seconds}, clock())
+
+        def vanish() -> None:
+            sensor.gone.update({"GPU-1": "unplugged", "package-0": "unloaded"})
+
+        return PowerBench(sensor, pass_s, opened, vanish, sensor.gone.clear)
+
+
+class TestNull(PowerSensorContract):
+    @pytest.fixture
+    def bench(self) -> PowerBench:
+        return PowerBench(NullSensor(), lambda seconds: None, NullSensor, empty=True)
