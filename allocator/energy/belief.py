@@ -1,0 +1,77 @@
+"""A belief about non-negative coefficients, and what a reading does to it: a Kalman filter, one reading at a time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+from scipy.optimize import nnls
+
+from allocator.choice import Floats
+
+PIVOTS = 12
+OUTLIER = 4.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Belief:
+    """A normal distribution of n coefficients; its mean may stray below zero.
+
+    mean (n,), covariance (n, n)
+    """
+
+    mean: Floats
+    covariance: Floats
+
+
+def observed(belief: Belief, x: Floats, y: float, variance: float) -> tuple[Belief, float]:
+    """The belief after the reading y = x . coefficients + noise of that variance; and the noise it seems to have had.
+
+    That is the square of the part of the surprise that the belief's own doubt does not explain, at least zero. A
+    surprise counts for at most OUTLIER of its standard deviations, so that a spike of somebody else's load, or a
+    counter gone mad, teaches little.
+    """
+    spread = belief.covariance @ x
+    doubt = float(x @ spread)
+    expected = doubt + variance
+    most = OUTLIER * expected**0.5
+    surprise = min(max(y - float(x @ belief.mean), -most), most)
+    gain = spread / expected
+    after = Belief(belief.mean + gain * surprise, belief.covariance - np.outer(gain, spread))
+    return after, max(surprise**2 - doubt, 0.0)
+
+
+def relaxed(belief: Belief, limit: Floats, share: float) -> Belief:
+    """The belief after a share of what is known is forgotten: the mean stays, doubt moves towards `limit` (n, n)."""
+    return Belief(belief.mean, belief.covariance + share * (limit - belief.covariance))
+
+
+def nonnegative(belief: Belief) -> Floats:
+    """The likeliest coefficients (n,) of which none is negative.
+
+    Minimises (u - mean)' C^-1 (u - mean) subject to u >= 0. At the optimum u = mean + C w with w >= 0, and w is zero
+    wherever u is not: block principal pivoting (Portugal, Judice, Vicente 1994) looks for the coefficients that are
+    held at zero. Where that goes round in circles, its dual is solved as non-negative least squares.
+    """
+    if (belief.mean >= 0).all():
+        return belief.mean
+    held = belief.mean < 0
+    smallest = -1e-12 * float(np.abs(belief.mean).max())
+    for _ in range(PIVOTS):
+        push = np.linalg.solve(belief.covariance[np.ix_(held, held)], -belief.mean[held])
+        point: Floats = belief.mean + belief.covariance[:, held] @ push
+        point[held] = 0.0
+        low = point < smallest
+        if not low.any() and (push >= 0).all():
+            return np.maximum(point, 0.0)
+        held[np.flatnonzero(held)[push < 0]] = False
+        held |= low
+        if not held.any():
+            break
+    return _by_least_squares(belief)
+
+
+def _by_least_squares(belief: Belief) -> Floats:
+    root = np.linalg.cholesky(belief.covariance)
+    push, _ = nnls(root.T, -solve_triangular(root, belief.mean, lower=True))
+    point: Floats = np.maximum(belief.mean + belief.covariance @ push, 0.0)
+    return point

@@ -1,0 +1,83 @@
+"""What one window tells about each pool: what its devices drew, and what ran there."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from allocator.choice import Floats
+from allocator.joules import DeviceJoules, Quality, Work, worst
+
+Name = tuple[str, str]
+"""Stage and variant."""
+SERVING: Name = ("serving", "request")
+"""Work around the models (HTTP, ingress, calls between replicas), as one more variant: calls are micro-batches, items
+are requests."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PoolWindow:
+    """One pool's window. V variants, in the order of `Gathered.names`.
+
+    energy_j  what its devices drew
+    window_s  over how long
+    fresh     meters spoke, and none of its devices' counters waits for an update
+    epochs    of its devices, by device; empty where no meter spoke of the pool
+    quality   the worst of the devices'
+    used      (2 V,) calls, then items
+    """
+
+    pool: str
+    energy_j: float
+    window_s: float
+    fresh: bool
+    epochs: Mapping[str, str]
+    quality: Quality
+    used: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gathered:
+    """All pools of a window, and `strange`: work of variants that are not among the `names`, so that none is lost."""
+
+    names: tuple[Name, ...]
+    pools: tuple[PoolWindow, ...]
+    strange: tuple[Work, ...]
+
+
+def gathered(names: Sequence[Name], devices: Iterable[DeviceJoules], work: Iterable[Work]) -> Gathered:
+    """Joules and work of a window by pool. Several reports of one device or variant add up."""
+    place = {name: at for at, name in enumerate(names)}
+    of_pool: dict[str, list[DeviceJoules]] = defaultdict(list)
+    for device in devices:
+        of_pool[device.pool].append(device)
+    used: dict[str, list[float]] = defaultdict(lambda: [0.0] * (2 * len(place)))
+    strange = []
+    for one in work:
+        at = place.get((one.stage, one.variant))
+        if at is None:
+            strange.append(one)
+        else:
+            counts = used[one.pool]
+            counts[at] += one.calls
+            counts[at + len(place)] += one.items
+    nothing = [0.0] * (2 * len(place))
+    pools = of_pool.keys() | used.keys() | {one.pool for one in strange}
+    windows = (_window(pool, of_pool.get(pool, []), used.get(pool, nothing)) for pool in sorted(pools))
+    return Gathered(tuple(names), tuple(windows), tuple(strange))
+
+
+def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float]) -> PoolWindow:
+    lasted: dict[str, float] = defaultdict(float)
+    for device in devices:
+        lasted[device.device] += device.window_s
+    return PoolWindow(
+        pool=pool,
+        energy_j=sum(device.energy_j for device in devices),
+        window_s=max(lasted.values(), default=0.0),
+        fresh=bool(devices) and all(device.fresh for device in devices),
+        epochs={device.device: device.epoch for device in devices},
+        quality=worst(device.quality for device in devices),
+        used=np.array(used),
+    )
