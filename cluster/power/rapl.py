@@ -13,7 +13,7 @@ from cluster.power.base import Counter, Refusal
 from cluster.power.host import HostFiles, boottime_s
 from cluster.power.memory import MEMORY_W_PER_GB, ModelledMemory
 from cluster.power.rapl_mirrors import Mirrors, suspicious
-from cluster.power.rapl_zones import MOST_POLL_S, Read, Tree, Zone, find_zones
+from cluster.power.rapl_zones import MAIN, MOST_POLL_S, Read, Tree, Zone, find_zones
 from models.errors import SensorAbsent, SensorLost
 
 POWERCAP = Path("/sys/class/powercap")
@@ -34,7 +34,7 @@ class RaplSensor:
     def __init__(self, root: Path, host: HostFiles, clock: Callable[[], float], read: Read, memory_w: float) -> None:
         self._root, self._clock, self._read_file = root, clock, read
         self._virtual = host.is_virtual()
-        self._epoch = host.boot_id()
+        self._boot = host.boot_id()
         self._mirrors = Mirrors()
         self._tree = Tree((), (), 0)
         self._scanned_s = -RESCAN_S
@@ -43,7 +43,7 @@ class RaplSensor:
         self.refusals: tuple[Refusal, ...] = ()
         self.poll_s = MOST_POLL_S
         if not any(counter.kind == "dram" for counter in self._first_read()):
-            self._memory = ModelledMemory(memory_w, self._epoch)
+            self._memory = ModelledMemory(memory_w, self._boot)
 
     @classmethod
     def open(
@@ -133,7 +133,8 @@ class RaplSensor:
             energy_j=min(energy_j, zone.range_j),
             range_j=zone.range_j,
             most_w=zone.most_w,
-            epoch=self._epoch,
+            # Nobody promises that two drivers' views of a package differ by nothing: they are not subtracted.
+            epoch=self._boot if zone.control == MAIN else f"{self._boot}/{zone.control}",
         )
 
     def _refusal(self, zone: Zone, error: Exception) -> Refusal:

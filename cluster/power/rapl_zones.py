@@ -26,7 +26,8 @@ MOST_W: Mapping[str, float] = {"package": 1500.0, "dram": 600.0}
 HEADROOM = 2.0
 MOST_POLL_S = 60.0
 
-_CONTROLS = ("intel-rapl", "intel-rapl-mmio")
+MAIN = "intel-rapl"
+_CONTROLS = (MAIN, "intel-rapl-mmio")
 _ZONE = re.compile(r"(intel-rapl(?:-mmio)?)((?::\d+)+)")
 _PACKAGE = re.compile(r"(package-\d+)(?:-die-\d+)?")
 
@@ -38,12 +39,14 @@ class Zone:
     device   unique on the host: package-0, package-0/dram, package-0-die-1
     package  the socket it belongs to; zones of one socket and kind may mirror one counter
     kind     package or dram
+    control  the driver that shows it
     most_w   more than it can draw
     """
 
     device: str
     package: str
     kind: str
+    control: str
     folder: Path
     range_j: float
     most_w: float
@@ -157,7 +160,7 @@ def _zone(zone: _Found, device: str, read: Read) -> Zone:
     range_j = int(read(zone.folder / "max_energy_range_uj")) / 1e6
     if range_j <= 0:
         raise ValueError("must be above 0")
-    return Zone(device, match[1], kind, zone.folder, range_j, _most_w(zone.folder, kind, read))
+    return Zone(device, match[1], kind, zone.control, zone.folder, range_j, _most_w(zone.folder, kind, read))
 
 
 def _most_w(folder: Path, kind: str, read: Read) -> float:

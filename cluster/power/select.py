@@ -83,7 +83,7 @@ def _replay(settings: PowerSettings) -> PowerSensor:
 def _nvml() -> PowerSensor:
     from cluster.power.nvml import NvmlSensor  # imports a library that machines without GPUs need not load
 
-    return NvmlSensor()
+    return NvmlSensor.open()
 
 
 def _watts(settings: PowerSettings) -> HostWatts | None:

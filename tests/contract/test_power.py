@@ -5,52 +5,16 @@ from pathlib import Path
 import pytest
 import sysfs_tree
 from power_contract import PowerBench, PowerSensorContract
-from sysfs_power import SysfsPower
-from sysfs_tree import Board, SysfsTree
+from power_machine import BootClock, Machine
+from sysfs_tree import Board
 
 from allocator.joules import Quality
 from cluster.power.base import Counter
 from cluster.power.estimate import EstimateSensor
 from cluster.power.fake import FakeSensor
-from cluster.power.host import HostFiles
 from cluster.power.null import NullSensor
-from cluster.power.rapl import RaplSensor
 from cluster.power.recording import record
 from cluster.power.replay import ReplaySensor
-
-
-class Clock:
-    """Boot time that passes when told."""
-
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-    def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
-class Machine:
-    """A tree whose clock, processors and power go together."""
-
-    def __init__(self, root: Path, board: Board, start_j: float = 0.0) -> None:
-        self.clock = Clock()
-        self.tree = SysfsTree.build(root, board)
-        self.power = SysfsPower(self.tree, start_j)
-        self.host = HostFiles(self.tree.proc)
-        self.busy_ticks = 0
-
-    def pass_s(self, seconds: float, busy: float = 0.5) -> None:
-        self.clock.sleep(seconds)
-        self.busy_ticks += int(busy * 4 * seconds * 100)
-        self.tree.set_cpu_ticks(user=self.busy_ticks)
-        self.power.advance(seconds, busy)
-
-    def rapl(self) -> RaplSensor:
-        return RaplSensor.open(self.tree.powercap, host=self.host, clock=self.clock)
-
 
 BOARDS = {
     "intel": sysfs_tree.intel_two_sockets(),
@@ -119,7 +83,7 @@ class TestReplay(PowerSensorContract):
 class TestFake(PowerSensorContract):
     @pytest.fixture
     def bench(self) -> PowerBench:
-        clock = Clock()
+        clock = BootClock()
         gpu = Counter("GPU-1", "GPU-1", "gpu", "nvml", Quality.MEASURED, clock(), 10.0, most_w=700.0, epoch="1")
         package = Counter("package-0", "cpu", "package", "rapl", Quality.MEASURED, clock(), 990.0, 1000.0, 200.0, "1")
 
