@@ -19,14 +19,10 @@ class FakeSensor:
     def __init__(self, *counters: Counter, poll_s: float = 1.0) -> None:
         self.counters = {counter.device: counter for counter in counters}
         self.gone: dict[str, str] = {}
+        self.refusals: tuple[Refusal, ...] = ()
         self.poll_s = poll_s
         self.reads = 0
         self.closed = False
-
-    @property
-    def refusals(self) -> tuple[Refusal, ...]:
-        """One for each device that is gone."""
-        return tuple(Refusal(self.name, device, problem, "") for device, problem in self.gone.items())
 
     def draw(self, energies_j: Mapping[str, float], at_s: float) -> None:
         """Devices draw so many joules until `at_s`; their counters wrap at their ranges."""
@@ -38,6 +34,7 @@ class FakeSensor:
     def read(self) -> tuple[Counter, ...]:
         """What was set. Raises SensorLost when every device is gone."""
         self.reads += 1
+        self.refusals = tuple(Refusal(self.name, device, problem, "") for device, problem in self.gone.items())
         there = tuple(counter for device, counter in self.counters.items() if device not in self.gone)
         if not there:
             raise SensorLost("fake: all devices are gone")

@@ -93,8 +93,6 @@ class RaplSensor:
     def _absent(self) -> SensorAbsent:
         if self.refusals:
             return SensorAbsent("rapl", self.refusals[0].problem, self.refusals[0].remedy)
-        if self._tree.dangling:
-            return words.masked(self._root, self._tree.dangling)
         if not self._root.exists():
             return words.no_tree(self._root, self._virtual)
         return words.no_zones(self._root, self._virtual)
@@ -159,7 +157,8 @@ class RaplSensor:
             words.vanished(zone.device, zone.folder) for device, zone in self._known.items() if device not in present
         ]
         mirrors = [words.mirror(device, of) for device, of in repeated.items()]
-        return (*failed.values(), *gone, *mirrors, *self._tree.refusals)
+        masked = [words.masked(self._root, self._tree.dangling)] if self._tree.dangling else []
+        return (*failed.values(), *masked, *gone, *mirrors, *self._tree.refusals)
 
 
 def _group() -> str:

@@ -46,10 +46,10 @@ def no_zones(root: Path, virtual: bool) -> SensorAbsent:
     return SensorAbsent("rapl", f"{root} holds no RAPL package", f"{_MODULE}; in a container {_MOUNT}")
 
 
-def masked(root: Path, links: int) -> SensorAbsent:
+def masked(root: Path, links: int) -> Refusal:
     """Links to zones are there, but what they lead to is hidden."""
     problem = f"{root} lists {links} RAPL zones that lead nowhere: the container's runtime masks them"
-    return SensorAbsent("rapl", problem, _MOUNT)
+    return Refusal("rapl", "", problem, _MOUNT)
 
 
 def forbidden(device: str, file: Path, as_root: bool, group: str) -> Refusal:
@@ -81,4 +81,4 @@ def duplicate(what: str, name: str, of: str) -> Refusal:
 
 def mirror(device: str, of: str) -> Refusal:
     """A die whose counter is that of another die."""
-    return Refusal("rapl", device, f"mirrors {of}: the same value and increase, so it is counted once", "")
+    return Refusal("rapl", device, f"mirrors {of}: it shows the same counter, which is billed once", "")

@@ -87,7 +87,7 @@ class SysfsPower:
         """The counter of a zone falls to zero."""
         with self._lock:
             self._zero_j[zone_id] = self.drawn_j[self._zone(zone_id).shows]
-            self._note(f"reset {zone_id}")
+            self._note(f"reset {zone_id} at {self.drawn_j[self._zone(zone_id).shows]:.6f} J")
             self._show()
 
     def shift(self, zone_id: str, energy_j: float) -> None:

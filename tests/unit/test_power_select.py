@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sysfs_tree
 from pydantic import ValidationError
+from sysfs_tree import SysfsTree
 
 from allocator.joules import Quality
 from cluster.power.base import Counter, PowerSensor
@@ -114,6 +116,13 @@ def test_this_machine_is_metered_somehow() -> None:
         assert any(counter.pool == "cpu" for counter in counters)
     finally:
         opened.close()
+
+
+def test_rapl_is_read_where_the_settings_say(tmp_path: Path) -> None:
+    tree = SysfsTree.build(tmp_path / "machine", sysfs_tree.amd())
+    settings = PowerSettings(sensors=("rapl",), rapl_root=tree.powercap, memory_w_per_gb=1.0)
+    counters = open_sensors(settings).sensors[0].read()
+    assert {counter.device for counter in counters} == {"package-0", "memory"}
 
 
 def test_the_estimate_takes_the_stated_watts(tmp_path: Path) -> None:

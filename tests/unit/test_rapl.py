@@ -274,6 +274,15 @@ def test_a_masked_tree_is_told_with_the_mount_that_works(tmp_path: Path) -> None
     assert measured(there).keys() == machine.tree.board.counted.keys(), "what the remedy promises"
 
 
+def test_zones_of_which_some_are_masked_are_read_and_the_others_told(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "machine", sysfs_tree.intel_two_sockets())
+    (machine.tree.powercap / "intel-rapl:2").unlink()
+    (machine.tree.powercap / "intel-rapl:2").symlink_to("../nowhere")
+    sensor = machine.rapl()
+    assert measured(sensor).keys() == machine.tree.board.counted.keys()
+    assert "1 RAPL zones that lead nowhere" in refused(sensor)[""]
+
+
 def test_a_virtual_machine_is_told_to_state_its_watts(tmp_path: Path) -> None:
     tree = SysfsTree.build(tmp_path / "vm", Board((), {}, virtual=True))
     for root in (tree.powercap, tmp_path / "nothing"):
