@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from allocator.choice import Floats
-from allocator.energy.model import SILENT_WINDOWS, EnergyState, PoolState
+from allocator.energy.model import SILENT_WINDOWS
+from allocator.energy.state import EnergyState, PoolState
 from allocator.energy.windows import Gathered, Name, PoolWindow
 from allocator.joules import PoolAccount, Quality, Share
 
@@ -128,7 +129,7 @@ def _paid(claims: Floats, energy_j: float) -> tuple[Floats, float]:
 
 def _shares(names: Sequence[Name], window: PoolWindow, paid: Floats) -> Iterator[Share]:
     count = len(names)
-    for at in np.flatnonzero((window.used[:count] > 0) | (window.used[count:] > 0) | (paid > 0)).tolist():
-        stage, variant = names[at]
-        calls, items = int(window.used[at]), int(window.used[at + count])
-        yield Share(stage, variant, window.pool, calls, items, float(paid[at]), window.quality)
+    used, joules = window.used.tolist(), paid.tolist()
+    for (stage, variant), calls, items, energy_j in zip(names, used[:count], used[count:], joules, strict=True):
+        if calls or items or energy_j:
+            yield Share(stage, variant, window.pool, int(calls), int(items), energy_j, window.quality)

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 from allocator.choice import Floats
 
 PIVOTS = 12
-OUTLIER = 4.0
+OUTLIER, ODD = 4.0, 2.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,8 +27,8 @@ def observed(belief: Belief, x: Floats, y: float, variance: float) -> tuple[Beli
     """The belief after the reading y = x . coefficients + noise of that variance; and the noise it seems to have had.
 
     That is the square of the part of the surprise that the belief's own doubt does not explain, at least zero. A
-    surprise counts for at most OUTLIER of its standard deviations, so that a spike of somebody else's load, or a
-    counter gone mad, teaches little.
+    surprise teaches as if it were at most OUTLIER of its standard deviations, and counts as noise of at most ODD: a
+    spike of somebody else's load, or a counter gone mad, shall change little.
     """
     spread = belief.covariance @ x
     doubt = float(x @ spread)
@@ -37,7 +37,7 @@ def observed(belief: Belief, x: Floats, y: float, variance: float) -> tuple[Beli
     surprise = min(max(y - float(x @ belief.mean), -most), most)
     gain = spread / expected
     after = Belief(belief.mean + gain * surprise, belief.covariance - np.outer(gain, spread))
-    return after, max(surprise**2 - doubt, 0.0)
+    return after, max(min(surprise**2, ODD**2 * expected) - doubt, 0.0)
 
 
 def relaxed(belief: Belief, limit: Floats, share: float) -> Belief:

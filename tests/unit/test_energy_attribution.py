@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allocator.energy.attribution import Attributed, Debts, attribute, fully_loaded, run_shares
-from allocator.energy.model import EnergyModel, EnergyState
+from allocator.energy.model import EnergyModel
 from allocator.energy.prior import GUESSED, Prior, VariantJoules
+from allocator.energy.state import EnergyState
 from allocator.energy.windows import gathered
 from allocator.joules import DeviceJoules, Quality, Work
 
@@ -31,9 +32,14 @@ def work(calls: int, items: int, name: tuple[str, str] = RECALL, pool: str = POO
 
 def known(idle_w: float = 10.0, call_j: float = 1.0, item_j: float = 0.1) -> EnergyState:
     """A state that is sure of these figures for all variants."""
-    prior = Prior({v.name: VariantJoules(call_j, item_j) for v in DEMO}, GUESSED, Quality.ASSUMED, "", idle_w=idle_w)
+    variants = {v.name: VariantJoules(call_j, item_j) for v in DEMO}
+    return sure(Prior(variants, GUESSED, Quality.ASSUMED, "", idle_w))
+
+
+def sure(prior: Prior) -> EnergyState:
+    """A state to which the prior is the truth."""
     model = EnergyModel()
-    state = model.step(model.init(prior), [device(2 * idle_w)], [])
+    state = model.step(model.init(prior), [device(1.0)], [])
     pool = state.pools[POOL]
     return replace(state, pools={POOL: replace(pool, point=np.ones_like(pool.point))})
 
@@ -152,19 +158,13 @@ def test_what_other_programs_draw_stays_with_nobody_and_requests_pay_what_they_c
 
 def nobodys_j(world: World, history: History, others_w: Callable[[int], float]) -> float:
     """What stays unattributed by a model that is right."""
-    state = right(world)
+    state = sure(replace(world.prior(), idle_w=world.idle_w))
     debts, left_j = Debts(), 0.0
     for t, ((one,), done) in enumerate(history):
         more = device(one.energy_j + others_w(t), "host/package-0")
         found, debts = attribute(debts, state, gathered(state.names, [more], done))
         left_j += found.pools[0].unattributed_j
     return left_j
-
-
-def right(world: World) -> EnergyState:
-    model = EnergyModel()
-    prior = replace(world.prior(), idle_w=world.idle_w)
-    return model.step(model.init(prior), [device(100.0, "host/package-0")], [])
 
 
 def test_fully_loaded_shares_hold_all_idle_joules_and_marginal_ones_none() -> None:
