@@ -1,14 +1,16 @@
 """Measures what each variant's runs take on this machine, and where a variant is best placed."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
 from models.batch import RaggedBatch, UserRows, offsets_of
 from models.features import UserQuery
-from models.loading import Cascade, Variant
+from models.loading import Cascade
 from models.spec import Device, Placement, StageSpec, VariantSpec
 
 HOP_MS = 2.0
@@ -21,18 +23,34 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Median milliseconds of one run with `rows` requests and `items` items each."""
+    """Median milliseconds of one run with `rows` requests and `items` items each.
+
+    run_j  joules of a run above idle, where a meter was read around many of them
+    """
 
     stage: str
     variant: str
     rows: int
     items: int
     run_ms: float
+    run_j: float | None = None
 
     @property
     def request_ms(self) -> float:
         """Milliseconds per request."""
         return self.run_ms / self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Reads the joules that this machine has drawn: a cumulative counter, and what it grows by in a second of idling.
+
+    A variant runs for at least `least_s` between two readings, so that the counter's steps do not matter.
+    """
+
+    joules: Callable[[], float]
+    idle_w: float
+    least_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +65,18 @@ class Advice:
 
 
 def profile(
-    cascade: Cascade, rows: Sequence[int], repeats: int, seed: int, clock: Clock = time.perf_counter
+    cascade: Cascade,
+    rows: Sequence[int],
+    repeats: int,
+    seed: int,
+    clock: Clock = time.perf_counter,
+    meters: Mapping[Device, Meter] = MappingProxyType({}),
 ) -> Iterator[Timing]:
     """Time every variant at each item number of its stage and each number of rows, one after another.
 
     Users and candidates are drawn from the tables with `seed`. The median of `repeats` runs is taken after a warm-up.
+    Joules are measured as well where there is a meter for the variant's device class: everything else on the machine
+    should then be still.
     """
     rng = np.random.default_rng(seed)
     for at, stage in enumerate(cascade.spec.stages):
@@ -62,8 +87,10 @@ def profile(
                 for items in _item_numbers(cascade, at):
                     candidates = None if at == 0 else _candidates(rng, count, items, len(cascade.items))
                     keep = np.full(count, _handed_on(cascade, at) if at == 0 else cascade.spec.k)
-                    run_ms = _median_ms(variant, users, candidates, keep, repeats, clock)
-                    yield Timing(stage.name, spec.name, count, items, run_ms)
+                    run = partial(variant.run, users, candidates, keep)
+                    run_ms = _median_ms(run, repeats, clock)
+                    run_j = _mean_j(run, meters[spec.device], clock) if spec.device in meters else None
+                    yield Timing(stage.name, spec.name, count, items, run_ms, run_j)
 
 
 def advise(cascade: Cascade, timings: Sequence[Timing], hop_ms: float = HOP_MS) -> list[Advice]:
@@ -113,18 +140,19 @@ def _candidates(rng: np.random.Generator, rows: int, items: int, catalogue: int)
     return RaggedBatch(offsets_of(np.full(rows, items)), np.concatenate(drawn))
 
 
-def _median_ms(
-    variant: Variant,
-    users: UserRows,
-    candidates: RaggedBatch | None,
-    keep: np.ndarray[tuple[int], np.dtype[np.int64]],
-    repeats: int,
-    clock: Clock,
-) -> float:
-    variant.run(users, candidates, keep)
+def _median_ms(run: Callable[[], object], repeats: int, clock: Clock) -> float:
+    run()
     spent = []
     for _ in range(repeats):
         start = clock()
-        variant.run(users, candidates, keep)
+        run()
         spent.append(clock() - start)
     return float(np.median(spent)) * 1e3
+
+
+def _mean_j(run: Callable[[], object], meter: Meter, clock: Clock) -> float:
+    runs, start_j, start_s = 0, meter.joules(), clock()
+    while (passed_s := clock() - start_s) < meter.least_s:
+        run()
+        runs += 1
+    return max(meter.joules() - start_j - meter.idle_w * passed_s, 0.0) / runs
