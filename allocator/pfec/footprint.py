@@ -7,18 +7,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from allocator.chains import Action, ChainSpace
 from allocator.choice import Floats
+from allocator.emissions import grams_of
+from allocator.joules import Quality as Quality
 from models.errors import FixFile
 from models.profile import TYPICAL_ROWS
-
-JOULES_PER_KWH = 3.6e6
-Quality = Literal["modelled", "assumed"]
 
 
 class Carbon(BaseModel):
@@ -31,7 +29,7 @@ class Carbon(BaseModel):
 
     def grams(self, joules: float) -> float:
         """Grams of CO2e: joules / 3.6e6 * PUE * intensity."""
-        return joules / JOULES_PER_KWH * self.pue * self.grams_per_kwh
+        return grams_of(joules, self.pue, self.grams_per_kwh)
 
     @property
     def statement(self) -> str:
@@ -73,7 +71,7 @@ def from_flops(space: ChainSpace, flops_per_joule: float) -> Footprint:
         f"assumed: one joule buys {flops_per_joule / 1e9:g} GFLOPs, in every variant alike. No meter was read; idle "
         "power and the work around the models are not in it"
     )
-    return Footprint(space.flops / flops_per_joule, "assumed", statement)
+    return Footprint(space.flops / flops_per_joule, Quality.ASSUMED, statement)
 
 
 def from_profile(space: ChainSpace, path: Path, watts: float) -> Footprint:
@@ -90,7 +88,7 @@ def from_profile(space: ChainSpace, path: Path, watts: float) -> Footprint:
         f"modelled: milliseconds that greenflow profile measured with {rows} requests a run, times {watts:g} W assumed "
         "for a busy core. No meter was read; idle power and the work around the models are not in it"
     )
-    return Footprint(np.array(joules), "modelled", statement)
+    return Footprint(np.array(joules), Quality.MODELLED, statement)
 
 
 def _read(path: Path) -> tuple[_Timing, ...]:
