@@ -68,12 +68,6 @@ def marginal_j(state: EnergyState, pool: str, name: Name, calls: float, items: f
     return _estimate(state.pools[pool], _one(state, name, calls, items))
 
 
-def usual_mix(state: EnergyState, pool: str) -> dict[Name, tuple[float, float]]:
-    """Calls and items a second of each variant, as of late."""
-    known, count = state.pools[pool], len(state.names)
-    return {name: (float(known.per_s[at]), float(known.per_s[at + count])) for at, name in enumerate(state.names)}
-
-
 def mean_joules(state: EnergyState) -> Floats:
     """Joules of calls, then of items, (2 V,): of each variant the mean over pools by the items that it infers there.
 

@@ -39,6 +39,7 @@ class EnergyModel:
                    same instant; what one window lacks the next one has, and in a longer block it matters less
     longest_s      a block whose counters are not updated for so long is dropped
     most_pools     that a step learns from; the others' blocks grow by a window meanwhile, and fall out of step
+    replaced       share of what is known that is forgotten when other devices tell of a pool than before
     start_noise    `PoolState.noise` to begin with
     learn_noise    weight of a block in its running mean
     """
@@ -47,6 +48,7 @@ class EnergyModel:
     block_s: float = 15.0
     longest_s: float = 300.0
     most_pools: int = 32
+    replaced: float = 0.1
     start_noise: float = 0.1
     learn_noise: float = 0.01
 
@@ -71,7 +73,10 @@ class EnergyModel:
             known = pools.get(one.pool)
             if known is None and (one.window_s < LEAST_S or one.energy_j <= 0):
                 continue
-            pool = with_window(known or begun(state, one, self.start_noise), one, number)
+            pool = known or begun(state, one, self.start_noise)
+            if one.epochs and one.epochs.keys() != pool.epochs.keys():
+                pool = replace(pool, belief=self._doubted(state, pool, self.replaced))
+            pool = with_window(pool, one, number)
             pools[one.pool] = pool
             if one.fresh and pool.held.window_s >= max(min(self.block_s, 1.0 + pool.blocks), LEAST_S):
                 due.append(one.pool)
@@ -107,9 +112,12 @@ class EnergyModel:
 
     def _before(self, state: EnergyState, pool: PoolState, expected_w: float, seconds: float) -> Belief:
         """What is believed when a block ends, before its joules are read."""
-        grown = np.maximum(np.append(pool.point, 1.0), 1.0)
-        belief = relaxed(pool.belief, state.spread * np.outer(grown, grown), self._forgotten(state, seconds))
+        belief = self._doubted(state, pool, self._forgotten(state, seconds))
         return faded(belief, pool.residuals.background * (expected_w / pool.first_w) ** 2, seconds)
+
+    def _doubted(self, state: EnergyState, pool: PoolState, share: float) -> Belief:
+        grown = np.maximum(np.append(pool.point, 1.0), 1.0)
+        return relaxed(pool.belief, state.spread * np.outer(grown, grown), share)
 
     def _forgotten(self, state: EnergyState, seconds: float) -> float:
         """The share of the prior's variance that flows back, so that a known coefficient wanders by `drift_per_h`."""

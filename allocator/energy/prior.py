@@ -13,10 +13,9 @@ from allocator.choice import Floats
 from allocator.energy.windows import SERVING, Name
 from allocator.joules import Quality
 from models.errors import FixFile
+from models.profile_joules import BusyWatts
 from models.spec import CascadeSpec
 
-CORE_W = 10.0
-"""What a busy core is assumed to draw above an idle one."""
 FLOPS_PER_JOULE = 1e9
 """What a joule is assumed to buy: an order of magnitude for small models on a CPU."""
 CALL_MS, REQUEST_MS = 2.0, 0.4
@@ -95,7 +94,7 @@ def from_flops(spec: CascadeSpec, flops_per_joule: float = FLOPS_PER_JOULE) -> P
             call_j, item_j = variant.flops.row / flops_per_joule, variant.flops.item / flops_per_joule
             variants[stage.name, variant.name] = positive(call_j, item_j, max(stage.items, default=TYPICAL_ITEMS))
     statement = f"assumed: one joule buys {flops_per_joule / 1e9:g} GFLOPs"
-    return Prior({**variants, SERVING: serving(CORE_W)}, GUESSED, Quality.ASSUMED, statement)
+    return Prior({**variants, SERVING: serving(BusyWatts().core_w)}, GUESSED, Quality.ASSUMED, statement)
 
 
 def serving(core_w: float) -> VariantJoules:

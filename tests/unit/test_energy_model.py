@@ -156,6 +156,15 @@ def test_windows_of_a_counter_that_is_not_updated_are_merged_with_the_next() -> 
     assert merged.pools[POOL].blocks == 2
 
 
+def test_other_sensors_of_a_pool_make_it_less_sure_of_what_the_former_ones_told() -> None:
+    model = EnergyModel(block_s=100.0)
+    start = model.step(model.init(WORLD.prior()), [device(50.0)], [])
+    same, other = (model.step(start, [device(50.0, name)], []) for name in ("p0", "host"))
+    sure, doubting = (coefficients(state, POOL) for state in (same, other))
+    assert doubting.idle_error_w > 1.5 * sure.idle_error_w
+    assert doubting.idle_w == sure.idle_w
+
+
 @pytest.mark.parametrize("change", [{"epoch": "another boot"}, {"name": "p1"}])
 def test_nothing_is_learned_from_work_whose_joules_are_lost(change: dict[str, str]) -> None:
     """A reboot, or another set of devices: the next reading does not cover the work that is held."""
