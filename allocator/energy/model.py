@@ -20,7 +20,7 @@ import numpy as np
 from allocator.energy.background import faded
 from allocator.energy.belief import Belief, nonnegative, observed, relaxed
 from allocator.energy.prior import Prior
-from allocator.energy.state import EnergyState, PoolState, begun, nothing, with_window
+from allocator.energy.state import EnergyState, PoolState, begun, initial, nothing, with_window
 from allocator.energy.windows import Gathered, gathered
 from allocator.joules import DeviceJoules, Work
 
@@ -54,7 +54,7 @@ class EnergyModel:
 
     def init(self, prior: Prior) -> EnergyState:
         """The state before the first window."""
-        return EnergyState(prior, tuple(prior.variants), np.pad(prior.covariance(), (0, 1)))
+        return initial(prior)
 
     def step(self, state: EnergyState, devices: Sequence[DeviceJoules], work: Sequence[Work]) -> EnergyState:
         """The state after one more window."""

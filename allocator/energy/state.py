@@ -63,13 +63,21 @@ class PoolState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnergyState:
-    """All pools that meters have told of, and the variants in the order of their coefficients."""
+    """All pools that meters have told of, and the variants in the order of their coefficients.
+
+    spread  (2 + 2 V, 2 + 2 V) covariance of a belief before any reading
+    """
 
     prior: Prior
     names: tuple[Name, ...]
     spread: Floats
     pools: Mapping[str, PoolState] = field(default_factory=dict)
     windows: int = 0
+
+
+def initial(prior: Prior) -> EnergyState:
+    """The state before the first window. The background has no prior variance: it grows with what is seen."""
+    return EnergyState(prior, tuple(prior.variants), np.pad(prior.covariance(), (0, 1)))
 
 
 def begun(state: EnergyState, window: PoolWindow, noise: float) -> PoolState:

@@ -1,0 +1,76 @@
+"""A saved energy model goes on as if it had never stopped, and one that does not fit is refused."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from energy_world import World
+
+from allocator.energy.attribution import Debts, attribute
+from allocator.energy.model import EnergyModel
+from allocator.energy.prior import Prior
+from allocator.energy.saved import dumped, restored
+from allocator.energy.state import EnergyState
+from allocator.energy.windows import gathered
+
+WORLD = World()
+PRIOR = WORLD.prior(off=2.0)
+MODEL = EnergyModel(block_s=1.0)
+
+
+def after(state: EnergyState, debts: Debts, windows: int, seed: int) -> tuple[EnergyState, Debts, list[float]]:
+    paid = []
+    for devices, work in WORLD.windows(windows, seed):
+        seen = gathered(state.names, devices, work)
+        state = MODEL.learned(state, seen)
+        found, debts = attribute(debts, state, seen)
+        paid.append(found.pools[0].idle_j)
+    return state, debts, paid
+
+
+def test_what_is_restored_goes_on_alike() -> None:
+    state, debts, _ = after(MODEL.init(PRIOR), Debts(), 200, 1)
+    again, owed = restored(PRIOR, dumped(state, debts))
+    one, _, paid = after(state, debts, 50, 2)
+    other, _, alike = after(again, owed, 50, 2)
+    assert paid == alike
+    np.testing.assert_array_equal(one.pools[WORLD.pool].coefficients, other.pools[WORLD.pool].coefficients)
+
+
+def test_nothing_learned_can_be_saved_as_well() -> None:
+    state, debts = restored(PRIOR, dumped(MODEL.init(PRIOR), Debts()))
+    assert (state.pools, debts.pools) == ({}, {})
+    assert after(state, debts, 3, 0)[0].pools
+
+
+def test_variants_may_be_listed_in_another_order() -> None:
+    state, debts, _ = after(MODEL.init(PRIOR), Debts(), 20, 1)
+    turned = replace(PRIOR, variants=dict(reversed(PRIOR.variants.items())))
+    assert restored(turned, dumped(state, debts))[0].names == state.names
+
+
+def other_variants(prior: Prior) -> Prior:
+    return replace(prior, variants=dict(list(prior.variants.items())[1:]))
+
+
+def test_another_cascades_model_is_refused() -> None:
+    data = dumped(MODEL.init(PRIOR), Debts())
+    with pytest.raises(ValueError, match="other variants"):
+        restored(other_variants(PRIOR), data)
+
+
+def test_another_format_is_refused() -> None:
+    sink = io.BytesIO()
+    np.savez(sink, about='{"format": 99}', **dict.fromkeys(PARTS, np.zeros(0)))
+    with pytest.raises(ValueError, match="of format 99"):
+        restored(PRIOR, sink.getvalue())
+
+
+PARTS = ("scale", "mean", "covariance", "point", "per_s", "figures", "debts")
+
+
+@pytest.mark.parametrize("data", [b"", b"no archive", dumped(MODEL.init(PRIOR), Debts())[:200]])
+def test_bytes_that_are_no_saved_model_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        restored(PRIOR, data)
