@@ -1,0 +1,43 @@
+"""What only shows when nodes are laid side by side: the same cascade on all, GPUs for the variants that want one."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cluster.diagnosis.findings import Finding, NodeFindings, State
+from models.spec import CascadeSpec, Device
+
+
+def across(nodes: Sequence[NodeFindings], spec: CascadeSpec | None, folder: Path, digest: str) -> tuple[Finding, ...]:
+    """Findings about all nodes together.
+
+    spec    of the checked cascade, None where that is broken
+    digest  of its file where it was checked
+    """
+    answered = [node for node in nodes if node.devices]
+    return (*_same_cascade(answered, folder, digest), *(_gpus(answered, spec) if spec is not None else ()))
+
+
+def _same_cascade(nodes: Sequence[NodeFindings], folder: Path, digest: str) -> Iterator[Finding]:
+    remedy = f"copy the folder to {folder} on every node"
+    for node in nodes:
+        if not node.cascade:
+            yield Finding("cascade", State.WRONG, f"is not at {folder} on node {node.host}", remedy)
+        elif digest and node.cascade != digest:
+            yield Finding("cascade", State.WRONG, f"is another one at {folder} on node {node.host} than here", remedy)
+
+
+def _gpus(nodes: Sequence[NodeFindings], spec: CascadeSpec) -> Iterator[Finding]:
+    wanting = [
+        f"{stage.name}/{variant.name}"
+        for stage in spec.stages
+        for variant in stage.variants
+        if variant.device is Device.CUDA
+    ]
+    able = [node.host for node in nodes if node.gpus and Device.CUDA.value in node.devices]
+    if wanting and not able:
+        says = f"{', '.join(wanting)}: want a GPU, and no node has both a GPU and an ONNX Runtime that can use it"
+        yield Finding(
+            "cascade", State.WRONG, says, "install onnxruntime-gpu on a GPU node, or set device: cpu for them"
+        )
+    elif wanting:
+        yield Finding("cascade", State.OK, f"{', '.join(wanting)}: can have a GPU on {', '.join(able)}")
