@@ -12,6 +12,7 @@ COMMANDS = {
     "up": ("cluster.commands.up", "up"),
     "status": ("cluster.commands.up", "status"),
     "down": ("cluster.commands.up", "down"),
+    "doctor": ("cluster.commands.doctor", "command"),
     "load": ("cluster.commands.load", "load"),
     "train": ("cluster.commands.train", "train"),
     "profile": ("cluster.commands.profile", "command"),
