@@ -18,7 +18,7 @@ from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings, ray_address
 from cluster.diagnosis import page
 from cluster.diagnosis.application import carbon_findings, cascade_finding, ledger_finding, port_finding
-from cluster.diagnosis.findings import Diagnosis, Finding, NodeFindings
+from cluster.diagnosis.findings import Diagnosis, Finding, NodeFindings, State
 from cluster.diagnosis.node import Questions, examine
 from cluster.diagnosis.together import across
 from cluster.launching import serve_env
@@ -97,7 +97,7 @@ def _diagnose(
         *across(nodes, cascade.spec if cascade is not None else None, settings.cascade, digest),
         *_listening(options, instances, registry),
         *carbon_findings(getattr(settings, "carbon", CarbonSettings()), _opened, time.time()),
-        ledger_finding(settings.energy.ledger_file),
+        _ledger(settings, options),
     )
     return Diagnosis(application, nodes)
 
@@ -133,6 +133,14 @@ def _listening(options: LaunchOptions, instances: list[Instance], registry: Regi
         return ()
     serving = next((one.url for one in instances if one.port == options.port), None)
     return (port_finding(options.port, lambda: refuse_conflicts(options, registry), serving),)
+
+
+def _ledger(settings: Settings, options: LaunchOptions) -> Finding:
+    """A cluster's ledger lies on the node of its controller, whichever that is: not to be judged from here."""
+    file = settings.energy.ledger_file
+    if options.address is None:
+        return ledger_finding(file)
+    return Finding("ledger", State.NOTE, f"{file} on the node where the controller runs; not looked at from here")
 
 
 def _opened(settings: CarbonSettings) -> CarbonProvider:

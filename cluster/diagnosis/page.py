@@ -35,12 +35,12 @@ def _section(console: Console, title: str, findings: tuple[Finding, ...], width:
 def _lines(finding: Finding, width: int) -> Iterator[Text]:
     """The finding, wrapped; then its remedy in one line of its own, which can be copied whole however long it is."""
     first, *rest = textwrap.wrap(finding.says, width - _INDENT, break_long_words=False) or [""]
-    state = Text(f"  {finding.state.value:<{_STATE}}", style=_COLOURS[finding.state])
-    yield state + Text(f"{finding.subject:<{_SUBJECT}}") + Text(first)
+    state = (f"  {finding.state.value:<{_STATE}}", _COLOURS[finding.state])
+    yield Text.assemble(state, f"{finding.subject:<{_SUBJECT}}", first)
     for line in rest:
         yield Text(" " * _INDENT + line)
     if finding.remedy:
-        yield Text(" " * _INDENT) + Text("remedy: ", style="cyan") + Text(finding.remedy)
+        yield Text.assemble(" " * _INDENT, ("remedy: ", "cyan"), finding.remedy)
 
 
 def _sum(diagnosis: Diagnosis) -> Text:

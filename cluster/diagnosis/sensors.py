@@ -59,6 +59,9 @@ def _device(metered: Metered) -> Finding:
         "quality": counter.quality.value,
         "power_w": metered.power_w,
     }
+    if counter.live and not metered.power_w:
+        says = f"{counter.device} is read, but its counter stands still, as no real one does"
+        return Finding(counter.source, State.NOTE, says, "see whether it moves under load; if not, leave it out", facts)
     known = {Quality.MEASURED: State.OK, Quality.MODELLED: State.OK, Quality.ASSUMED: State.NOTE}
     kind = "" if counter.kind == counter.device else f"{counter.kind}, "
     says = f"{counter.device} is read ({kind}{counter.quality.value}{watts})"

@@ -11,10 +11,11 @@ def across(nodes: Sequence[NodeFindings], spec: CascadeSpec | None, folder: Path
     """Findings about all nodes together.
 
     spec    of the checked cascade, None where that is broken
-    digest  of its file where it was checked
+    digest  of its file where it was checked; a machine without a cluster has no other copy to compare
     """
     answered = [node for node in nodes if node.devices]
-    return (*_same_cascade(answered, folder, digest), *(_gpus(answered, spec) if spec is not None else ()))
+    elsewhere = [node for node in answered if node.node]
+    return (*_same_cascade(elsewhere, folder, digest), *(_gpus(answered, spec) if spec is not None else ()))
 
 
 def _same_cascade(nodes: Sequence[NodeFindings], folder: Path, digest: str) -> Iterator[Finding]:

@@ -33,6 +33,7 @@ def test_every_node_of_a_cluster_examines_itself(tmp_path: Path) -> None:
         code, document = doctor(address, tmp_path)
         assert (code, document["works"]) == (0, True), document
         (node,) = document["nodes"]  # type: ignore[misc]
+        assert {one["subject"]: one["state"] for one in document["application"]}["ledger"] == "note"  # type: ignore[attr-defined]
         assert len(node["node"]) == 56
         assert any(one.get("power_w", 0) > 0 for one in node["findings"])
         assert [one["folder"] for one in document["application"] if "folder" in one] == [str(DEMO)]  # type: ignore[attr-defined]

@@ -160,6 +160,7 @@ def test_a_node_without_the_cascade_or_with_another_one_is_named(spec: CascadeSp
     found = across([node("one", ""), node("two", "b"), node("three")], spec, Path("c"), "a")
     assert [one.state for one in found] == [State.WRONG, State.WRONG]
     assert [name in one.says for name, one in zip(("one", "two"), found, strict=True)] == [True, True]
+    assert across([NodeFindings("", "alone", (), "", ("cpu",))], spec, Path("c"), "a") == ()
     silent = NodeFindings("id", "silent", (Finding("node", State.WRONG, "did not answer"),))
     assert across([silent], spec, Path("c"), "a") == (), "what did not answer has no cascade to compare"
 

@@ -66,6 +66,16 @@ def test_every_device_that_is_read_says_its_watts_and_how_they_are_known(tmp_pat
     assert f"package-0 is read (package, measured, {watts:.1f} W now)" == read["package-0"].says
 
 
+def test_a_counter_that_stands_still_is_a_note(tmp_path: Path) -> None:
+    host = Host(tmp_path / "host", desktop())
+    stuck = Machine(lambda settings: open_sensors(settings, openers(host)), tuple, tuple, host.clock.sleep)
+    node = examine(Questions(PowerSettings(), tmp_path), "", stuck)
+    assert [one.facts["device"] for one in by_state(node, State.NOTE) if "stands still" in one.says] == [
+        "package-0",
+        "package-0/dram",
+    ]
+
+
 def test_what_is_not_read_says_why_and_what_to_do_and_nothing_is_wrong_with_it(tmp_path: Path) -> None:
     node = look(Host(tmp_path / "host", desktop()), tmp_path)
     off = {one.subject: one for one in by_state(node, State.OFF)}

@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import re
 import socket
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -15,6 +17,7 @@ from cluster.commands.doctor import command
 from cluster.diagnosis.findings import Diagnosis, Finding, NodeFindings, State
 from cluster.diagnosis.page import show
 from cluster.launching import ports
+from cluster.launching.instances import Instance, Registry
 
 RULE = "write " + " ".join(f"word{n}" for n in range(60)) + " into the file"
 FINDINGS = (
@@ -76,6 +79,19 @@ def test_a_machine_on_which_all_works_ends_with_zero(
     (node,) = document["nodes"]
     assert any(one.get("power_w", 0) > 0 for one in node["findings"]), "the estimate is read"
     assert not (tmp_path / "state").exists(), "looking changes nothing"
+
+
+def test_a_port_on_which_greenflow_answers_is_no_fault(tiny: TinyCascade, tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port = int(listener.getsockname()[1])
+        us = {"pid": os.getpid(), "created": psutil.Process().create_time(), "host": "127.0.0.1", "port": port}
+        serving = Instance(name="us", state="running", url=f"http://127.0.0.1:{port}", app="greenflow", **us)
+        Registry(tmp_path / "up").save(serving)
+        result = run(tiny, tmp_path, port=port)
+    assert f"{port}: GreenFlow answers there, at http://127.0.0.1:{port}" in result.stdout
+    assert result.exit_code == 0, result.output
 
 
 def test_something_configured_that_cannot_work_ends_with_one(
