@@ -1,7 +1,6 @@
 """What differs between servers of carbon intensities: the addresses to ask and the shapes of their answers."""
 
 import json
-import math
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -11,6 +10,9 @@ from cluster.carbon.base import Span
 from cluster.carbon.file import MOST_G_PER_KWH
 from cluster.carbon.transport import Ask
 from models.errors import TryAgain
+
+ODD = (LookupError, TypeError, ValueError, ArithmeticError)
+"""What reading a document of another shape, or with times out of this world, can raise."""
 
 
 class GridApi(Protocol):
@@ -44,7 +46,7 @@ def document(source: str, body: bytes) -> dict[str, Any]:
     """The JSON object of an answer. Raises TryAgain when it is none."""
     try:
         found = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise TryAgain(f"{source} answered with something else than a JSON object: {body[:60]!r}")
@@ -53,10 +55,11 @@ def document(source: str, body: bytes) -> dict[str, Any]:
 
 def span(from_s: float, to_s: float, figure: object, quality: Quality) -> Span:
     """A checked span. Raises ValueError for what is no plausible figure; None stands for "not known yet"."""
-    number = float(figure) if isinstance(figure, int | float) and not isinstance(figure, bool) else math.nan
-    if not 0 <= number <= MOST_G_PER_KWH:
-        raise ValueError(f"{figure!r} is no intensity in grams per kilowatt-hour")
-    return Span(from_s, to_s, number, quality)
+    if isinstance(figure, bool) or not isinstance(figure, int | float) or not 0 <= figure <= MOST_G_PER_KWH:
+        raise ValueError(f"{str(figure)[:40]} is no intensity in grams per kilowatt-hour")
+    if not from_s < to_s:
+        raise ValueError("a period that ends before it begins")
+    return Span(from_s, to_s, float(figure), quality)
 
 
 def unix(text: object) -> float:

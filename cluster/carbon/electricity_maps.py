@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from allocator.emissions import Kind
 from allocator.joules import Quality
-from cluster.carbon.api import document, span, unix
+from cluster.carbon.api import ODD, document, span, unix
 from cluster.carbon.base import Span
 from cluster.carbon.transport import Ask
 from models.errors import TryAgain
@@ -46,7 +46,7 @@ class ElectricityMaps:
         try:
             quality = Quality.MODELLED if found.get("isEstimated") is not False else Quality.MEASURED
             return _hour(found, quality)
-        except (LookupError, TypeError, ValueError) as error:
+        except ODD as error:
             raise self._odd(error) from None
 
     def ask_ahead(self, unix_s: float) -> Ask:
@@ -58,7 +58,7 @@ class ElectricityMaps:
         found = self._checked(body)
         try:
             return tuple(_hour(one, Quality.MODELLED) for one in found["forecast"])
-        except (LookupError, TypeError, ValueError) as error:
+        except ODD as error:
             raise self._odd(error) from None
 
     def _ask(self, what: str) -> Ask:

@@ -15,7 +15,7 @@ from typing import Any
 
 from allocator.emissions import Kind
 from allocator.joules import Quality
-from cluster.carbon.api import document, iso_minute, span, unix
+from cluster.carbon.api import ODD, document, iso_minute, span, unix
 from cluster.carbon.base import Span
 from cluster.carbon.transport import Ask
 from cluster.carbon.uk_zones import check_zone
@@ -65,7 +65,7 @@ class CarbonIntensityUk:
                 region = periods[0] if isinstance(periods, list) else periods
                 periods = region["data"]
             spans = [_span(period) for period in periods]
-        except (LookupError, TypeError, ValueError) as error:
+        except ODD as error:
             raise TryAgain(f"{self.source} answered in another shape than it documents: {error!r}") from None
         if not spans:
             raise TryAgain(f"{self.source} has no figure for zone {self.zone} now")

@@ -203,6 +203,8 @@ ODD = [
     b'{"data": null}',
     b'{"data": []}',
     b'{"data": [{}]}',
+    b"[" * 100_000,
+    json.dumps(uk_national({**LATEST, "to": LATEST["from"]})).encode(),
     json.dumps(uk_national({**LATEST, "from": "yesterday"})).encode(),
     json.dumps(uk_national({**LATEST, "intensity": {"forecast": None, "actual": None}})).encode(),
     json.dumps(uk_national({**LATEST, "intensity": {"forecast": -5, "actual": None}})).encode(),
@@ -219,7 +221,7 @@ def test_an_odd_answer_is_a_problem_and_no_figure(body: bytes) -> None:
     assert carbon.now(NOON) is None
 
 
-@pytest.mark.parametrize("figure", [None, "216", True, -1, 1e9, float("nan")])
+@pytest.mark.parametrize("figure", [None, "216", True, -1, 1e9, 10**400, float("nan")])
 def test_electricity_maps_without_a_plausible_figure_is_a_problem(figure: object) -> None:
     answer = {**maps_latest("DE", "2024-03-06T12:00:00.000Z", 0), "carbonIntensity": figure}
     carbon = carbon_of(ScriptedTransport([ok(answer)]), Sleeps(), FakeTime(NOON), ElectricityMaps("DE", "secret"))
