@@ -28,16 +28,17 @@ def observed(belief: Belief, x: Floats, y: float, variance: float) -> tuple[Beli
 
     That is the square of the part of the surprise that the belief's own doubt does not explain, at least zero. A
     surprise teaches as if it were at most OUTLIER of its standard deviations, and counts as noise of at most ODD: a
-    spike of somebody else's load, or a counter gone mad, shall change little.
+    counter gone mad shall change little. Nor does such a reading make the belief any surer.
     """
     spread = belief.covariance @ x
     doubt = float(x @ spread)
     expected = doubt + variance
-    most = OUTLIER * expected**0.5
-    surprise = min(max(y - float(x @ belief.mean), -most), most)
-    gain = spread / expected
-    after = Belief(belief.mean + gain * surprise, belief.covariance - np.outer(gain, spread))
-    return after, max(min(surprise**2, ODD**2 * expected) - doubt, 0.0)
+    most, surprise = OUTLIER * expected**0.5, y - float(x @ belief.mean)
+    mean = belief.mean + spread / expected * min(max(surprise, -most), most)
+    noise = max(min(surprise**2, ODD**2 * expected) - doubt, 0.0)
+    if abs(surprise) > most:
+        return Belief(mean, belief.covariance), noise
+    return Belief(mean, belief.covariance - np.outer(spread / expected, spread)), noise
 
 
 def relaxed(belief: Belief, limit: Floats, share: float) -> Belief:

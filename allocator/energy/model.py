@@ -27,6 +27,7 @@ from allocator.joules import DeviceJoules, Work
 SILENT_WINDOWS = 3600
 LEAST_NOISE = 0.005
 LEAST_S = 1e-3
+ODD_BLOCKS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class EnergyModel:
                    same instant; what one window lacks the next one has, and in a longer block it matters less
     longest_s      a block whose counters are not updated for so long is dropped
     most_pools     that a step learns from; the others' blocks grow by a window meanwhile, and fall out of step
-    replaced       share of what is known that is forgotten when other devices tell of a pool than before
+    doubt          share of what is known that is forgotten when other devices tell of a pool than before, or ODD_BLOCKS
+                   in a row cannot be explained: the machine is not what it was
     start_noise    `PoolState.noise` to begin with
     learn_noise    weight of a block in its running mean
     """
@@ -48,7 +50,7 @@ class EnergyModel:
     block_s: float = 15.0
     longest_s: float = 300.0
     most_pools: int = 32
-    replaced: float = 0.1
+    doubt: float = 0.25
     start_noise: float = 0.1
     learn_noise: float = 0.01
 
@@ -70,12 +72,14 @@ class EnergyModel:
         pools = {name: pool for name, pool in state.pools.items() if number - pool.last < SILENT_WINDOWS}
         due = []
         for one in window.pools:
-            known = pools.get(one.pool)
-            if known is None and (one.window_s < LEAST_S or one.energy_j <= 0):
+            pool = pools.get(one.pool)
+            if pool is None:
+                # Its joules may be those of windows before, which nobody has told of.
+                if one.fresh and one.window_s >= LEAST_S and one.energy_j > 0:
+                    pools[one.pool] = begun(state, one, self.start_noise, number)
                 continue
-            pool = known or begun(state, one, self.start_noise)
             if one.epochs and one.epochs.keys() != pool.epochs.keys():
-                pool = replace(pool, belief=self._doubted(state, pool, self.replaced))
+                pool = replace(pool, belief=self._doubted(state, pool, self.doubt))
             pool = with_window(pool, one, number)
             pools[one.pool] = pool
             if one.fresh and pool.held.window_s >= max(min(self.block_s, 1.0 + pool.blocks), LEAST_S):
@@ -102,7 +106,7 @@ class EnergyModel:
             pool,
             belief=belief,
             point=nonnegative(Belief(belief.mean[:-1], belief.covariance[:-1, :-1])),
-            residuals=pool.residuals.after(residual),
+            residuals=pool.residuals.after(residual, pool.noise / seconds**0.5),
             noise=float(np.clip(variance, LEAST_NOISE**2, 1.0) ** 0.5),
             power_w=power_w,
             per_s=pool.per_s + weight * (block.used / block.window_s - pool.per_s),
@@ -112,7 +116,8 @@ class EnergyModel:
 
     def _before(self, state: EnergyState, pool: PoolState, expected_w: float, seconds: float) -> Belief:
         """What is believed when a block ends, before its joules are read."""
-        belief = self._doubted(state, pool, self._forgotten(state, seconds))
+        lost = pool.residuals.odd > 0 and pool.residuals.odd % ODD_BLOCKS == 0
+        belief = self._doubted(state, pool, self.doubt if lost else self._forgotten(state, seconds))
         return faded(belief, pool.residuals.background * (expected_w / pool.first_w) ** 2, seconds)
 
     def _doubted(self, state: EnergyState, pool: PoolState, share: float) -> Belief:

@@ -68,18 +68,18 @@ def restored(prior: Prior, data: bytes) -> tuple[EnergyState, Debts]:
 def _figures(pool: PoolState) -> list[float]:
     r = pool.residuals
     figures = [pool.first_w, pool.noise, pool.power_w, pool.blocks]
-    return [*figures, r.last, r.variance, r.covariance, r.count]
+    return [*figures, r.last, r.variance, r.covariance, r.count, r.odd]
 
 
 def _pool(about: Mapping[str, object], at: int, arrays: Mapping[str, Floats]) -> PoolState:
-    first_w, noise, power_w, blocks, last, variance, covariance, count = arrays["figures"][at].tolist()
+    first_w, noise, power_w, blocks, last, variance, covariance, count, odd = arrays["figures"][at].tolist()
     epochs = about["epochs"]
     assert isinstance(epochs, dict)
     return PoolState(
         scale=arrays["scale"][at],
         belief=Belief(arrays["mean"][at], arrays["covariance"][at]),
         point=arrays["point"][at],
-        residuals=Residuals(last, variance, covariance, int(count)),
+        residuals=Residuals(last, variance, covariance, int(count), int(odd)),
         first_w=first_w,
         noise=noise,
         power_w=power_w,

@@ -80,7 +80,7 @@ def initial(prior: Prior) -> EnergyState:
     return EnergyState(prior, tuple(prior.variants), np.pad(prior.covariance(), (0, 1)))
 
 
-def begun(state: EnergyState, window: PoolWindow, noise: float) -> PoolState:
+def begun(state: EnergyState, window: PoolWindow, noise: float, number: int) -> PoolState:
     """A pool of which nothing is known but the prior, and this window's watts, which must be positive."""
     power_w = window.energy_j / window.window_s
     idle_w = power_w / 2 if state.prior.idle_w is None else max(state.prior.idle_w, 1e-3)
@@ -100,7 +100,7 @@ def begun(state: EnergyState, window: PoolWindow, noise: float) -> PoolState:
         held=Block(0.0, 0.0, np.zeros(len(scale) - 1)),
         epochs=window.epochs,
         quality=window.quality,
-        last=0,
+        last=number,
     )
 
 

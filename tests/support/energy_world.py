@@ -48,6 +48,7 @@ class World:
     noise          relative standard deviation of each reading
     wander         standard deviation of the logarithms of variants' shares, item numbers and requests a run
     drift_per_h    by which all true joules grow together
+    changes_at     window from which true joules are `changes_by` times what they were
     stale          probability that a counter is not updated in a window
     others_w       watts of other programs while they run, `others_s` on and as long off
     late_s         work is reported so much after the joules, at most (uniform)
@@ -59,6 +60,8 @@ class World:
     noise: float = 0.1
     wander: float = 1.0
     drift_per_h: float = 0.0
+    changes_at: int | None = None
+    changes_by: float = 1.0
     stale: float = 0.0
     others_w: float = 0.0
     others_s: int = 300
@@ -71,7 +74,7 @@ class World:
         rng = np.random.default_rng(seed)
         requests = rng.poisson(self.requests_per_s * self.window_s * _wandering(rng, count, 1, 0.5)[:, 0])
         calls, items = self._work(rng, requests, count)
-        growth = 1 + self.drift_per_h * np.arange(count) * self.window_s / 3600
+        growth = self.growth(np.arange(count))
         call_j, item_j = (np.array([getattr(v, part) for v in self.variants]) for part in ("call_j", "item_j"))
         of_variant = (calls * call_j + items * item_j) * growth[:, None]
         others = self.others_w * self.window_s * ((np.arange(count) // self.others_s) % 2)
@@ -80,6 +83,11 @@ class World:
         return History(
             self, calls, items, of_variant, others, read, rng.random(count) >= self.stale, _late(rng, self, count)
         )
+
+    def growth(self, window: NDArray[np.int64]) -> Floats:
+        """True joules in these windows over those at first."""
+        changed = False if self.changes_at is None else window >= self.changes_at
+        return (1 + self.drift_per_h * window * self.window_s / 3600) * np.where(changed, self.changes_by, 1.0)
 
     def _work(self, rng: np.random.Generator, requests: NDArray[np.int64], count: int) -> tuple[Floats, Floats]:
         stages = list(dict.fromkeys(variant.stage for variant in self.variants))

