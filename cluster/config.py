@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import models
+from cluster.carbon.settings import CarbonSettings
+from cluster.power.settings import PowerSettings
 from models.errors import FixSetup
 
 DEMO = Path(models.__file__).parent / "zoo" / "demo"
@@ -65,36 +67,24 @@ class AllocatorSettings(BaseModel):
 
 
 class EnergySettings(BaseModel):
-    """How joules are counted.
+    """How joules are accounted for.
 
     enabled         whether meters run and what they read is kept
     ledger          file of the account, on the machine where the controller runs; when left out, ledger.sqlite in the
                     user's state folder
-    retention_days  detail older than this is pruned; totals by hour and day stay
-    sensors         what to read, in order; when left out, all that can be read, and an estimate where that is nothing
-    powercap        root of the RAPL tree
-    replay          a recorded CSV, for the sensor of that name
-    idle_w, full_w  what the estimate takes this kind of machine to draw at rest and with all cores busy; when left
-                    out, a stated default, marked assumed
+    retention_days  single windows are kept so long; totals by hour longer, those by day for ever
+    profile         what `greenflow profile --json` printed for this cascade on this kind of machine: what the energy
+                    model starts from; when left out, FLOPs
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = True
     ledger: Path | None = None
-    retention_days: Annotated[float, Field(gt=0, le=36_500)] = 31.0
-    sensors: tuple[Literal["rapl", "nvml", "estimate", "replay"], ...] | None = None
-    powercap: Path = Path("/sys/class/powercap")
-    replay: Path | None = None
-    idle_w: Annotated[float | None, Field(ge=0, le=100_000, allow_inf_nan=False)] = None
-    full_w: Annotated[float | None, Field(gt=0, le=100_000, allow_inf_nan=False)] = None
+    retention_days: Annotated[float, Field(gt=0, le=36_500)] = 1.0
+    profile: Path | None = None
 
-    @field_validator("sensors", mode="before")
-    @classmethod
-    def _listed(cls, sensors: object) -> object:
-        return [name.strip() for name in sensors.split(",")] if isinstance(sensors, str) else sensors
-
-    @field_validator("ledger", "replay")
+    @field_validator("ledger", "profile")
     @classmethod
     def _absolute(cls, file: Path | None) -> Path | None:
         return None if file is None else file.expanduser().absolute()
@@ -122,10 +112,12 @@ class Settings(BaseModel):
     stage_timeout_s   a stage call that takes longer counts as lost
     batch             how the ingress gathers requests
     allocator         how requests get their chains
-    energy            how joules are counted
+    energy            how joules are accounted for
+    power             what reads power on every node
+    carbon            what a joule emits
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     cascade: Path = DEMO
     placement: Literal["file", "inline", "own"] = "file"
@@ -138,6 +130,8 @@ class Settings(BaseModel):
     batch: BatchSettings = BatchSettings()
     allocator: AllocatorSettings = AllocatorSettings()
     energy: EnergySettings = EnergySettings()
+    power: PowerSettings = PowerSettings()
+    carbon: CarbonSettings = CarbonSettings()
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 1024
     max_body_bytes: Annotated[int, Field(ge=256, le=16 << 20)] = 64 << 10
     stage_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
@@ -177,6 +171,8 @@ GROUPS: Mapping[str, type[BaseModel]] = {
     "batch": BatchSettings,
     "allocator": AllocatorSettings,
     "energy": EnergySettings,
+    "power": PowerSettings,
+    "carbon": CarbonSettings,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from allocator.constraints import Resource
+from allocator.request_joules import Rates
 from cluster.accounts import Books, Report, closed, heard, opened
 from cluster.control import WARM_UP, Control, ControlState
 from cluster.snapshot import Answer, Snapshot, Standing
@@ -36,6 +37,7 @@ class ControllerDesk:
     and then takes up the newest prices that any replica holds. Nothing of it needs a disk.
 
     clock, sleep  monotonic; `wall` is Unix time, which limits and snapshots go by
+    rates         what its snapshots tell of joules; to be set by whoever accounts for them
     """
 
     def __init__(self, control: Control, clock: Clock, wall: Clock, sleep: Sleep = asyncio.sleep) -> None:
@@ -47,11 +49,17 @@ class ControllerDesk:
         self._snapshot: Snapshot | None = None
         self._first, self._ticked = asyncio.Event(), asyncio.Event()
         self._next_s = 0.0
+        self.rates: Rates | None = None
 
     @property
     def books(self) -> Books:
         """All that was billed."""
         return self._books
+
+    @property
+    def policy_version(self) -> int:
+        """Of the newest snapshot; 0 before there is one."""
+        return 0 if self._state is None else self._state.policy.version
 
     async def report(self, report: Report) -> Answer:
         """As `Desk.report`. A report from a replica of another chain space is not written down."""
@@ -115,4 +123,4 @@ class ControllerDesk:
             for c, limit, spent, price in zip(self._control.constraints, limits, spend, prices, strict=True)
         )
         assert np.isfinite(spend).all()
-        return Snapshot(state.policy, standings)
+        return Snapshot(state.policy, standings, self.rates)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from allocator.chains import ActionChain, ChainSpace
+from allocator.request_joules import Rates, RequestJoules
 from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
 from cluster.deciding import Allocation
@@ -22,6 +23,7 @@ from models.batch import IntArray, UserRows
 from models.errors import FixRequest, TryAgain
 from models.features import UserQuery
 from models.loading import Cascade
+from models.spec import CascadeSpec
 
 Payload = dict[str, Any]
 Probe = Callable[[], Awaitable[None]]
@@ -52,11 +54,16 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Item ids and scores, best first, under the chain that the request was given."""
+    """Item ids and scores, best first, under the chain that the request was given.
+
+    energy_j  what it cost by these rates; None while there are none
+    """
 
     item_ids: list[int | str]
     scores: list[float]
     given: Given
+    energy_j: float | None = None
+    rates: Rates | None = None
 
 
 class Recommender:
@@ -81,6 +88,7 @@ class Recommender:
         self._executor, self._probes, self._allocation = executor, probes, allocation
         self._decider = None if allocation is None else allocation.decider
         self._undecided = False
+        self._joules = RequestJoules(self.space, _max_rows(cascade.spec))
         self._chains = {chain.index: _chain_payload(chain) for chain in self.space}
         self._batcher = MicroBatcher[Call, Answer](
             self._work, max_rows=batch.max_rows, wait_s=batch.wait_ms / 1e3, in_flight=batch.in_flight or own_stages + 1
@@ -98,7 +106,7 @@ class Recommender:
             ],
             "chain": self._chains[given.chain.index],
             "predicted_reward": given.reward,
-            "cost": _cost_payload(given.chain),
+            "cost": _cost_payload(given.chain, answer.energy_j, answer.rates),
             "policy_version": given.version,
             "degraded": given.degraded,
         }
@@ -216,12 +224,28 @@ class Recommender:
     async def _answers(self, users: UserRows, given: Sequence[Given], k: IntArray) -> Sequence[Answer | Exception]:
         found = await self._executor.run(users, [one.chain for one in given], k)
         assert found.scores is not None
-        if self._allocation is not None:
-            ran = np.array([one.chain.index for one in given], dtype=np.int64)
-            self._allocation.tally.executed(ran, handed=len(found.items))
+        joules, rates = self._accounted(given, len(found.items))
         ids, scores = self.cascade.items.ids.ids(found.items), found.scores.tolist()
         bounds = itertools.pairwise(found.offsets.tolist())
-        return [Answer(ids[start:end], scores[start:end], one) for (start, end), one in zip(bounds, given, strict=True)]
+        return [
+            Answer(ids[start:end], scores[start:end], one, energy_j, rates)
+            for (start, end), one, energy_j in zip(bounds, given, joules, strict=True)
+        ]
+
+    def _accounted(self, given: Sequence[Given], handed: int) -> tuple[Sequence[float | None], Rates | None]:
+        """Count a micro-batch that was answered; the joules of each request in it, and by which rates."""
+        if self._allocation is None:
+            return [None] * len(given), None
+        chains = np.array([one.chain.index for one in given], dtype=np.int64)
+        self._allocation.tally.executed(chains, handed)
+        snapshot = self._allocation.follower.snapshot
+        if snapshot is None or snapshot.rates is None:
+            return [None] * len(given), None
+        return self._joules.of(snapshot.rates, chains).tolist(), snapshot.rates
+
+
+def _max_rows(spec: CascadeSpec) -> dict[tuple[str, str], int]:
+    return {(stage.name, variant.name): variant.max_rows for stage in spec.stages for variant in stage.variants}
 
 
 def _chain_payload(chain: ActionChain) -> Payload:
@@ -229,5 +253,9 @@ def _chain_payload(chain: ActionChain) -> Payload:
     return {"id": chain.id, "stages": stages}
 
 
-def _cost_payload(chain: ActionChain) -> Payload:
-    return {"flops": chain.flops, "energy_j": None, "co2e_g": None, "quality": None}
+def _cost_payload(chain: ActionChain, energy_j: float | None = None, rates: Rates | None = None) -> Payload:
+    cost: Payload = {"flops": chain.flops, "energy_j": energy_j, "co2e_g": None, "quality": None}
+    if energy_j is not None and rates is not None:
+        grams = None if rates.grams_per_j is None else energy_j * rates.grams_per_j
+        cost |= {"co2e_g": grams, "quality": rates.quality.value}
+    return cost

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import inf
 
 from allocator.policy import Policy
+from allocator.request_joules import Rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """Immutable. Its policy is the same for all who hold its version; the standings may be of a later window."""
+    """Immutable. Its policy is the same for all who hold its version; the rest may be of a later window.
+
+    rates  by which requests are told what they cost; None where joules are not accounted for
+    """
 
     policy: Policy
     standings: tuple[Standing, ...]
+    rates: Rates | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

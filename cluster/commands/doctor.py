@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
 from rich.console import Console
 
 from cluster.carbon.base import CarbonProvider
@@ -26,7 +25,6 @@ from cluster.launching.instances import Instance, Registry, default_root
 from cluster.launching.launch import LaunchOptions, refuse_conflicts
 from cluster.power.settings import PowerSettings
 from models.checking import check_cascade, sha256_of
-from models.errors import FixSetup
 from models.spec import FILE_NAME
 
 
@@ -96,26 +94,14 @@ def _diagnose(
         found,
         *across(nodes, cascade.spec if cascade is not None else None, settings.cascade, digest),
         *_listening(options, instances, registry),
-        *carbon_findings(getattr(settings, "carbon", CarbonSettings()), _opened, time.time()),
+        *carbon_findings(settings.carbon, _opened, time.time()),
         _ledger(settings, options),
     )
     return Diagnosis(application, nodes)
 
 
 def _power(settings: Settings) -> PowerSettings | None:
-    energy = settings.energy
-    if not energy.enabled:
-        return None
-    try:
-        return PowerSettings(
-            sensors=energy.sensors or "auto",
-            rapl_root=energy.powercap,
-            idle_w=energy.idle_w,
-            full_w=energy.full_w,
-            replay_file=energy.replay,
-        )
-    except ValidationError as error:
-        raise FixSetup(f"energy: {error.errors()[0]['msg']}") from None
+    return settings.power if settings.energy.enabled else None
 
 
 def _nodes(questions: Questions, address: str | None, timeout_s: float) -> tuple[NodeFindings, ...]:

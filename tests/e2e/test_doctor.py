@@ -13,7 +13,7 @@ from cluster.config import DEMO
 
 
 def doctor(address: str, tmp_path: Path, *more: str) -> tuple[int, dict[str, object]]:
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "GREENFLOW_ENERGY_SENSORS": "estimate"}
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "GREENFLOW_POWER_SENSORS": "estimate"}
     where = ["--state-dir", str(tmp_path / "up"), "--port", str(free_port()), "--address", address, "--json"]
     main = "from cluster.cli import main; main()"
     done = subprocess.run(

@@ -68,7 +68,7 @@ def run(tiny: TinyCascade, tmp_path: Path, *more: str, port: int | None = None) 
 def test_a_machine_on_which_all_works_ends_with_zero(
     tiny: TinyCascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GREENFLOW_ENERGY_SENSORS", "estimate")
+    monkeypatch.setenv("GREENFLOW_POWER_SENSORS", "estimate")
     result = run(tiny, tmp_path, "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
@@ -97,8 +97,8 @@ def test_a_port_on_which_greenflow_answers_is_no_fault(tiny: TinyCascade, tmp_pa
 def test_something_configured_that_cannot_work_ends_with_one(
     tiny: TinyCascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GREENFLOW_ENERGY_SENSORS", "rapl")
-    monkeypatch.setenv("GREENFLOW_ENERGY_POWERCAP", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("GREENFLOW_POWER_SENSORS", "rapl")
+    monkeypatch.setenv("GREENFLOW_POWER_RAPL_ROOT", str(tmp_path / "nowhere"))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)

@@ -1,0 +1,84 @@
+"""What one request is told that it cost: its share of the runs that it was in, by the energy model's joules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from allocator.chains import ChainSpace
+from allocator.choice import Floats, Ints
+from allocator.emissions import Intensity, Pue, grams_per_joule
+from allocator.energy.figures import mean_joules
+from allocator.energy.state import EnergyState
+from allocator.energy.windows import SERVING, Name
+from allocator.joules import Quality, worst
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What runs and items cost, as the energy model has it now. Marginal joules: idle watts are not in them.
+
+    joules         of a run beyond its items, and of an item, by stage and variant
+    grams_per_j    CO2e of a joule of the machines, PUE and the grid's intensity in it; None while nobody knows it
+    quality        of the joules: modelled at best, since no meter reads a request
+    grams_quality  of the grams
+    """
+
+    joules: Mapping[Name, tuple[float, float]]
+    grams_per_j: float | None
+    quality: Quality
+    grams_quality: Quality
+
+
+def rates_of(state: EnergyState, pue: Pue, intensity: Intensity | None) -> Rates:
+    """The rates under this state of the model, the mean over pools."""
+    joules = mean_joules(state).tolist()
+    count = len(state.names)
+    known = worst([Quality.MODELLED, *(pool.quality for pool in state.pools.values())])
+    if not state.pools:
+        known = worst((known, state.prior.quality))
+    return Rates(
+        dict(zip(state.names, zip(joules[:count], joules[count:], strict=True), strict=True)),
+        None if intensity is None else grams_per_joule(pue, intensity),
+        known,
+        known if intensity is None else worst((known, pue.quality, intensity.quality)),
+    )
+
+
+class RequestJoules:
+    """Shares the joules of a micro-batch's runs among its requests.
+
+    A run's own part (what it draws beyond its items) is borne in equal parts by the requests in it, the items' part by
+    each request for its own items: the Shapley value of the run's joules as the model has them. Of the work around the
+    models every request of the micro-batch bears an equal part.
+
+    max_rows  by stage and variant, most rows of one model run; more are that many runs
+    """
+
+    def __init__(self, space: ChainSpace, max_rows: Mapping[Name, int]) -> None:
+        self._names = space.variants
+        place = {name: at for at, name in enumerate(self._names)}
+        self._variant = np.array(
+            [[place.get((a.stage, a.variant or ""), -1) for a in chain.actions] for chain in space], np.int64
+        )
+        self._items = np.array([[action.items for action in chain.actions] for chain in space], np.float64)
+        self._max_rows = np.array([max_rows[name] for name in self._names])
+        self._priced: tuple[Rates, Floats] | None = None
+
+    def of(self, rates: Rates, chains: Ints) -> Floats:
+        """Joules of each request of a micro-batch, (B,), under these chains, (B,) indices."""
+        call_j, item_j = self._coefficients(rates)
+        variant, items = self._variant[chains], self._items[chains]
+        used = variant >= 0
+        rows = np.bincount(variant[used], minlength=len(self._names))
+        run_j = call_j * -(-rows // self._max_rows) / np.maximum(rows, 1)
+        joules = np.where(used, run_j[variant] + item_j[variant] * items, 0.0).sum(axis=1)
+        batch_j, request_j = rates.joules.get(SERVING, (0.0, 0.0))
+        total: Floats = joules + batch_j / len(chains) + request_j
+        return total
+
+    def _coefficients(self, rates: Rates) -> Floats:
+        """(2, V); worked out once for each rates, which hold for many micro-batches."""
+        if self._priced is None or self._priced[0] is not rates:
+            self._priced = rates, np.array([rates.joules[name] for name in self._names]).T
+        return self._priced[1]
