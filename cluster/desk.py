@@ -61,6 +61,10 @@ class ControllerDesk:
         """Of the newest snapshot; 0 before there is one."""
         return 0 if self._state is None else self._state.policy.version
 
+    async def ticked(self) -> None:
+        """Returns right after the next tick: what replicas counted until then is in the books."""
+        await self._ticked.wait()
+
     async def report(self, report: Report) -> Answer:
         """As `Desk.report`. A report from a replica of another chain space is not written down."""
         if len(report.totals.executed) == len(self._control.space):

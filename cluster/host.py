@@ -1,13 +1,6 @@
-"""What a machine is called in the books: joules of one host are one account, however many Ray nodes run on it."""
+"""What a host's processors are called in reports of work: one pool, however many Ray nodes run there."""
 
-from pathlib import Path
-
-BOOT_ID = "proc/sys/kernel/random/boot_id"
-
-
-def host_id(root: Path = Path("/")) -> str:
-    """The kernel's boot id: the same in all containers of a machine, another one after each boot."""
-    return (root / BOOT_ID).read_text(encoding="ascii").strip()
+from cluster.power.host import HostFiles
 
 
 def pool_of(host: str) -> str:
@@ -15,6 +8,6 @@ def pool_of(host: str) -> str:
     return f"{host}/cpu"
 
 
-def host_pool(root: Path = Path("/")) -> str:
-    """The pool of this host's processors."""
-    return pool_of(host_id(root))
+def host_pool() -> str:
+    """That of this host, by its boot id, which is the same in all of its containers."""
+    return pool_of(HostFiles().boot_id())

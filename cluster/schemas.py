@@ -143,14 +143,23 @@ class NodeOut(BaseModel):
     devices: list[DeviceOut]
 
 
+class RefusalOut(BaseModel):
+    """A sensor, or what of it, that is not read, why, and the remedy ("" for none)."""
+
+    sensor: str
+    what: str
+    problem: str
+    remedy: str
+
+
 class PowerResponse(BaseModel):
     """Power now: the last window that was billed."""
 
     time_s: Annotated[float, Field(description="When that window ended, Unix time.")]
     power_w: float
-    quality: Annotated[str, Field(description="The worst of the devices'.")]
+    quality: Annotated[str | None, Field(description="The worst of the devices'; null when none is read.")]
     nodes: list[NodeOut]
-    not_read: Annotated[list[str], Field(description="Sensors and devices that are not read, and why.")]
+    not_read: list[RefusalOut]
     ledger_error: Annotated[str | None, Field(description="Why the account cannot be written; null when it can.")]
 
 

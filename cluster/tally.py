@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allocator.choice import Ints
+from allocator.energy.windows import SERVING
 from cluster.accounts import Totals
-from cluster.work import SERVING, Workbook
+from cluster.work import Workbook
 
 
 class Tally:

@@ -11,8 +11,6 @@ from models.loading import Variant
 
 Key = tuple[str, str, str]
 """A stage, a variant, and the pool of devices that it runs on."""
-SERVING = ("serving", "request")
-"""Stage and variant of all work around the models: a call is a micro-batch, an item is a request."""
 
 
 @dataclass(frozen=True, slots=True)

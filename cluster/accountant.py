@@ -1,0 +1,218 @@
+"""Closes the books of every window: what devices drew, who it is put down to, and a ledger that keeps it. No Ray here.
+
+A window is billed from where the ledger stands, not from where the last attempt got to. So when it cannot be written
+nothing is lost: meters and replicas count on, and the next window that can be written holds all that came since.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from allocator import emissions
+from allocator.emissions import Kind, Pue
+from allocator.energy import saved
+from allocator.energy.attribution import Attributed, Debts, attribute
+from allocator.energy.model import EnergyModel
+from allocator.energy.prior import Prior
+from allocator.energy.state import EnergyState
+from allocator.energy.windows import gathered
+from allocator.joules import DeviceJoules, Quality, WindowAccount
+from allocator.request_joules import Rates, rates_of
+from cluster.carbon.base import CarbonProvider, Intensity
+from cluster.host import pool_of
+from cluster.ledger.marks import Mark, State
+from cluster.ledger.store import Last
+from cluster.power import billing
+from cluster.power.base import Refusal
+from cluster.power.billing import Billing
+from cluster.power.meter import MeterReport
+from cluster.work import NO_WORK, WorkCounts, as_work, work_since
+from models.errors import FixFile, GreenFlowError
+
+MODEL_KEY, MODEL_FORMAT = "energy-model", 1
+SAVE_S = 60.0
+logger = logging.getLogger(__name__)
+
+
+class Book(Protocol):
+    """The ledger, as the accountant writes it. Errors are GreenFlowErrors and leave it usable."""
+
+    def write(
+        self, account: WindowAccount, marks: Sequence[Mark], states: Sequence[State], intensity_kind: str
+    ) -> bool:
+        """As `cluster.ledger.store.Ledger.write`."""
+        ...
+
+    def last(self) -> Last:
+        """The newest window."""
+        ...
+
+    def marks(self) -> tuple[Mark, ...]:
+        """How far each device is billed."""
+        ...
+
+    def state(self, key: str) -> State | None:
+        """What was remembered."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What replicas have done since the controller began: requests answered, items handed out, and variants' work."""
+
+    requests: int = 0
+    items: int = 0
+    work: WorkCounts = field(default_factory=lambda: NO_WORK)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stand:
+    """Up to where the books are closed. `number` is that of the last window, `end_s` its end, in Unix time."""
+
+    number: int
+    end_s: float
+    done: Done
+    billing: Billing
+    model: EnergyState
+    debts: Debts
+    saved_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """What is known after a window, for requests and for people.
+
+    devices       as billed
+    refusals      what meters cannot read, and why
+    ledger_error  why nothing can be written; None when the window was
+    """
+
+    end_s: float
+    devices: tuple[DeviceJoules, ...]
+    refusals: tuple[Refusal, ...]
+    rates: Rates
+    ledger_error: str | None
+
+
+class Accountant:
+    """Used by one thread at a time.
+
+    prior  what the energy model starts from when the ledger remembers none
+    """
+
+    def __init__(self, model: EnergyModel, prior: Prior, book: Book, carbon: CarbonProvider, pue: Pue) -> None:
+        self._model, self._prior, self._book, self._carbon, self._pue = model, prior, book, carbon, pue
+        self._written: Stand | None = None
+        self._done = Done()  # what the ledger has of this controller's time
+        self._live: Stand | None = None
+        self._error: str | None = None
+
+    def close(self, reports: Sequence[MeterReport], done: Done, policy_version: int, now_s: float) -> Closed:
+        """Close the window that ends at `now_s`, Unix time.
+
+        While the ledger cannot be read yet, figures go by what was heard since, and nothing is written.
+        """
+        error: GreenFlowError | None = None
+        try:
+            self._written = self._written or self._opened(now_s)
+        except GreenFlowError as raised:
+            error = raised
+        start = self._written or self._live or self._begun(now_s)
+        after, account, kind = self._closed(start, reports, done, policy_version, now_s)
+        if error is None:
+            after, error = self._write(after, account, kind, now_s)
+        self._live = after
+        self._tell(error)
+        refusals = tuple(dict.fromkeys(refusal for report in reports for refusal in report.refusals))
+        rates = rates_of(after.model, self._pue, _figure(self._carbon.now(now_s)))
+        return Closed(now_s, account.devices, refusals, rates, self._error)
+
+    def _closed(
+        self, start: Stand, reports: Sequence[MeterReport], done: Done, policy_version: int, now_s: float
+    ) -> tuple[Stand, WindowAccount, Kind]:
+        billed, devices = billing.step(start.billing, reports, now_s)
+        work = as_work(_named(work_since(done.work, start.done.work), billed))
+        window = gathered(start.model.names, devices, work)
+        model = self._model.learned(start.model, window)
+        attributed, debts = attribute(start.debts, model, window)
+        after = Stand(start.number + 1, now_s, done, billed, model, debts, start.saved_s)
+        intensity = self._carbon.now(now_s)
+        account = self._account(start, after, devices, attributed, policy_version, intensity)
+        return after, account, Kind.AVERAGE if intensity is None else intensity.kind
+
+    def _account(
+        self,
+        start: Stand,
+        after: Stand,
+        devices: tuple[DeviceJoules, ...],
+        attributed: Attributed,
+        policy_version: int,
+        intensity: Intensity | None,
+    ) -> WindowAccount:
+        return WindowAccount(
+            number=after.number,
+            end_s=after.end_s,
+            window_s=max(0.0, after.end_s - start.end_s),
+            requests=max(0, after.done.requests - start.done.requests),
+            items=max(0, after.done.items - start.done.items),
+            policy_version=policy_version,
+            devices=devices,
+            shares=attributed.shares,
+            pools=attributed.pools,
+            intensity_g_per_kwh=None if intensity is None else intensity.g_per_kwh,
+            intensity_quality=Quality.ASSUMED if intensity is None else intensity.quality,
+            pue=self._pue.ratio,
+            pue_quality=self._pue.quality,
+        )
+
+    def _write(
+        self, after: Stand, account: WindowAccount, kind: Kind, now_s: float
+    ) -> tuple[Stand, GreenFlowError | None]:
+        """Write the window, and now and then the energy model. The books move on only when it is on the disk."""
+        states: tuple[State, ...] = ()
+        if now_s - after.saved_s >= SAVE_S:
+            states = (State(MODEL_KEY, saved.dumped(after.model, after.debts), MODEL_FORMAT, now_s),)
+        try:
+            self._book.write(account, billing.marks(after.billing), states, kind.value)
+        except GreenFlowError as error:
+            if isinstance(error, FixFile):  # another file may be there next time, which knows best where it stands
+                self._written = None
+            return after, error
+        self._written = replace(after, saved_s=now_s) if states else after
+        self._done = after.done
+        return self._written, None
+
+    def _opened(self, now_s: float) -> Stand:
+        """Where the ledger stands. Raises GreenFlowError while it cannot be read."""
+        last, marks, remembered = self._book.last(), self._book.marks(), self._book.state(MODEL_KEY)
+        began = self._live or self._begun(now_s)
+        model, debts = began.model, began.debts
+        if remembered is not None and remembered.version == MODEL_FORMAT:
+            try:
+                model, debts = saved.restored(self._prior, remembered.value)
+            except ValueError as error:
+                logger.warning("the energy model begins anew: %s", error)
+        return Stand(last.number, began.end_s, self._done, billing.resume(marks), model, debts, now_s)
+
+    def _begun(self, now_s: float) -> Stand:
+        return Stand(0, now_s, Done(), billing.resume(()), self._model.init(self._prior), Debts())
+
+    def _tell(self, error: GreenFlowError | None) -> None:
+        """Say once that nothing can be written, and once that it can be again."""
+        said = None if error is None else f"{type(error).__name__}: {error}"
+        if said is not None and self._error is None:
+            logger.error("the ledger cannot be written, counters hold what it lacks: %s", said)
+        elif said is None and self._error is not None:
+            logger.warning("the ledger is written again")
+        self._error = said
+
+
+def _named(work: WorkCounts, billed: Billing) -> WorkCounts:
+    """The work with pools as meters name them: replicas know their host by its boot id."""
+    pools = {pool_of(boot): pool_of(name) for boot, name in billed.names.items()}
+    return {(stage, variant, pools.get(pool, pool)): counts for (stage, variant, pool), counts in work.items()}
+
+
+def _figure(intensity: Intensity | None) -> emissions.Intensity | None:
+    return None if intensity is None else intensity.figure

@@ -1,0 +1,130 @@
+"""The controller's work on joules: once a window it asks the meters and closes the books. No Ray here."""
+
+import asyncio
+import math
+from typing import Any, Protocol
+
+from allocator.joules import DeviceJoules, worst
+from cluster.accountant import Accountant, Closed, Done
+from cluster.desk import Clock, ControllerDesk
+from cluster.ledger.store import Ledger
+from cluster.power.meter import MeterReport
+from cluster.reporting.payload import energy
+from models.errors import TryAgain
+
+Payload = dict[str, Any]
+SILENT_WINDOWS = 3.0
+
+
+class MeterSource(Protocol):
+    """Where meters' reports come from."""
+
+    async def reports(self, timeout_s: float) -> tuple[MeterReport, ...]:
+        """Those that come in time."""
+        ...
+
+
+class EnergyDesk(Protocol):
+    """Who answers for people what is drawn and was drawn. Raises TryAgain, or Late, when nobody can now."""
+
+    async def power(self) -> Payload:
+        """As `cluster.schemas.PowerResponse`."""
+        ...
+
+    async def energy(self, windows: int) -> Payload:
+        """As `cluster.reporting.payload.EnergyResponse`, with so many windows at most."""
+        ...
+
+
+class Bookkeeper:
+    """Closes the books right after each of the desk's ticks, when what replicas counted is fresh.
+
+    window_s  the desk's; without any replica that reports, the books are closed every few of them all the same
+    wall      Unix time
+    """
+
+    def __init__(
+        self,
+        accountant: Accountant,
+        ledger: Ledger,
+        desk: ControllerDesk,
+        meters: MeterSource,
+        window_s: float,
+        wall: Clock,
+    ) -> None:
+        self._accountant, self._ledger, self._desk, self._meters = accountant, ledger, desk, meters
+        self._window_s, self._wall = window_s, wall
+        self._closed: Closed | None = None
+
+    async def run(self) -> None:
+        """Close window after window, for ever."""
+        while True:
+            try:
+                await asyncio.wait_for(self._desk.ticked(), SILENT_WINDOWS * self._window_s)
+            except TimeoutError:
+                pass  # nobody serves; machines draw power nevertheless
+            await self.once()
+
+    async def once(self) -> None:
+        """Close the window that ends now."""
+        books = self._desk.books
+        done = Done(int(books.billed.sum()), books.handed, books.work)
+        reports = await self._meters.reports(self._window_s / 2)
+        version = self._desk.policy_version
+        self._closed = await asyncio.to_thread(self._accountant.close, reports, done, version, self._wall())
+        self._desk.rates = self._closed.rates
+
+    async def power(self) -> Payload:
+        """As `EnergyDesk.power`."""
+        if self._closed is None:
+            raise TryAgain("no window has been billed yet")
+        return power_payload(self._closed)
+
+    async def energy(self, windows: int) -> Payload:
+        """As `EnergyDesk.energy`."""
+        return await asyncio.to_thread(self._energy, windows)
+
+    def _energy(self, windows: int) -> Payload:
+        with self._ledger.use() as db:
+            return energy(db, windows).model_dump(mode="json")
+
+
+def power_payload(closed: Closed) -> Payload:
+    """Watts by node and device in the window that was closed."""
+    by_node: dict[tuple[str, str], list[DeviceJoules]] = {}
+    for device in closed.devices:
+        by_node.setdefault((device.node, device.host), []).append(device)
+    nodes = [
+        {
+            "node": node,
+            "host": host,
+            "power_w": math.fsum(_watts(device) or 0.0 for device in devices),
+            "devices": [_device(device) for device in devices],
+        }
+        for (node, host), devices in sorted(by_node.items())
+    ]
+    return {
+        "time_s": closed.end_s,
+        "power_w": math.fsum(_watts(device) or 0.0 for device in closed.devices),
+        "quality": worst(device.quality for device in closed.devices).value if closed.devices else None,
+        "nodes": nodes,
+        "not_read": [
+            {"sensor": r.sensor, "what": r.what, "problem": r.problem, "remedy": r.remedy} for r in closed.refusals
+        ],
+        "ledger_error": closed.ledger_error,
+    }
+
+
+def _device(device: DeviceJoules) -> Payload:
+    return {
+        "device": device.device,
+        "kind": device.kind,
+        "source": device.source,
+        "quality": device.quality.value,
+        "power_w": _watts(device),
+    }
+
+
+def _watts(device: DeviceJoules) -> float | None:
+    """Mean of the window; None while the counter tells nothing of it."""
+    return device.energy_j / device.window_s if device.fresh and device.window_s > 0 else None

@@ -1,0 +1,151 @@
+"""A power meter on every Ray node, and who looks after them.
+
+The meters are the controller's own actors: Ray starts one anew that dies, and ends them when the controller does. No
+joule is lost with them, for devices count on and the ledger remembers up to where they are billed.
+"""
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cluster.power.base import Refusal
+from cluster.power.host import HostFiles
+from cluster.power.meter import HostId, Meter, MeterReport
+from cluster.power.select import Opened, open_sensors
+from cluster.power.settings import PowerSettings
+from models.errors import SensorAbsent
+
+FOLLOW_S = 1.0
+LEAST_SLEEP_S = 0.05
+Handle = Any
+"""Of a NodeMeter as an actor; Ray's own types do not tell an actor from its class."""
+logger = logging.getLogger(__name__)
+
+
+class NodeMeter:
+    """A meter with a thread that reads its sensors whenever nobody else does for too long."""
+
+    def __init__(self, node: str, settings: PowerSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        opened = _opened(settings)
+        host = HostId(HostFiles().boot_id(), socket.gethostname())
+        self._meter = Meter(node, host, uuid.uuid4().hex, opened.sensors, tuple(opened.refusals))
+        self._clock, self._lock, self._closing = clock, threading.Lock(), threading.Event()
+        self._polled_s = -float("inf")
+        self._poll()
+        self._thread = threading.Thread(target=self._keep_polling, name="meter", daemon=True)
+        self._thread.start()
+
+    def report(self) -> MeterReport:
+        """What the devices have drawn up to now."""
+        with self._lock:
+            self._poll()
+            return self._meter.report()
+
+    def close(self) -> None:
+        """End the thread and let go of the sensors."""
+        self._closing.set()
+        self._thread.join()
+        self._meter.close()
+
+    def _poll(self) -> None:
+        self._meter.poll()
+        self._polled_s = self._clock()
+
+    def _keep_polling(self) -> None:
+        while not self._closing.wait(max(LEAST_SLEEP_S, self._polled_s + self._meter.poll_s - self._clock())):
+            with self._lock:
+                if self._clock() - self._polled_s >= self._meter.poll_s:
+                    self._poll()
+
+
+class Meters:
+    """The meters of all nodes that are alive. Used from one event loop.
+
+    sensors  what every node is to read
+    """
+
+    def __init__(self, sensors: PowerSettings) -> None:
+        self._sensors = sensors
+        self._meters: dict[str, Handle] = {}
+        self._silent: set[str] = set()
+
+    async def run(self) -> None:
+        """Start a meter wherever a node joins, and forget those of nodes that left; for ever."""
+        while True:
+            try:
+                self.follow(await asyncio.to_thread(alive_nodes))
+            except RayError as error:
+                logger.warning("nodes cannot be listed: %s", error)
+            await asyncio.sleep(FOLLOW_S)
+
+    def follow(self, nodes: Sequence[str]) -> None:
+        """These nodes are alive."""
+        self._meters = {node: meter for node, meter in self._meters.items() if node in nodes}
+        for node in nodes:
+            if node not in self._meters:
+                self._meters[node] = started(node, self._sensors)
+
+    async def reports(self, timeout_s: float) -> tuple[MeterReport, ...]:
+        """What the meters tell that answer in time. Those that do not tell it all next time."""
+        asked = {node: asyncio.ensure_future(_ask(meter)) for node, meter in self._meters.items()}
+        if not asked:
+            return ()
+        await asyncio.wait(asked.values(), timeout=timeout_s)
+        answered = []
+        for node, answer in asked.items():
+            if answer.done() and answer.exception() is None:
+                answered.append(answer.result())
+                self._silent.discard(node)
+            else:
+                self._tell(node, answer)
+        return tuple(answered)
+
+    def _tell(self, node: str, answer: "asyncio.Future[MeterReport]") -> None:
+        """Say once that a meter is silent; one that Ray has given up is started anew."""
+        error = answer.exception() if answer.done() else TimeoutError("no answer in time")
+        answer.cancel()
+        if node not in self._silent:
+            logger.warning("the meter of node %s is silent: %s", node[:8], error)
+        self._silent.add(node)
+        if isinstance(error, ray.exceptions.ActorDiedError):
+            self._meters.pop(node, None)
+
+
+def alive_nodes() -> list[str]:
+    """Ids of the Ray nodes that are alive."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["NodeID"] for node in nodes if node["Alive"]]
+
+
+def started(node: str, sensors: PowerSettings) -> Handle:
+    """A meter that starts on that node and nowhere else. It reserves neither CPU nor GPU."""
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "num_gpus": 0,
+        "max_restarts": -1,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+    }
+    return ray.remote(**options)(NodeMeter).remote(node, sensors)
+
+
+async def _ask(meter: Handle) -> MeterReport:
+    report: MeterReport = await meter.report.remote()
+    return report
+
+
+def _opened(settings: PowerSettings) -> Opened:
+    """The sensors; where one that is wanted by name cannot be read, none, and why."""
+    try:
+        return open_sensors(settings)
+    except SensorAbsent as absent:
+        logger.error("no power is metered here: %s", absent)
+        return Opened([], [Refusal(absent.sensor, "", absent.problem, absent.remedy)])
