@@ -1,0 +1,108 @@
+"""The shape of an energy report, as `--json` prints it. Shares are of one; every unit is in its name."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from allocator.emissions import Kind
+from allocator.joules import Quality
+
+By = Literal["hour", "day", "stage", "variant", "node"]
+
+
+class Known(BaseModel):
+    """How a figure is known: the share of it that a meter counted, that a model worked out, that was assumed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    measured: float
+    modelled: float
+    assumed: float
+
+
+class Emissions(BaseModel):
+    """CO2e by one kind of intensity. Kinds are listed beside each other and never added."""
+
+    model_config = ConfigDict(frozen=True)
+
+    intensity: Kind
+    kg_co2e: float
+    energy_kwh: Annotated[float, Field(description="Of the machines, while intensity of this kind was known.")]
+    mean_g_per_kwh: Annotated[
+        float, Field(description="Grams over the kWh of the building, which are those times PUE.")
+    ]
+    intensity_quality: Annotated[Quality, Field(description="The worst that went into it.")]
+    known: Annotated[Known, Field(description="A gram is as well known as the worst of joules, intensity and PUE.")]
+
+
+class Sum(BaseModel):
+    """Energy of the machines, and what it emitted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    energy_kwh: float
+    energy_j: float
+    known: Known
+    emissions: list[Emissions]
+    kwh_without_intensity: Annotated[float, Field(description="While nobody knew the grid's: no grams are told of it.")]
+
+
+class Total(Sum):
+    """Everything in the period.
+
+    Joules per request and per item are those that requests' own work is put down to; the loaded ones share out what is
+    idle and unattributed as well. None where nothing was answered.
+    """
+
+    facility_kwh: Annotated[float, Field(description="Of the building: kWh of the machines times PUE.")]
+    mean_pue: float | None
+    pue_quality: Quality
+    windows: int
+    covered_s: Annotated[float, Field(description="Seconds that the windows cover.")]
+    requests: int
+    items: int
+    attributed_j: float
+    idle_j: float
+    unattributed_j: float
+    joules_per_request: float | None
+    joules_per_1000_items: float | None
+    loaded_joules_per_request: float | None
+    loaded_joules_per_1000_items: float | None
+    closing_error_j: Annotated[float, Field(description="Devices less parts: rounding, or a window did not close.")]
+
+
+class Row(Sum):
+    """One line of the report; what does not apply is null.
+
+    start      of an hour or day, UTC
+    part       share, idle or unattributed: what a line by stage or variant is
+    requests   answered in it, and the items of their recommendations; by stage or variant, calls and pairs instead
+    share      of all joules
+    """
+
+    start: str | None = None
+    part: str | None = None
+    stage: str | None = None
+    variant: str | None = None
+    node: str | None = None
+    requests: int | None = None
+    items: int | None = None
+    calls: int | None = None
+    pairs: int | None = None
+    attributed_j: float | None = None
+    idle_j: float | None = None
+    unattributed_j: float | None = None
+    share: float
+
+
+class EnergyReport(BaseModel):
+    """Totals of a period, and the lines that they are made of. `since` and `until` are UTC, hours or days in full."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ledger: str
+    since: str
+    until: str
+    by: By
+    total: Total
+    rows: list[Row]
