@@ -38,9 +38,7 @@ logger = logging.getLogger(__name__)
 class Book(Protocol):
     """The ledger, as the accountant writes it. Errors are GreenFlowErrors and leave it usable."""
 
-    def write(
-        self, account: WindowAccount, marks: Sequence[Mark], states: Sequence[State], intensity_kind: str
-    ) -> bool:
+    def write(self, account: WindowAccount, marks: Sequence[Mark], states: Sequence[State], intensity: Kind) -> bool:
         """As `cluster.ledger.store.Ledger.write`."""
         ...
 
@@ -174,7 +172,7 @@ class Accountant:
         if now_s - after.saved_s >= SAVE_S:
             states = (State(MODEL_KEY, saved.dumped(after.model, after.debts), MODEL_FORMAT, now_s),)
         try:
-            self._book.write(account, billing.marks(after.billing), states, kind.value)
+            self._book.write(account, billing.marks(after.billing), states, kind)
         except GreenFlowError as error:
             if isinstance(error, FixFile):  # another file may be there next time, which knows best where it stands
                 self._written = None

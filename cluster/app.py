@@ -1,6 +1,9 @@
 """build(settings): the application as Serve deploys it. The only place that chooses implementations."""
 
+import asyncio
 import os
+import random
+import time
 from collections import Counter
 
 from ray import serve
@@ -9,8 +12,12 @@ from ray.serve.schema import LoggingConfig
 
 from allocator.chains import SEPARATOR, SKIP, ChainSpace
 from allocator.reward import RewardModel
-from cluster.allocation import Allocator, Controller, safe_chain, wants_allocator
+from cluster.allocation import Allocator
+from cluster.carbon.select import open_carbon
+from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
+from cluster.control_settings import safe_chain, wants_allocator
+from cluster.controller import Controller, prior_of
 from cluster.stages import Ingress, StageReplica, deployment_name
 from models.checking import check_cascade
 from models.errors import FixFile
@@ -89,13 +96,16 @@ def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | Non
 def check(settings: Settings) -> Cascade:
     """The cascade, with all of its files checked and its static chain among the valid ones.
 
-    Raises FixFile, and FixSetup where the allocator's settings do not fit it.
+    Raises FixFile, also for what the account of joules needs, and FixSetup where the settings do not fit the cascade.
     """
     cascade = check_cascade(settings.cascade)
     space = ChainSpace(cascade.spec, len(cascade.items))
     if wants_allocator(settings.allocator, cascade.spec):
         safe_chain(settings.allocator, space)
         RewardModel.open(settings.cascade, cascade.spec, space)
+    if settings.energy.enabled:
+        prior_of(settings, cascade.spec)
+        open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
     names = Counter(deployment_name(stage.name, v.name) for stage in cascade.spec.stages for v in stage.variants)
     if twice := [name for name, times in names.items() if times > 1]:
         problem = f"two variants would be deployed as {twice[0]!r}; rename a stage or a variant"

@@ -1,6 +1,7 @@
 """The controller's work on joules: once a window it asks the meters and closes the books. No Ray here."""
 
 import asyncio
+import contextlib
 import math
 from typing import Any, Protocol
 
@@ -59,10 +60,8 @@ class Bookkeeper:
     async def run(self) -> None:
         """Close window after window, for ever."""
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):  # where nobody serves, machines draw power nevertheless
                 await asyncio.wait_for(self._desk.ticked(), SILENT_WINDOWS * self._window_s)
-            except TimeoutError:
-                pass  # nobody serves; machines draw power nevertheless
             await self.once()
 
     async def once(self) -> None:

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
+from cluster.bookkeeping import EnergyDesk
+from cluster.energy_routes import add_energy
 from cluster.leaving import cancelled_when_the_client_leaves
 from cluster.schemas import (
     ChainsResponse,
@@ -77,12 +79,21 @@ class Api(FastAPI):
             return JSONResponse({"detail": "internal error; the server's log has the details"}, 500)
 
 
-def make_app(recommender: Recommender, max_body_bytes: int, lifespan: Lifespan | None = None) -> FastAPI:
+def make_app(
+    recommender: Recommender,
+    max_body_bytes: int,
+    lifespan: Lifespan | None = None,
+    energy: EnergyDesk | None = None,
+) -> FastAPI:
     """The application over a Recommender; a request's body may be `max_body_bytes` long.
 
     It takes requests while `lifespan` is entered.
+
+    energy  who answers for joules; None where nobody accounts for them
     """
-    return Api(recommender, max_body_bytes, lifespan)
+    app = Api(recommender, max_body_bytes, lifespan)
+    add_energy(app, energy)
+    return app
 
 
 def _add_routes(app: FastAPI, recommender: Recommender) -> None:

@@ -13,9 +13,10 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from allocator.chains import ChainSpace
-from cluster.allocation import FIRST_POLICY_S, Allocator, Controller, allocation_of, followed, tied
+from cluster.allocation import FIRST_POLICY_S, Allocator, allocation_of, followed, tied
 from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
 from cluster.config import Settings
+from cluster.controller import CALL_S, Controller, RemoteDesk
 from cluster.deciding import Allocation
 from cluster.host import host_pool
 from cluster.ingress import Lifespan, make_app
@@ -109,7 +110,8 @@ class Ingress:
             allocation = allocation_of(settings, cascade, space, controller, allocator, book)
         executor = CascadeExecutor(runners)
         recommender = Recommender(cascade, executor, settings.batch, probes, own_stages, allocation)
-        self._app = make_app(recommender, settings.max_body_bytes, _lifespan(allocation))
+        energy = RemoteDesk(controller, CALL_S) if controller is not None and settings.energy.enabled else None
+        self._app = make_app(recommender, settings.max_body_bytes, _lifespan(allocation), energy)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application that this replica serves."""

@@ -7,9 +7,9 @@ import pytest
 from tiny_cascade import STATIC, TinyCascade
 from tiny_reward import space_of, with_reward
 
-from cluster.allocation import control_of, reward_model_name, safe_chain, start_of, wants_allocator
 from cluster.app import build, check
 from cluster.config import AllocatorSettings, Settings
+from cluster.control_settings import control_of, reward_model_name, safe_chain, start_of, wants_allocator
 from models.errors import FixFile, FixSetup
 from models.loading import Cascade
 

@@ -161,7 +161,8 @@ class TestListings:
         assert "swagger" in client.get("/docs").text.lower()
         api = client.get("/openapi.json").json()
         assert api["info"]["title"] == "GreenFlow"
-        assert set(api["paths"]) == {"/v1/recommend", "/v1/chains", "/v1/policy", "/v1/health"}
+        names = ("recommend", "chains", "policy", "health", "power", "energy")
+        assert set(api["paths"]) == {f"/v1/{name}" for name in names}
         answers = api["paths"]["/v1/recommend"]["post"]["responses"]
         assert set(answers) >= {"200", "422", "503"}
         assert answers["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/RecommendResponse")
