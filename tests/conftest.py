@@ -1,6 +1,8 @@
 """What tests of every kind share: a tiny cascade, built once, and copies of it to break."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ pytest.register_assert_rewrite("stage_runner_contract", "decider_contract")
 
 from cluster.launching import serve_env  # noqa: E402
 
+# Nothing that tests serve writes into the user's own ledger.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="gft-state-")
 serve_env.prepare()  # Ray reads its mode when it is first imported, whichever test does that
 
 import tiny_cascade  # noqa: E402

@@ -44,9 +44,10 @@ class Running:
     start_s: float
 
 
-def _app(name: str, about: str, placement: str, static: bool = True, **settings: str) -> Server:
+def _app(name: str, about: str, placement: str, static: bool = True, metered: bool = False, **settings: str) -> Server:
     command = (str(Path(sys.executable).with_name("greenflow")), "up", "--placement", placement)
     settings["allocator_enabled"] = str(not static).lower()
+    settings["energy_enabled"] = str(metered).lower()
     environment = {f"GREENFLOW_{key.upper()}": value for key, value in settings.items()}
     return Server(name, about, command, environment, static)
 
@@ -65,6 +66,7 @@ SERVERS = (
         batch_in_flight="64",
     ),
     _app("allocating", "as inline, with a chain chosen for every request, no limit set", "inline", static=False),
+    _app("metered", "as allocating, with joules accounted for", "inline", static=False, metered=True),
     Server("peer", "one process: FastAPI, uvicorn, ONNX Runtime", (sys.executable, str(PEER)), ONE_THREAD),
 )
 
@@ -82,7 +84,8 @@ def running(server: Server, cascade: Path) -> Iterator[Running]:
         arguments = [*server.command, "--cascade", str(cascade), "--port", str(port)]
         if "up" in server.command:
             arguments += ["--state-dir", folder, "--dashboard-port", str(_free_port())]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **server.environment, MARK: group.name}
+        ledger = {"GREENFLOW_ENERGY_LEDGER": str(Path(folder) / "ledger.sqlite")}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **ledger, **server.environment, MARK: group.name}
         began_s = time.perf_counter()
         with log.open("wb") as output:
             # A session of its own, so that Ctrl-C reaches the benchmark alone, which then stops the server in order.

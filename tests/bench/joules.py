@@ -1,0 +1,190 @@
+"""Whether the ledger holds the joules that were drawn: the served demo on a stand-in for RAPL that knows the truth.
+
+The stand-in's counters advance with the CPU time that this machine really spends. Under a steady load they wrap, one is
+reset, a meter and the controller are killed, and a zone vanishes for a while. What a reset hides, no reader of counters
+can know: it is shown apart.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from urllib.request import urlopen
+
+import click
+import numpy as np
+from process_group import ProcessGroup
+from rich.console import Console
+from rich.table import Table
+from servers import ROOT, SERVERS, Running, running
+
+from cluster.config import DEMO
+
+STAND_IN = ROOT / "tests" / "support" / "sysfs_power.py"
+EVENTS = (
+    (0.2, "a counter is reset", "reset intel-rapl:1:2"),
+    (0.4, "the meter is killed", "NodeMeter"),
+    (0.6, "the controller is killed", "controller"),
+    (0.8, "a zone vanishes", "vanish intel-rapl:0:2"),
+    (0.85, "and returns", "return intel-rapl:0:2"),
+)
+
+
+class Truth:
+    """What the stand-in says it has drawn, over Unix time."""
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / "truth.json"
+        self._at_s: list[float] = []
+        self._joules: list[float] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def at(self, unix_s: float) -> float:
+        """Joules at a time, between two looks in proportion."""
+        return float(np.interp(unix_s, self._at_s, self._joules))
+
+    def close(self) -> None:
+        """Look no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.05):
+            told = json.loads(self._file.read_text())
+            boot_s = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+            if not self._at_s or told["at_s"] + boot_s > self._at_s[-1]:
+                self._at_s.append(told["at_s"] + boot_s)
+                self._joules.append(told["total_j"])
+
+
+@contextmanager
+def stand_in(root: Path, seconds: float) -> Iterator[Path]:
+    """A driven tree whose counters soon wrap."""
+    command = [sys.executable, str(STAND_IN), str(root), "--below-wrap-j", "2000", "--seconds", str(seconds + 600)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        while not (root / "truth.json").exists():
+            time.sleep(0.1)
+        yield root
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def told(server: Running, after_s: float = 0.0) -> dict[str, float]:
+    """The ledger's joules and the end of its newest window, once there is one that ended after `after_s`."""
+    while True:
+        try:
+            with urlopen(f"{server.url}/v1/energy?windows=1", timeout=30) as response:
+                answer = json.load(response)
+            if answer["windows"] and answer["windows"][0]["end_s"] > after_s:
+                return {
+                    "energy_j": answer["total"]["energy_j"],
+                    "end_s": answer["windows"][0]["end_s"],
+                    **answer["total"],
+                }
+        except OSError:
+            pass
+        time.sleep(0.3)
+
+
+def kill(group: ProcessGroup, part: str) -> int:
+    """Kill the processes of the server whose title holds `part`; how many."""
+    found = [
+        process for process in group.members() if f"ray::{part}" in _title(process) or f":{part}" in _title(process)
+    ]
+    for process in found:
+        process.kill()
+    return len(found)
+
+
+def _title(process: object) -> str:
+    return " ".join(process.cmdline())  # type: ignore[attr-defined]
+
+
+def disturb(server: Running, root: Path, seconds: float, console: Console) -> None:
+    """Let happen what happens, each thing at its share of the time."""
+    began_s = time.monotonic()
+    for share, about, what in EVENTS:
+        time.sleep(max(0.0, began_s + share * seconds - time.monotonic()))
+        if " " in what:
+            with (root / "commands").open("a") as commands:
+                commands.write(what + "\n")
+            console.print(f"{share * seconds:5.0f} s: {about}")
+        else:
+            console.print(f"{share * seconds:5.0f} s: {about}: {kill(server.group, what)} process(es)")
+    time.sleep(max(0.0, began_s + seconds - time.monotonic()))
+
+
+@click.command()
+@click.option("--seconds", type=click.FloatRange(20), default=600.0, help="Length of the load.")
+@click.option("--rate", type=click.FloatRange(1), default=200.0, help="Requests a second.")
+@click.option("--placement", type=click.Choice(["inline", "own", "file"]), default="file")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+def main(seconds: float, rate: float, placement: str, json_file: Path | None) -> None:
+    """Serve the demo under load on a stand-in for RAPL, break things, and compare the ledger with the truth."""
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="gfj-") as folder, stand_in(Path(folder) / "tree", seconds) as root:
+        truth = Truth(root)
+        chosen = next(server for server in SERVERS if server.name == placement)
+        settings = {
+            "GREENFLOW_POWER_RAPL_ROOT": str(root / "sys" / "class" / "powercap"),
+            "GREENFLOW_ENERGY_LEDGER": str(Path(folder) / "ledger.sqlite"),
+            "GREENFLOW_ENERGY_ENABLED": "true",
+            "GREENFLOW_ALLOCATOR_ENABLED": "true",
+        }
+        with running(replace(chosen, environment={**chosen.environment, **settings}), DEMO) as server:
+            first = told(server)
+            load = _load(server, seconds, rate, Path(folder) / "load.json")
+            disturb(server, root, seconds, console)
+            load.wait(120)
+            last = told(server, time.time())
+            requests = json.loads((Path(folder) / "load.json").read_text())
+        told_events = json.loads((root / "truth.json").read_text())["events"]
+        truth.close()
+        figures = {
+            "true_j": truth.at(last["end_s"]) - truth.at(first["end_s"]),
+            "ledger_j": last["energy_j"] - first["energy_j"],
+            "seconds": last["end_s"] - first["end_s"],
+            "ledger": last,
+            "events": told_events,
+            "load": requests,
+        }
+    _show(figures, console)
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def _load(server: Running, seconds: float, rate: float, file: Path) -> "subprocess.Popen[bytes]":
+    command = [str(Path(sys.executable).with_name("greenflow")), "load", server.url, "--allow-errors", "--json"]
+    with file.open("wb") as output:
+        return subprocess.Popen(
+            [*command, "--rate", str(rate), "--seconds", str(seconds)], stdout=output, stderr=subprocess.DEVNULL
+        )
+
+
+def _show(figures: dict[str, object], console: Console) -> None:
+    true_j, ledger_j, ledger = figures["true_j"], figures["ledger_j"], figures["ledger"]
+    assert isinstance(true_j, float)
+    assert isinstance(ledger_j, float)
+    assert isinstance(ledger, dict)
+    table = Table("figure", "value", title=f"{figures['seconds']:.0f} s of the served demo on a stand-in")
+    table.add_row("true joules", f"{true_j:,.1f}")
+    table.add_row("ledger's joules", f"{ledger_j:,.1f}")
+    table.add_row("difference", f"{100 * (ledger_j / true_j - 1):+.3f} %")
+    for name in ("requests", "attributed_j", "idle_j", "unattributed_j", "joules_per_request", "closing_error_j"):
+        table.add_row(name, f"{ledger[name]:,.4g}")
+    console.print(table)
+    console.print(f"what the stand-in noted: {figures['events']}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()
