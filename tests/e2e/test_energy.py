@@ -1,0 +1,208 @@
+"""Joules of a served application, on a stand-in for RAPL that knows the truth, while what counts them breaks."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import sysfs_tree
+from live import kill, live, replicas_of
+from sysfs_power import SysfsPower, driven
+from sysfs_tree import SysfsTree
+
+from cluster.app import CONTROLLER
+from cluster.carbon.settings import CarbonSettings
+from cluster.config import EnergySettings, Settings
+from cluster.launching.launch import Running
+from cluster.power.settings import PowerSettings
+from cluster.reporting.payload import EnergyResponse
+from cluster.schemas import PowerResponse
+
+G_PER_KWH = 360.0
+
+
+class Truth:
+    """What the stand-in has drawn, at any time since it was begun."""
+
+    def __init__(self, power: SysfsPower) -> None:
+        self._power = power
+        self._at_s: list[float] = []
+        self._joules: list[float] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def at(self, unix_s: float) -> float:
+        return float(np.interp(unix_s, self._at_s, self._joules))
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.02):
+            joules = sum(self._power.truth_j.values())
+            if not self._joules or joules > self._joules[-1]:
+                self._at_s.append(time.time())
+                self._joules.append(joules)
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ledger") / "ledger.sqlite"
+
+
+@pytest.fixture(scope="module")
+def power(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SysfsPower]:
+    tree = SysfsTree.build(tmp_path_factory.mktemp("tree"), sysfs_tree.intel_two_sockets())
+    with driven(SysfsPower(tree, start_j=-400.0)) as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def truth(power: SysfsPower) -> Iterator[Truth]:
+    truth = Truth(power)
+    yield truth
+    truth.close()
+
+
+@pytest.fixture(scope="module")
+def app(power: SysfsPower, ledger: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    settings = Settings(
+        energy=EnergySettings(ledger=ledger),
+        power=PowerSettings(sensors=("rapl",), rapl_root=power.tree.root / "sys" / "class" / "powercap"),
+        carbon=CarbonSettings(g_per_kwh=G_PER_KWH),
+    )
+    with live(settings, tmp_path_factory.mktemp("state")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(app: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=app.url, timeout=30) as client:
+        yield client
+
+
+def energy(client: httpx.Client, done: Callable[[EnergyResponse], bool], most_s: float = 40.0) -> EnergyResponse:
+    """The account, as soon as it is as wanted."""
+    end_s = time.monotonic() + most_s
+    while True:
+        response = client.get("/v1/energy", params={"windows": 1})
+        if response.status_code == 200:
+            answer = EnergyResponse.model_validate(response.json())
+            if answer.windows and done(answer):
+                return answer
+        assert time.monotonic() < end_s, f"not in time; the last answer was {response.text}"
+        time.sleep(0.2)
+
+
+def newest(client: httpx.Client) -> EnergyResponse:
+    """The account with a window that ends after this was called."""
+    now_s = time.time()
+    return energy(client, lambda answer: answer.windows[0].end_s > now_s)
+
+
+def recommend(client: httpx.Client, count: int) -> list[dict[str, object]]:
+    answers = [client.post("/v1/recommend", json={"user_id": user}) for user in range(1, count + 1)]
+    assert [answer.status_code for answer in answers] == [200] * count
+    return [answer.json() for answer in answers]
+
+
+def assert_billed(client: httpx.Client, truth: Truth, since: EnergyResponse, unknown_j: float = 0.0) -> None:
+    """The ledger has what was truly drawn since, but for `unknown_j` that nobody could know."""
+    now = newest(client)
+    true_j = truth.at(now.windows[0].end_s) - truth.at(since.windows[0].end_s)
+    billed_j = now.total.energy_j - since.total.energy_j
+    # Windows' ends are known to a few hundredths of a second, of a machine that draws 50 to 200 W.
+    assert true_j - unknown_j - 20.0 <= billed_j <= true_j + 20.0
+    assert abs(now.total.closing_error_j) < 1e-6
+
+
+def test_an_answer_says_what_it_cost_in_joules_and_grams(client: httpx.Client, truth: Truth) -> None:
+    newest(client)
+    cost = recommend(client, 1)[0]["cost"]
+    assert isinstance(cost, dict)
+    assert cost["energy_j"] > 0
+    assert cost["co2e_g"] == pytest.approx(cost["energy_j"] / 3.6e6 * G_PER_KWH)
+    assert cost["quality"] == "assumed", "the energy model starts from FLOPs"
+
+
+def test_power_is_told_by_node_and_device_and_adds_up(client: httpx.Client) -> None:
+    newest(client)
+    power = PowerResponse.model_validate(client.get("/v1/power").json())
+    (node,) = power.nodes
+    kinds = sorted(device.kind for device in node.devices)
+    assert kinds == ["dram", "dram", "package", "package"]
+    assert power.power_w == pytest.approx(sum(device.power_w or 0.0 for device in node.devices))
+    assert 40 < power.power_w < 250
+    assert power.quality == "measured"
+    assert power.ledger_error is None
+
+
+def test_requests_and_items_stand_in_the_ledger(client: httpx.Client) -> None:
+    before = newest(client).total
+    recommend(client, 30)
+    after = energy(client, lambda answer: answer.total.requests >= before.requests + 30).total
+    assert after.requests == before.requests + 30
+    assert after.items == before.items + 300
+
+
+def test_a_wrap_a_killed_meter_and_a_killed_controller_lose_nothing(
+    app: Running, client: httpx.Client, truth: Truth, power: SysfsPower
+) -> None:
+    start = newest(client)
+    (meter,) = meters(app)
+    kill(meter)
+    recommend(client, 20)
+    (controller,) = replicas_of(app, CONTROLLER)
+    kill(controller)
+    recommend(client, 20)
+    energy(client, lambda answer: answer.windows[0].end_s > start.windows[0].end_s + 8)
+    assert_billed(client, truth, start)
+    assert all(joules > 400.0 for name, joules in power.truth_j.items() if "dram" not in name), "no counter wrapped"
+
+
+def test_a_reset_counter_bills_nothing_that_was_not_drawn(
+    client: httpx.Client, truth: Truth, power: SysfsPower
+) -> None:
+    start = newest(client)
+    power.reset("intel-rapl:1")
+    # Hidden is what the package drew since it was read last: at most a window and a half of its 100 W.
+    assert_billed(client, truth, start, unknown_j=150.0)
+
+
+def test_a_ledger_that_is_locked_stops_no_request_and_holds_all_joules_afterwards(
+    client: httpx.Client, truth: Truth, ledger: Path
+) -> None:
+    start = newest(client)
+    other = sqlite3.connect(ledger, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        end_s = time.monotonic() + 20
+        while (said := client.get("/v1/power").json()["ledger_error"]) is None:
+            assert time.monotonic() < end_s
+            time.sleep(0.2)
+        assert str(ledger) in said
+        recommend(client, 20)
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    assert_billed(client, truth, start)
+    assert client.get("/v1/power").json()["ledger_error"] is None
+
+
+def meters(app: Running) -> list[psutil.Process]:
+    """The processes of this application's meters."""
+    return [process for process in app_processes(app) if "ray::NodeMeter" in " ".join(process.cmdline())]
+
+
+def app_processes(app: Running) -> list[psutil.Process]:
+    (controller,) = replicas_of(app, CONTROLLER)
+    raylet = controller.parent()
+    assert raylet is not None
+    return list(raylet.children())
