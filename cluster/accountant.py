@@ -20,14 +20,13 @@ from allocator.energy.windows import gathered
 from allocator.joules import DeviceJoules, Quality, WindowAccount
 from allocator.request_joules import Rates, rates_of
 from cluster.carbon.base import CarbonProvider, Intensity
-from cluster.host import pool_of
 from cluster.ledger.marks import Mark, State
 from cluster.ledger.store import Last
 from cluster.power import billing
 from cluster.power.base import Refusal
 from cluster.power.billing import Billing
 from cluster.power.meter import MeterReport
-from cluster.work import NO_WORK, WorkCounts, as_work, work_since
+from cluster.work import NO_WORK, WorkCounts, as_work, pool_of, work_since, work_sum
 from models.errors import FixFile, GreenFlowError
 
 MODEL_KEY, MODEL_FORMAT = "energy-model", 1
@@ -207,9 +206,16 @@ class Accountant:
 
 
 def _named(work: WorkCounts, billed: Billing) -> WorkCounts:
-    """The work with pools as meters name them: replicas know their host by its boot id."""
-    pools = {pool_of(boot): pool_of(name) for boot, name in billed.names.items()}
-    return {(stage, variant, pools.get(pool, pool)): counts for (stage, variant, pool), counts in work.items()}
+    """The work with pools as meters name them: replicas know their host by its boot id, and a GPU as a part of it.
+
+    A GPU that has no meter of its own is in its host's, as where a module's counter holds both.
+    """
+    named: WorkCounts = {}
+    for (stage, variant, pool), counts in work.items():
+        boot, _, device = pool.partition("/")
+        known = device if device in billed.tabs else pool_of(billed.names.get(boot, boot))
+        named = work_sum(named, {(stage, variant, known): counts})
+    return named
 
 
 def _figure(intensity: Intensity | None) -> emissions.Intensity | None:

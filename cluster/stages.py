@@ -18,14 +18,14 @@ from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
 from cluster.config import Settings
 from cluster.controller import CALL_S, Controller, RemoteDesk
 from cluster.deciding import Allocation
-from cluster.host import host_pool
+from cluster.host import gpu_pool, host_pool
 from cluster.ingress import Lifespan, make_app
 from cluster.service import Probe, Recommender
 from cluster.work import CountedVariant, Workbook
 from models.batch import IntArray, RaggedBatch, UserRows
 from models.errors import Late, TryAgain
 from models.loading import Cascade
-from models.spec import StageSpec, VariantSpec
+from models.spec import Device, StageSpec, VariantSpec
 
 PROBE_TIMEOUT_S = 2.0
 
@@ -37,8 +37,9 @@ class StageReplica:
         self, settings: Settings, stage: str, variant: str, controller: DeploymentHandle[Controller] | None = None
     ) -> None:
         cascade = Cascade.open(settings.cascade)
-        book = Workbook(host_pool())
-        self._variant = counted(cascade, *find_variant(cascade, stage, variant), book)
+        found = find_variant(cascade, stage, variant)
+        book = Workbook(gpu_pool() if found[1].device is Device.CUDA else host_pool())
+        self._variant = counted(cascade, *found, book)
         self._threads = ThreadPoolExecutor(settings.stage_threads, thread_name_prefix="run")
         self._reports: asyncio.Task[None] | None = None
         if controller is not None:

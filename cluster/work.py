@@ -13,6 +13,11 @@ Key = tuple[str, str, str]
 """A stage, a variant, and the pool of devices that it runs on."""
 
 
+def pool_of(host: str) -> str:
+    """The pool of what a host's processors and memory draw."""
+    return f"{host}/cpu"
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Runs, the items in them, and the seconds that they took; cumulative, or of a window."""
