@@ -22,8 +22,10 @@ from cluster.power.unwrap import Event
 
 PATIENCE_S = 5.0
 """A meter or a source that was not heard for so long is not waited for where another one can tell."""
+LEFT_S = 60.0
+"""A device that was not heard for so long has no rows any more. Back again, it brings its joules and its time."""
 FORGET_S = 3600.0
-"""A device that was not heard for so long has left. Should it come back, its first reading bills nothing."""
+"""A device that was not heard for so long is forgotten. Should it come back, its first reading bills nothing."""
 SOURCES = ("nvml", "rapl", "replay", "estimate")
 """Of two of equal quality, the first is billed: a module that NVML meters contains the packages that RAPL does."""
 
@@ -70,7 +72,7 @@ def marks(billing: Billing) -> tuple[Mark, ...]:
 
 
 def step(billing: Billing, reports: Sequence[MeterReport], now_s: float) -> tuple[Billing, tuple[DeviceJoules, ...]]:
-    """The state after a window, and a row for each device that is billed, whether it was heard or not.
+    """The state after a window, and a row for each device that is billed, heard or not, as long as it has not left.
 
     reports  of this window; those that are lost, late, repeated or out of order cost nothing but time
     now_s    Unix time
@@ -181,7 +183,7 @@ class _Window:
             self._tabs[device] = tabs.anchored(after, others, anew=True)
             self._count(device, moved.events)
             self.rows.append(_row(reading, moved, Event.GAP in moved.events))
-        elif tab is not None and tab.last is not None:
+        elif tab is not None and tab.last is not None and self._now_s - tab.heard_s <= LEFT_S:
             passed_s = max(0.0, self._now_s - self._start.at_s)
             self._tabs[device] = tabs.anchored(tabs.waiting(tab, passed_s), others, anew=False)
             silent = self._now_s - tab.heard_s > PATIENCE_S

@@ -38,13 +38,14 @@ def named(names: Names, hosts: Sequence[HostId], present: Collection[str]) -> di
     """The names with those of these hosts in them.
 
     A host goes by its host name, also after a reboot, so that its devices stay the same ones. Where two hosts have one
-    name, which containers may, the later one's boot id is added.
+    name, which containers may, the later one's boot id is added; where one has several, as its containers may, the one
+    that was heard first stays.
 
     present  boot ids of hosts that were heard a moment ago: their names are not free
     """
     known = dict(names)
     for host in hosts:
-        if known.get(host.boot, "").startswith(host.name):
+        if host.boot in known:
             continue
         others = {boot for boot, name in known.items() if name == host.name}
         if others & set(present):

@@ -99,6 +99,8 @@ def moved(tab: Tab, reading: Reading, now_s: float) -> tuple[Tab, Moved]:
     passed_s = reading.at_s - tab.told_s if reading.boot == tab.host else now_s - tab.heard_s
     fresh = energy_j > 0 or (event is None and reading.metered.fresh)
     after = opened(reading, now_s)
+    if reading.boot == tab.host:
+        after = replace(after, told_s=max(after.told_s, tab.told_s))
     if (after.billed.counter_j, after.billed.epoch) == (tab.billed.counter_j, tab.billed.epoch) and energy_j == 0:
         after = replace(after, billed=tab.billed)  # since then it may have been waiting for its update
     return after, Moved(max(0.0, energy_j), max(0.0, passed_s), fresh, events)

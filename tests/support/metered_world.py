@@ -14,7 +14,10 @@ RANGE_J, MOST_W = 1000.0, 100.0
 
 @dataclass
 class Device:
-    """True joules since the beginning of time; the counter shows them modulo its range, from where it was reset."""
+    """True joules since the beginning of time; the counter shows them modulo its range, from where it was reset.
+
+    tick_s  the counter is updated so rarely; 0 for at once
+    """
 
     name: str = "package-0"
     pool: str = "cpu"
@@ -25,14 +28,26 @@ class Device:
     epoch: str = "boot"
     true_j: float = 900.0
     zero_j: float = 0.0
+    tick_s: float = 0.0
+    ticked_j: float = 900.0
+
+    @property
+    def counted_j(self) -> float:
+        """As the counter would show them without range and resets."""
+        return self.ticked_j if self.tick_s else self.true_j
 
     @property
     def shown_j(self) -> float:
-        drawn_j = self.true_j - self.zero_j
+        drawn_j = self.counted_j - self.zero_j
         return drawn_j if math.isinf(self.range_j) else drawn_j % self.range_j
 
     def reset(self) -> None:
-        self.zero_j = self.true_j
+        self.zero_j = self.counted_j
+
+    def run(self, at_s: float, seconds: float, watts: float) -> None:
+        self.true_j += seconds * watts
+        if self.tick_s and at_s // self.tick_s < (at_s + seconds) // self.tick_s:
+            self.ticked_j = self.true_j
 
 
 @dataclass
@@ -44,9 +59,9 @@ class World:
     at_s: float = 100.0
 
     def run(self, seconds: float, watts: float) -> None:
-        self.at_s += seconds
         for device in self.devices:
-            device.true_j += seconds * watts
+            device.run(self.at_s, seconds, watts)
+        self.at_s += seconds
 
     def true_j(self) -> float:
         return sum(device.true_j for device in self.devices)
