@@ -1,9 +1,13 @@
 """The PowerSensor contract, on every sensor that ships."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import nvml_stand_in
 import pytest
 import sysfs_tree
+from nvml_host import START_NS, Host
+from nvml_stand_in import Gpu
 from power_contract import PowerBench, PowerSensorContract
 from power_machine import BootClock, Machine
 from sysfs_tree import Board
@@ -13,6 +17,7 @@ from cluster.power.base import Counter
 from cluster.power.estimate import EstimateSensor
 from cluster.power.fake import FakeSensor
 from cluster.power.null import NullSensor
+from cluster.power.nvml import NvmlSensor
 from cluster.power.recording import record
 from cluster.power.replay import ReplaySensor
 
@@ -106,3 +111,32 @@ class TestNull(PowerSensorContract):
     @pytest.fixture
     def bench(self) -> PowerBench:
         return PowerBench(NullSensor(), lambda seconds: None, NullSensor, empty=True)
+
+
+COUNTED = Gpu("GPU-counted", since_ns=START_NS, mj=500, mw=100_000)
+SAMPLED = Gpu("GPU-sampled", bus="0000:02:00.0", counts=0, mw=60_000)
+MODULE = Gpu("GPU-module", since_ns=START_NS, mw=9_000, module_mj=500, module_mw=350_000, module_limit_mw=900_000)
+
+
+@pytest.fixture(scope="module")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return nvml_stand_in.build(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.mark.skipif(nvml_stand_in.compiler() is None, reason="no C compiler to build the stand-in with")
+@pytest.mark.parametrize("gpus", [(COUNTED,), (COUNTED, SAMPLED), (MODULE,)], ids=["counted", "mixed", "module"])
+class TestNvml(PowerSensorContract):
+    @pytest.fixture
+    def bench(self, nvml_library: Path, tmp_path: Path, gpus: tuple[Gpu, ...]) -> Iterator[PowerBench]:
+        host = Host(nvml_library, tmp_path / "machine")
+        host.seat(MODULE.bus, 0)
+
+        def fault(error: int) -> None:
+            for index in range(len(gpus)):
+                host.gpus.change(index, error=error)
+
+        def reopen() -> NvmlSensor:
+            return host.open(*gpus)
+
+        yield PowerBench(reopen(), host.gpus.pass_time, reopen, lambda: fault(15), lambda: fault(0))
+        host.close()

@@ -10,6 +10,7 @@ from types import ModuleType
 
 import nvml_stand_in
 import pytest
+from nvml_host import START_NS, Host
 from nvml_stand_in import Gpu, StandIn
 
 from allocator.joules import Quality
@@ -19,7 +20,6 @@ from cluster.power.nvml import COUNTED_POLL_S, MOST_RETRY_S, RETRY_S, SAMPLED_PO
 from models.errors import SensorAbsent, SensorLost
 
 NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, LOST, MISMATCH, UNKNOWN = 3, 4, 9, 15, 18, 999
-START_NS = 1_000 * nvml_stand_in.SECOND_NS
 
 VOLTA = Gpu("GPU-volta", since_ns=START_NS, mj=7_000_000, mw=100_000)
 OLD = Gpu("GPU-old", bus="0000:02:00.0", counts=0, since_ns=START_NS, mw=60_000, limit_mw=250_000)
@@ -45,42 +45,6 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def old_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return nvml_stand_in.build(tmp_path_factory.mktemp("old_nvml"), "-DOLD_LIBRARY")
-
-
-class Host:
-    """A machine whose GPUs, clock, /proc and /sys a test commands."""
-
-    def __init__(self, library: Path, root: Path, bindings: ModuleType | None = None) -> None:
-        self.gpus = StandIn(library, now_ns=START_NS)
-        self.root = root
-        self.bindings = bindings or nvml_stand_in.bindings(library)
-        self._sensors: list[NvmlSensor] = []
-        (root / "sys/module/nvidia").mkdir(parents=True)
-        boot_id = root / "proc/sys/kernel/random/boot_id"
-        boot_id.parent.mkdir(parents=True)
-        boot_id.write_text("this-boot\n")
-
-    def open(self, *gpus: Gpu) -> NvmlSensor:
-        self.gpus.gpus = list(gpus)
-        self.gpus.write()
-        sensor = NvmlSensor.open(self.bindings, root=self.root, clock=self.clock_s)
-        self._sensors.append(sensor)
-        return sensor
-
-    def clock_s(self) -> float:
-        return self.gpus.now_ns / nvml_stand_in.SECOND_NS
-
-    def seat(self, bus: str, socket: int) -> None:
-        """Put the GPU of a bus id on a socket."""
-        node = self.root / "sys/bus/pci/devices" / bus / "numa_node"
-        node.parent.mkdir(parents=True)
-        node.write_text(f"{socket}\n")
-
-    def close(self) -> None:
-        self.gpus.init = 0
-        self.gpus.write()
-        for sensor in self._sensors:
-            sensor.close()
 
 
 @pytest.fixture
