@@ -339,7 +339,7 @@ def test_closing_ends_the_session_once(host: Host) -> None:
     other = host.open(VOLTA)
     sensor.close()
     sensor.close()
-    assert list(read(other)) == ["GPU-volta"], "a session of somebody else in this process was ended"
+    assert host.bindings.nvmlDeviceGetCount() == 1, "a session of somebody else in this process was ended"
     other.close()
     with pytest.raises(host.bindings.NVMLError_Uninitialized):
         host.bindings.nvmlDeviceGetCount()
