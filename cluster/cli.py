@@ -13,6 +13,7 @@ COMMANDS = {
     "status": ("cluster.commands.up", "status"),
     "down": ("cluster.commands.up", "down"),
     "doctor": ("cluster.commands.doctor", "command"),
+    "report": ("cluster.commands.report", "command"),
     "load": ("cluster.commands.load", "load"),
     "train": ("cluster.commands.train", "train"),
     "profile": ("cluster.commands.profile", "command"),
@@ -49,6 +50,7 @@ def greenflow() -> None:
     Start here:
       greenflow up                     serve the demo cascade, until Ctrl-C
       greenflow load --seconds 10      send it traffic, in another terminal
+      greenflow report                 see what joules that took, and where they went
     """
 
 

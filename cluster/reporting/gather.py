@@ -2,10 +2,13 @@
 
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cluster.ledger.amount import Amount
+from cluster.ledger.connect import for_reading
 from cluster.ledger.entries import IDLE, SHARE, UNATTRIBUTED
+from cluster.ledger.problems import explained
 from cluster.ledger.read import TIME, Done, Key, Period, Traffic, devices_by, parts_by, traffic_by
 from cluster.reporting.model import By, EnergyReport, Row, Total
 from cluster.reporting.periods import period_of
@@ -18,7 +21,8 @@ NOTHING = Traffic(0, 0.0, 0, 0)
 def gather(
     db: sqlite3.Connection, ledger: str, by: By, since_s: float | None = None, until_s: float | None = None
 ) -> EnergyReport:
-    """The report of a ledger; `since_s` and `until_s` are Unix times, rounded outwards to hours (or days, see README).
+    """The report of a ledger. `since_s` and `until_s` are Unix times, rounded outwards to hours; where hours are let go
+    of, to days.
 
     Raises FixFile where the ledger holds nothing, FixRequest where it holds nothing of that time.
     """
@@ -34,6 +38,19 @@ def gather(
     )
 
 
+def gather_from(file: Path, by: By, since_s: float | None = None, until_s: float | None = None) -> EnergyReport:
+    """The report of a ledger's file, as `gather`. Raises besides what `connect.for_reading` raises."""
+    db = for_reading(file)
+    try:
+        return gather(db, str(file), by, since_s, until_s)
+    except sqlite3.Error as error:
+        if (said := explained(error, file)) is not None:
+            raise said from error
+        raise
+    finally:
+        db.close()
+
+
 def totals(db: sqlite3.Connection, period: Period) -> Total:
     """Everything in the period."""
     drawn = devices_by(db, period).get((), Amount())
@@ -45,10 +62,8 @@ def _rows(db: sqlite3.Connection, period: Period, by: By, whole_j: float) -> lis
     if by in TIME:
         return _by_time(db, period, TIME[by], whole_j)
     if by == "node":
-        return [
-            Row(**_figures(amount, whole_j), node=str(node))
-            for (node,), amount in devices_by(db, period, "n.node").items()
-        ]
+        drawn = devices_by(db, period, "n.host", "n.node")
+        return [Row(**_figures(drawn[key], whole_j), host=str(key[0]), node=str(key[1])) for key in _most_first(drawn)]
     keys = ("n.kind", "n.stage") if by == "stage" else ("n.kind", "n.stage", "n.variant")
     return _by_part(parts_by(db, period, *keys), whole_j)
 
@@ -62,6 +77,7 @@ def _by_time(db: sqlite3.Connection, period: Period, key: str, whole_j: float) -
             Row(
                 **_figures(drawn.get((start_s,), Amount()), whole_j),
                 start=iso(float(start_s)),
+                covered_s=traffic.covered_s,
                 requests=traffic.requests,
                 items=traffic.items,
                 attributed_j=joules_of(of_kind, SHARE),
@@ -75,9 +91,10 @@ def _by_time(db: sqlite3.Connection, period: Period, key: str, whole_j: float) -
 def _by_part(parts: Mapping[Key, Done], whole_j: float) -> list[Row]:
     """Shares first, then what is idle and what is unattributed."""
     order = (SHARE, IDLE, UNATTRIBUTED)
+    most_first = _most_first({key: done.amount for key, done in parts.items()})
     rows = []
-    for key, done in sorted(parts.items(), key=lambda item: (order.index(str(item[0][0])), item[0])):
-        part, stage, *variant = (str(name) for name in key)
+    for key in sorted(most_first, key=lambda key: order.index(str(key[0]))):
+        done, (part, stage, *variant) = parts[key], (str(name) for name in key)
         counts: dict[str, Any] = {"calls": done.calls, "pairs": done.items} if part == SHARE else {}
         names: dict[str, Any] = {
             "part": part,
@@ -86,6 +103,10 @@ def _by_part(parts: Mapping[Key, Done], whole_j: float) -> list[Row]:
         }
         rows.append(Row(**_figures(done.amount, whole_j), **names, **counts))
     return rows
+
+
+def _most_first(drawn: Mapping[Key, Amount]) -> list[Key]:
+    return sorted(drawn, key=lambda key: (-drawn[key].energy_j, key))
 
 
 def _figures(amount: Amount, whole_j: float) -> dict[str, Any]:

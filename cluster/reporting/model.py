@@ -76,6 +76,8 @@ class Row(Sum):
 
     start      of an hour or day, UTC
     part       share, idle or unattributed: what a line by stage or variant is
+    covered_s  seconds of it that windows cover
+    node       Ray's id of it, and `host` the machine
     requests   answered in it, and the items of their recommendations; by stage or variant, calls and pairs instead
     share      of all joules
     """
@@ -84,7 +86,9 @@ class Row(Sum):
     part: str | None = None
     stage: str | None = None
     variant: str | None = None
+    host: str | None = None
     node: str | None = None
+    covered_s: float | None = None
     requests: int | None = None
     items: int | None = None
     calls: int | None = None

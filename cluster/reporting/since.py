@@ -5,25 +5,30 @@ from datetime import UTC, datetime
 
 from models.errors import FixRequest
 
-_BACK = re.compile(r"(\d+)([hdw])")
+_BACK = re.compile(r"(\d{1,5})([hdw])")
 _UNIT_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
 
 def moment(text: str, field: str, now_s: float) -> float:
     """Unix time of an ISO date or time (UTC where it names no zone), or of so long before now: 24h, 7d, 4w.
 
-    Raises FixRequest naming `field`.
+    What lies before 1970 is 1970. Raises FixRequest naming `field`.
     """
     if back := _BACK.fullmatch(text.strip()):
-        return now_s - int(back[1]) * _UNIT_S[back[2]]
+        return max(0.0, now_s - int(back[1]) * _UNIT_S[back[2]])
     try:
         named = datetime.fromisoformat(text.strip())
     except ValueError:
         problem = f"{text!r} is no time: give one such as 2026-11-24 or 2026-11-24T08:00, or a span such as 24h, 7d, 4w"
         raise FixRequest(field, problem) from None
-    return (named if named.tzinfo else named.replace(tzinfo=UTC)).timestamp()
+    return max(0.0, (named if named.tzinfo else named.replace(tzinfo=UTC)).timestamp())
 
 
 def iso(unix_s: float) -> str:
     """UTC to the minute, such as 2026-11-24T08:00Z."""
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def seconds(told: str) -> float:
+    """Unix time of what `iso` has told."""
+    return datetime.fromisoformat(told).timestamp()

@@ -1,0 +1,84 @@
+"""`greenflow report`: what the ledger's joules and grams come to."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from cluster.config import Settings
+from cluster.reporting.gather import gather_from
+from cluster.reporting.model import By, EnergyReport
+from cluster.reporting.page import page
+from cluster.reporting.since import moment
+from cluster.reporting.spreadsheet import csv_text
+from cluster.reporting.text import show
+
+FORMS: dict[str, Callable[[EnergyReport], str]] = {
+    "csv": csv_text,
+    "json": lambda report: report.model_dump_json(indent=1) + "\n",
+    "html": page,
+}
+
+
+@click.command("report", context_settings={"show_default": True})
+@click.option(
+    "--ledger",
+    type=click.Path(path_type=Path, dir_okay=False),
+    show_default="GREENFLOW_ENERGY_LEDGER, else ~/.local/state/greenflow/ledger.sqlite",
+    help="File of the account, on the machine where the controller runs.",
+)
+@click.option(
+    "--since",
+    show_default="all that is kept",
+    help="From then on: an ISO date or time (UTC unless it names a zone), or a span back from now: 24h, 7d, 4w.",
+)
+@click.option("--until", show_default="now", help="Up to then, in the same words.")
+@click.option(
+    "--by",
+    type=click.Choice(["hour", "day", "stage", "variant", "node"]),
+    default="variant",
+    help="What a line is.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print the lines as CSV, figures in full.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
+@click.option("--html", "as_html", is_flag=True, help="Print a page that fetches nothing.")
+def command(
+    ledger: Path | None,
+    since: str | None,
+    until: str | None,
+    by: By,
+    as_csv: bool,
+    as_json: bool,
+    as_html: bool,
+) -> None:
+    """Tell how much energy and carbon the recommendations took, and what it went to.
+
+    Reads the ledger that the controller keeps; it may be at work meanwhile. Times are rounded outwards to whole hours
+    (UTC), or to days where hours are no longer kept.
+
+    Every joule and gram says how it is known: measured by a meter, modelled from something measured, or assumed. Joules
+    of a request are those of its own work; what machines draw idle stands apart. Grams by average and by marginal
+    intensity are never added up.
+
+    \b
+    Examples:
+      greenflow report
+      greenflow report --since 7d --by day
+      greenflow report --since 2026-11-01 --until 2026-12-01 --by hour --csv > november.csv
+      greenflow report --since 24h --by hour --html > report.html
+    """
+    forms = [form for form, wanted in zip(FORMS, (as_csv, as_json, as_html), strict=True) if wanted]
+    if len(forms) > 1:
+        raise click.UsageError(f"name one of --csv, --json and --html, not --{' and --'.join(forms)}")
+    file = Settings.from_environment({"energy_ledger": ledger}).energy.ledger_file
+    now_s = time.time()
+    since_s, until_s = (
+        None if text is None else moment(text, name, now_s) for name, text in (("since", since), ("until", until))
+    )
+    report = gather_from(file, by, since_s, until_s)
+    if forms:
+        click.echo(FORMS[forms[0]](report), nl=False)
+    else:
+        show(report, Console(highlight=False))

@@ -1,0 +1,88 @@
+"""Joules over time as a drawing: a column for each hour or day, stacked from what they went to."""
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import escape
+
+from cluster.ledger.totals import SPANS
+from cluster.reporting.model import EnergyReport, Row
+from cluster.reporting.since import seconds
+from cluster.reporting.words import Scale, energy_scale
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 240, 64, 24, 10
+MOST_LABELS = 8
+PARTS = (("work", "requests' work"), ("idle", "idle"), ("left", "unattributed"))
+
+
+def chart(report: EnergyReport) -> str:
+    """An SVG element for a report by hour or day. Hours in which nothing ran are gaps."""
+    scale, length_s = energy_scale(report), SPANS[report.by]
+    first_s, last_s = _bounds(report, length_s)
+    top = _round_up(max((_stack(row)[-1] for row in report.rows), default=0.0) / scale.divisor)
+    slot = (WIDTH - LEFT) / max(1, round((last_s - first_s) / length_s))
+    parts = [*_grid(top, scale), *_dates(first_s, last_s, length_s, slot)]
+    for row in report.rows:
+        at = LEFT + slot * (seconds(row.start or "") - first_s) / length_s
+        parts.append(_column(row, at, slot, top, scale))
+    label = f"{scale.unit} by {report.by}"
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">{"".join(parts)}</svg>'
+
+
+def _bounds(report: EnergyReport, length_s: int) -> tuple[float, float]:
+    """Whole hours or days."""
+    first_s, last_s = seconds(report.since), seconds(report.until)
+    return math.floor(first_s / length_s) * length_s, math.ceil(last_s / length_s) * length_s
+
+
+def _stack(row: Row) -> tuple[float, float, float]:
+    """Where each part ends, in joules; what is below nothing, as a correction can be, is not drawn."""
+    work, idle, left = (max(0.0, part or 0.0) for part in (row.attributed_j, row.idle_j, row.unattributed_j))
+    return work, work + idle, work + idle + left
+
+
+def _column(row: Row, at: float, slot: float, top: float, scale: Scale) -> str:
+    wide = max(0.5, slot - (2 if slot > 6 else 0.3))
+    below, drawn = 0.0, []
+    for (name, _), end in zip(PARTS, _stack(row), strict=True):
+        low, high = _y(below, top, scale), _y(end, top, scale)
+        if low - high > 0.01:
+            drawn.append(
+                f'<rect class="{name}" x="{at:.2f}" y="{high:.2f}" width="{wide:.2f}" height="{low - high:.2f}"/>'
+            )
+        below = end
+    told = f"{row.start}: {scale.text(row.energy_j)} {scale.unit}, {row.requests or 0:,} requests"
+    return f"<g><title>{escape(told)}</title>{''.join(drawn)}</g>"
+
+
+def _y(joules: float, top: float, scale: Scale) -> float:
+    return HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (joules / scale.divisor / top)
+
+
+def _grid(top: float, scale: Scale) -> Iterator[str]:
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        y = _y(top * share * scale.divisor, top, scale)
+        text = f"{top * share:,.12g}" + (f" {scale.unit}" if share == 1 else "")
+        yield f'<line x1="{LEFT}" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{escape(text)}</text>'
+
+
+def _dates(first_s: float, last_s: float, length_s: int, slot: float) -> Iterator[str]:
+    """A few days, or hours where there are less than three days."""
+    by_hour = last_s - first_s < 3 * SPANS["day"]
+    unit_s = SPANS["hour"] if by_hour else SPANS["day"]
+    step_s = unit_s * max(1, math.ceil((last_s - first_s) / unit_s / MOST_LABELS))
+    at_s = math.ceil(first_s / unit_s) * unit_s
+    while at_s < last_s:
+        text = datetime.fromtimestamp(at_s, UTC).strftime("%d %b %H:%M" if by_hour else "%d %b")
+        x = LEFT + slot * (at_s - first_s) / length_s
+        yield f'<text x="{x:.1f}" y="{HEIGHT - 6}">{text}</text>'
+        at_s += step_s
+
+
+def _round_up(figure: float) -> float:
+    """The next 1, 2, 4, 5 or 8 times a power of ten, so that quarters of it read well."""
+    if figure <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(figure))
+    return next(power * step for step in (1, 2, 4, 5, 8, 10) if figure <= power * step * (1 + 1e-9))
