@@ -1,11 +1,12 @@
-"""Whether the ledger holds the joules that were drawn: the served demo on a stand-in for RAPL that knows the truth.
+"""Whether the ledger holds the joules that were drawn: the served demo on stand-ins for meters, which know the truth.
 
-The stand-in's counters advance with the CPU time that this machine really spends. Under a steady load they wrap, one is
-reset, a meter and the controller are killed, and a zone vanishes for a while. What a reset hides, no reader of counters
-can know: it is shown apart.
+RAPL is a tree of files, NVML a library that is compiled here; their counters advance with the CPU time that this
+machine really spends. Under a steady load counters wrap, one is reset, a meter and the controller are killed, a zone
+vanishes for a while, and with GPUs one is lost for a while. What a reset hides no reader of counters can know.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from servers import ROOT, SERVERS, Running, running
 from cluster.config import DEMO
 
 STAND_IN = ROOT / "tests" / "support" / "sysfs_power.py"
+GPU_STAND_IN = ROOT / "tests" / "support" / "nvml_power.py"
 EVENTS = (
     (0.2, "a counter is reset", "reset intel-rapl:1:2"),
     (0.4, "the meter is killed", "NodeMeter"),
@@ -79,6 +81,33 @@ def stand_in(root: Path, seconds: float) -> Iterator[Path]:
         process.wait(10)
 
 
+@contextmanager
+def gpus(folder: Path, kinds: str, seconds: float) -> Iterator[Path | None]:
+    """A driven NVML of these kinds of GPU, of which the first is lost for a while; None without any."""
+    if not kinds:
+        yield None
+        return
+    lost = ["--lose-at", str(0.7 * seconds), "--lose-for", "5"]
+    command = [sys.executable, str(GPU_STAND_IN), str(folder), "--gpus", kinds, *lost]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield folder
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def drawn_by_gpus(folder: Path | None, from_s: float, to_s: float) -> float:
+    """Joules between two Unix times, by what their stand-in wrote each second."""
+    if folder is None:
+        return 0.0
+    lines = [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()]
+    at_s, joules = [line["unix_s"] for line in lines], [sum(line["drawn_j"].values()) for line in lines]
+    return float(np.interp(to_s, at_s, joules) - np.interp(from_s, at_s, joules))
+
+
 def told(server: Running, after_s: float = 0.0) -> dict[str, float]:
     """The ledger's joules and the end of its newest window, once there is one that ended after `after_s`."""
     while True:
@@ -128,11 +157,16 @@ def disturb(server: Running, root: Path, seconds: float, console: Console) -> No
 @click.option("--seconds", type=click.FloatRange(20), default=600.0, help="Length of the load.")
 @click.option("--rate", type=click.FloatRange(1), default=200.0, help="Requests a second.")
 @click.option("--placement", type=click.Choice(["inline", "own", "file"]), default="file")
+@click.option("--gpus", "kinds", default="", help="With stand-in GPUs too: counted, sampled, or both by a comma.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
-def main(seconds: float, rate: float, placement: str, json_file: Path | None) -> None:
+def main(seconds: float, rate: float, placement: str, kinds: str, json_file: Path | None) -> None:
     """Serve the demo under load on a stand-in for RAPL, break things, and compare the ledger with the truth."""
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="gfj-") as folder, stand_in(Path(folder) / "tree", seconds) as root:
+    with (
+        tempfile.TemporaryDirectory(prefix="gfj-") as folder,
+        stand_in(Path(folder) / "tree", seconds) as root,
+        gpus(Path(folder), kinds, seconds) as library,
+    ):
         truth = Truth(root)
         chosen = next(server for server in SERVERS if server.name == placement)
         settings = {
@@ -140,6 +174,7 @@ def main(seconds: float, rate: float, placement: str, json_file: Path | None) ->
             "GREENFLOW_ENERGY_LEDGER": str(Path(folder) / "ledger.sqlite"),
             "GREENFLOW_ENERGY_ENABLED": "true",
             "GREENFLOW_ALLOCATOR_ENABLED": "true",
+            **({} if library is None else {"LD_LIBRARY_PATH": str(library)}),
         }
         with running(replace(chosen, environment={**chosen.environment, **settings}), DEMO) as server:
             first = told(server)
@@ -147,11 +182,14 @@ def main(seconds: float, rate: float, placement: str, json_file: Path | None) ->
             disturb(server, root, seconds, console)
             load.wait(120)
             last = told(server, time.time())
+            time.sleep(1.5)  # the stand-in of GPUs writes once a second
             requests = json.loads((Path(folder) / "load.json").read_text())
         told_events = json.loads((root / "truth.json").read_text())["events"]
         truth.close()
+        gpu_j = drawn_by_gpus(library, first["end_s"], last["end_s"])
         figures = {
-            "true_j": truth.at(last["end_s"]) - truth.at(first["end_s"]),
+            "true_j": truth.at(last["end_s"]) - truth.at(first["end_s"]) + gpu_j,
+            "true_gpu_j": gpu_j,
             "ledger_j": last["energy_j"] - first["energy_j"],
             "seconds": last["end_s"] - first["end_s"],
             "ledger": last,

@@ -106,6 +106,7 @@ GOALS = (
     Goal("throughput own / peer", "own", "peer", 64, at_least=0.8),
     Goal("throughput own / per-request", "own", "per-request", 64, at_least=3.0),
     Goal("p50 inline - p50 peer", "inline", "peer", 1, at_most_ms=5.0),
+    Goal("throughput metered / allocating", "metered", "allocating", 32, at_least=0.98),
 )
 
 COLUMNS: tuple[tuple[str, Callable[[Cell], float], int], ...] = (
