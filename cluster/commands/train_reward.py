@@ -104,7 +104,7 @@ def command(
 
 
 def _need_extras(compare: bool) -> None:
-    needed = ("torch", "onnxscript", *(("sklearn",) if compare else ()))
+    needed = ("torch", *(("sklearn",) if compare else ()))
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise FixSetup(f"training needs {' and '.join(missing)}: pip install 'greenflow[train]'")

@@ -15,6 +15,7 @@ DECAYS = (1.0, 0.8, 0.5)
 """What an entry counts, per newer entry: the whole history, some five clicks, two."""
 LARGEST = 4
 COUNTED_CODES = 64
+NORM_EPSILON = 1e-5
 
 
 class Encoder(nn.Module):
@@ -25,33 +26,31 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: ContextShape, hidden: int, size: int, dropout: float) -> None:
         super().__init__()
-        self._shape = shape
-        self._coded = [at for at, codes in enumerate(shape.users) if codes is not None]
-        self._plain = [at for at, codes in enumerate(shape.users) if codes is None or shape.users_ordered[at]]
+        self.shape = shape
         self.user = nn.ModuleList(nn.Embedding(codes, USER_DIM) for codes in shape.users if codes is not None)
         self.entry = nn.ModuleList(nn.Embedding(codes, ENTRY_DIM) for codes in shape.described)
         ages = torch.arange(shape.history - 1, -1, -1)
         self.register_buffer("decays", torch.tensor(DECAYS)[:, None] ** ages, persistent=False)
         self.register_buffer("descriptions", torch.from_numpy(shape.descriptions), persistent=False)
-        of_user = USER_DIM * len(self._coded) + len(self._plain)
+        of_user = USER_DIM * len(shape.coded) + len(shape.plain)
         of_entries = ENTRY_DIM * (len(self.entry) > 0) + sum(map(self._numbers, range(len(shape.described))))
         width = of_user + len(DECAYS) * (1 + of_entries)
-        self.norm = nn.BatchNorm1d(width)
+        self.norm = nn.BatchNorm1d(width, NORM_EPSILON)
         layers = nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, size), nn.ReLU()
         self.out = nn.Sequential(*layers)
 
     def forward(self, context: Tensor) -> Tensor:
         """(rows, Fu + L) -> (rows, size)."""
-        parts = [embed(context[:, at].long()) for embed, at in zip(self.user, self._coded, strict=True)]
-        parts += [context[:, at : at + 1].float() for at in self._plain]
-        parts += self._of_history(context[:, len(self._shape.users) :].long())
+        parts = [embed(context[:, at].long()) for embed, at in zip(self.user, self.shape.coded, strict=True)]
+        parts += [context[:, at : at + 1].float() for at in self.shape.plain]
+        parts += self._of_history(context[:, len(self.shape.users) :].long())
         encoded: Tensor = self.out(self.norm(torch.cat(parts, dim=1)))
         return encoded
 
     def _numbers(self, at: int) -> int:
         """How many numbers tell of a described column, for each decay."""
-        codes = self._shape.described[at]
-        if self._shape.ordered[at]:
+        codes = self.shape.described[at]
+        if self.shape.ordered[at]:
             return 1
         return codes + min(LARGEST, codes) if codes <= COUNTED_CODES else 0
 
@@ -66,8 +65,8 @@ class Encoder(nn.Module):
             for one in others:
                 first = first + one
             parts.append(weights @ first / (total + 0.5))
-        for at, size in enumerate(self._shape.described):
-            if self._shape.ordered[at]:
+        for at, size in enumerate(self.shape.described):
+            if self.shape.ordered[at]:
                 parts.append(weights @ codes[:, :, at : at + 1].float() / (total + 0.5))
             elif size <= COUNTED_CODES:
                 counts = weights @ nn.functional.one_hot(codes[:, :, at], size).float()

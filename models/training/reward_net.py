@@ -41,7 +41,7 @@ class RewardNet(nn.Module):
 
     def __init__(self, context: ContextShape, chains: ChainShape) -> None:
         super().__init__()
-        self._chains = chains
+        self.chains = chains
         self.encoder = Encoder(context, HIDDEN, ENCODED, DROPOUT)
         widths = [stage.variants * STATE for stage in chains.stages]
         self.go_on = nn.ParameterList(nn.Parameter(torch.randn(STATE, width) * STATE**-0.5) for width in widths)
@@ -73,7 +73,7 @@ class RewardNet(nn.Module):
         """Begin as the rewards' level, plus for each chain the difference `means` (J,): as near as structure allows."""
         self.level.fill_(level)
         self.spread.fill_(spread)
-        chains = self._chains
+        chains = self.chains
         low = np.where(chains.positive, LEAST_WEIGHT, -np.inf)
         for leaf in np.unique(chains.leaf):
             of_leaf = chains.leaf == leaf
@@ -97,7 +97,7 @@ class RewardNet(nn.Module):
     def _states(self, encoded: Tensor) -> Tensor:
         """(rows, ENCODED) -> the state of every leaf, (rows, leaves, STATE)."""
         states = encoded.new_zeros(encoded.shape[0], 1, STATE)
-        for stage, go_on, of_context in zip(self._chains.stages, self.go_on, self.of_context, strict=True):
+        for stage, go_on, of_context in zip(self.chains.stages, self.go_on, self.of_context, strict=True):
             after = torch.relu(states @ go_on + of_context(encoded).unsqueeze(1))
             after = torch.unflatten(after, 2, (stage.variants, STATE))
             if stage.skippable:

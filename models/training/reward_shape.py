@@ -50,6 +50,16 @@ class ContextShape:
         users = tuple(c.cardinality for c in of_users), tuple(c.edges is not None or c.number is True for c in of_users)
         return cls(*users, history, sizes, ordered, codes)
 
+    @property
+    def coded(self) -> tuple[int, ...]:
+        """The user columns that hold codes."""
+        return tuple(at for at, codes in enumerate(self.users) if codes is not None)
+
+    @property
+    def plain(self) -> tuple[int, ...]:
+        """The user columns whose numbers, or levels, mean something as numbers."""
+        return tuple(at for at, codes in enumerate(self.users) if codes is None or self.users_ordered[at])
+
 
 @dataclass(frozen=True)
 class StageShape:
