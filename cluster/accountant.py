@@ -1,7 +1,9 @@
 """Closes the books of every window: what devices drew, who it is put down to, and a ledger that keeps it. No Ray here.
 
-A window is billed from where the ledger stands, not from where the last attempt got to. So when it cannot be written
-nothing is lost: meters and replicas count on, and the next window that can be written holds all that came since.
+When a window cannot be written nothing is lost: it is kept, and the next one that can be written holds both. Should
+this process die before that, the next one bills from where the ledger stands, for counters count on. A ledger that
+stands elsewhere than it was left (it could not be read before, or its file is another one) knows best, and what it
+lacks is billed from there.
 """
 
 import logging
@@ -26,8 +28,10 @@ from cluster.power import billing
 from cluster.power.base import Refusal
 from cluster.power.billing import Billing
 from cluster.power.meter import MeterReport
+from cluster.resuming import met, resumed
+from cluster.unwritten import joined
 from cluster.work import NO_WORK, WorkCounts, as_work, pool_of, work_since, work_sum
-from models.errors import FixFile, GreenFlowError
+from models.errors import GreenFlowError
 
 MODEL_KEY, MODEL_FORMAT = "energy-model", 1
 SAVE_S = 60.0
@@ -65,9 +69,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stand:
-    """Up to where the books are closed. `number` is that of the last window, `end_s` its end, in Unix time."""
+    """Up to where the books are closed.
 
-    number: int
+    last     the window that the ledger ends with; None while nobody knows
+    end_s    Unix time
+    saved_s  when the energy model was last written
+    """
+
+    last: Last | None
     end_s: float
     done: Done
     billing: Billing
@@ -100,30 +109,32 @@ class Accountant:
 
     def __init__(self, model: EnergyModel, prior: Prior, book: Book, carbon: CarbonProvider, pue: Pue) -> None:
         self._model, self._prior, self._book, self._carbon, self._pue = model, prior, book, carbon, pue
-        self._written: Stand | None = None
-        self._done = Done()  # what the ledger has of this controller's time
+        self._written: Stand | None = None  # as the ledger has it; devices that it lacks, at their first reading
         self._live: Stand | None = None
+        self._kept: WindowAccount | None = None  # what lies between the two
+        self._tried: Stand | None = None  # may be in the ledger although it did not say so
+        self._sure = False  # that the ledger stands where it was left
         self._error: str | None = None
 
     def close(self, reports: Sequence[MeterReport], done: Done, policy_version: int, now_s: float) -> Closed:
-        """Close the window that ends at `now_s`, Unix time.
-
-        While the ledger cannot be read yet, figures go by what was heard since, and nothing is written.
-        """
-        error: GreenFlowError | None = None
-        try:
-            self._written = self._written or self._opened(now_s)
-        except GreenFlowError as raised:
-            error = raised
-        start = self._written or self._live or self._begun(now_s)
-        after, account, kind = self._closed(start, reports, done, policy_version, now_s)
+        """Close the window that ends at `now_s`, Unix time."""
+        error = None if self._sure else self._ask(now_s)
+        start = self._live or self._begun(now_s)
+        after, window, kind = self._closed(start, reports, done, policy_version, now_s)
+        account = joined(self._kept, window)
         if error is None:
             after, error = self._write(after, account, kind, now_s)
+        if error is None:
+            self._written, self._kept, self._sure = after, None, True
+        else:
+            written = self._written or start
+            self._written = replace(written, billing=met(written.billing, after.billing))
+            self._kept, self._sure = account, False
         self._live = after
         self._tell(error)
         refusals = tuple(dict.fromkeys(refusal for report in reports for refusal in report.refusals))
         rates = rates_of(after.model, self._pue, _figure(self._carbon.now(now_s)))
-        return Closed(now_s, account.devices, refusals, rates, self._error)
+        return Closed(now_s, window.devices, refusals, rates, self._error)
 
     def _closed(
         self, start: Stand, reports: Sequence[MeterReport], done: Done, policy_version: int, now_s: float
@@ -133,7 +144,7 @@ class Accountant:
         window = gathered(start.model.names, devices, work)
         model = self._model.learned(start.model, window)
         attributed, debts = attribute(start.debts, model, window)
-        after = Stand(start.number + 1, now_s, done, billed, model, debts, start.saved_s)
+        after = Stand(start.last, now_s, done, billed, model, debts, start.saved_s)
         intensity = self._carbon.now(now_s)
         account = self._account(start, after, devices, attributed, policy_version, intensity)
         return after, account, Kind.AVERAGE if intensity is None else intensity.kind
@@ -148,7 +159,7 @@ class Accountant:
         intensity: Intensity | None,
     ) -> WindowAccount:
         return WindowAccount(
-            number=after.number,
+            number=1 if start.last is None else start.last.number + 1,
             end_s=after.end_s,
             window_s=max(0.0, after.end_s - start.end_s),
             requests=max(0, after.done.requests - start.done.requests),
@@ -166,34 +177,57 @@ class Accountant:
     def _write(
         self, after: Stand, account: WindowAccount, kind: Kind, now_s: float
     ) -> tuple[Stand, GreenFlowError | None]:
-        """Write the window, and now and then the energy model. The books move on only when it is on the disk."""
+        """Write the window, and now and then the energy model. Where the books then stand, or why they do not."""
         states: tuple[State, ...] = ()
         if now_s - after.saved_s >= SAVE_S:
             states = (State(MODEL_KEY, saved.dumped(after.model, after.debts), MODEL_FORMAT, now_s),)
+        last, saved_s = Last(account.number, account.end_s), now_s if states else after.saved_s
+        self._tried = replace(after, last=last, saved_s=saved_s)
         try:
             self._book.write(account, billing.marks(after.billing), states, kind)
         except GreenFlowError as error:
-            if isinstance(error, FixFile):  # another file may be there next time, which knows best where it stands
-                self._written = None
             return after, error
-        self._written = replace(after, saved_s=now_s) if states else after
-        self._done = after.done
-        return self._written, None
+        return self._tried, None
 
-    def _opened(self, now_s: float) -> Stand:
-        """Where the ledger stands. Raises GreenFlowError while it cannot be read."""
-        last, marks, remembered = self._book.last(), self._book.marks(), self._book.state(MODEL_KEY)
-        began = self._live or self._begun(now_s)
-        model, debts = began.model, began.debts
-        if remembered is not None and remembered.version == MODEL_FORMAT:
+    def _ask(self, now_s: float) -> GreenFlowError | None:
+        """Go on from where the ledger stands; why that cannot be told now."""
+        try:
+            last = self._book.last()
+            if self._written is None or last != self._written.last:
+                self._resume(last, now_s)
+        except GreenFlowError as error:
+            return error
+        return None
+
+    def _resume(self, last: Last, now_s: float) -> None:
+        """The ledger is not where it was left: what it lacks is done anew, from its own marks where it has some."""
+        marks, remembered = self._book.marks(), self._book.state(MODEL_KEY)
+        if self._tried is not None and last == self._tried.last:
+            began = self._tried  # it was written after all
+        else:
+            began = self._written or self._begun(now_s)
+        model, debts = self._remembered(remembered) if not began.model.pools else (began.model, began.debts)
+        self._written = self._live = replace(
+            began,
+            last=last,
+            billing=resumed(began.billing, marks),
+            model=model,
+            debts=debts,
+            saved_s=now_s,
+        )
+        self._kept = self._tried = None
+
+    def _remembered(self, state: State | None) -> tuple[EnergyState, Debts]:
+        """The energy model as the ledger has it, else anew."""
+        if state is not None and state.version == MODEL_FORMAT:
             try:
-                model, debts = saved.restored(self._prior, remembered.value)
+                return saved.restored(self._prior, state.value)
             except ValueError as error:
                 logger.warning("the energy model begins anew: %s", error)
-        return Stand(last.number, began.end_s, self._done, billing.resume(marks), model, debts, now_s)
+        return self._model.init(self._prior), Debts()
 
     def _begun(self, now_s: float) -> Stand:
-        return Stand(0, now_s, Done(), billing.resume(()), self._model.init(self._prior), Debts())
+        return Stand(None, now_s, Done(), billing.resume(()), self._model.init(self._prior), Debts())
 
     def _tell(self, error: GreenFlowError | None) -> None:
         """Say once that nothing can be written, and once that it can be again."""
