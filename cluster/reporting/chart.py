@@ -11,7 +11,7 @@ from cluster.reporting.since import seconds
 from cluster.reporting.words import Scale, energy_scale
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 960, 240, 64, 24, 10
-MOST_LABELS = 8
+MOST_LABELS, MOST_WIDE = 8, 56
 PARTS = (("work", "requests' work"), ("idle", "idle"), ("left", "unattributed"))
 
 
@@ -20,7 +20,7 @@ def chart(report: EnergyReport) -> str:
     scale, length_s = energy_scale(report), SPANS[report.by]
     first_s, last_s = _bounds(report, length_s)
     top = _round_up(max((_stack(row)[-1] for row in report.rows), default=0.0) / scale.divisor)
-    slot = (WIDTH - LEFT) / max(1, round((last_s - first_s) / length_s))
+    slot = (WIDTH - LEFT - 1) / max(1, round((last_s - first_s) / length_s))
     parts = [*_grid(top, scale), *_dates(first_s, last_s, length_s, slot)]
     for row in report.rows:
         at = LEFT + slot * (seconds(row.start or "") - first_s) / length_s
@@ -42,7 +42,7 @@ def _stack(row: Row) -> tuple[float, float, float]:
 
 
 def _column(row: Row, at: float, slot: float, top: float, scale: Scale) -> str:
-    wide = max(0.5, slot - (2 if slot > 6 else 0.3))
+    wide = min(MOST_WIDE, slot - 2) if slot > 6 else slot + 0.2  # of many columns gaps would only make a pattern
     below, drawn = 0.0, []
     for (name, _), end in zip(PARTS, _stack(row), strict=True):
         low, high = _y(below, top, scale), _y(end, top, scale)

@@ -18,7 +18,8 @@ h2 { font-size: 1.05rem; margin: 2.25rem 0 .75rem; }
 .tile { padding: 1rem 1.1rem; }
 .tile b { display: block; font-size: 1.7rem; line-height: 1.25; font-weight: 650; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.tile b small { font-size: .95rem; font-weight: 500; letter-spacing: 0; color: var(--soft); }
+.tile b small { display: block; margin: .1rem 0 .35rem; font-size: .95rem; font-weight: 500; letter-spacing: 0;
+  color: var(--soft); }
 .tile span { display: block; font-size: .875rem; color: var(--soft); }
 .card { padding: 1.1rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: .75rem; margin-top: .75rem; }
