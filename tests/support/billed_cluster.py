@@ -4,15 +4,17 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from metered_world import Sensor, World
+from metered_world import Device, Sensor, World
 
-from allocator.joules import DeviceJoules
+from allocator.joules import DeviceJoules, Quality
 from cluster.power import billing
 from cluster.power.billing import Billing
-from cluster.power.meter import Meter, MeterReport
-from cluster.power.unwrap import Event
+from cluster.power.meter import HostId, Meter, MeterReport
+from cluster.power.unwrap import TICK_S, Event
 
 UNIX_S = 1.7e9
+GPU = "GPU-0c1d"
+PACKAGE = "web/package-0"
 
 
 @dataclass
@@ -73,20 +75,42 @@ class BilledCluster:
     def window(
         self, heard: Collection[Node] | None = None, again: Iterable[MeterReport] = (), written: bool = True
     ) -> tuple[DeviceJoules, ...]:
-        """A window ends; by default all nodes are heard. One that cannot be written leaves no trace."""
+        """A window ends; by default all nodes are heard, and what others told is lost, or may come `again` later.
+
+        One that cannot be written leaves no trace.
+        """
         heard = self.nodes if heard is None else heard
-        reports = [*again, *(node.report() for node in self.nodes if node in heard and node.meter is not None)]
+        told = {node.name: node.report() for node in self.nodes if node.meter is not None}
+        reports = [*again, *(told[node.name] for node in heard if node.name in told)]
         after, rows = billing.step(self.billing, reports, self.now_s)
         if written:
             self._write(after, rows)
         return rows
 
+    def late(self, number: int) -> list[MeterReport]:
+        """The report of that number of every node that has told so much already."""
+        return [report for node in self.nodes for report in node.reports[number : number + 1]]
+
+    def masked(self, mask: int) -> list[Node]:
+        """Nodes whose bit is set."""
+        return [node for bit, node in enumerate(self.nodes) if mask >> bit & 1]
+
+    def happen(self, what: str, node: Node) -> None:
+        """A meter dies, a node leaves or joins, or the controller dies."""
+        if what == "meter dies" or (what == "node joins" and node.meter is None):
+            node.start()
+        elif what == "node leaves":
+            node.stop()
+        elif what == "controller dies":
+            self.restart()
+
     def restart(self) -> None:
         """The controller is killed, and goes on from the ledger."""
         self.billing = billing.resume(billing.marks(self.billing))
 
-    def billed_j(self, device: str) -> float:
-        return sum(row.energy_j for row in self.rows if row.device == device)
+    def billed_j(self, device: str = "") -> float:
+        """Of that device, or of all."""
+        return sum(row.energy_j for row in self.rows if device in ("", row.device))
 
     def owed_j(self, device: str) -> float:
         """What it counted from its first reading up to where it is billed."""
@@ -111,3 +135,30 @@ class BilledCluster:
             for device in world.devices:
                 name = device.name if device.kind == "gpu" else f"{world.host.name}/{device.name}"
                 self.counted[name][world.at_s] = device.counted_j
+
+
+def gpu(tick_s: float = TICK_S) -> Device:
+    """A counter that waits for its updates and does not wrap."""
+    return Device(GPU, GPU, "gpu", float("inf"), live=False, tick_s=tick_s)
+
+
+def one_host() -> BilledCluster:
+    """Two nodes that read the same package."""
+    world = World()
+    return BilledCluster([Node("node-1", world), Node("node-2", world)])
+
+
+def two_hosts() -> BilledCluster:
+    """Two nodes on a host with a GPU, one on another host."""
+    web, db = World([Device(), gpu()]), World([Device(true_j=20.0)], HostId("boot-2", "db"))
+    return BilledCluster([Node("node-1", web), Node("node-2", web), Node("node-3", db)])
+
+
+def package_and_estimate() -> BilledCluster:
+    """Two containers of a host: one may read its package, the other can only estimate; both come to the same."""
+    package = Device()
+    host = Device("host", kind="host", range_j=float("inf"), true_j=0.0)
+    world = World([package, host])
+    counting = Sensor(world, "rapl", Quality.MEASURED, [package])
+    estimating = Sensor(world, "estimate", Quality.MODELLED, [host])
+    return BilledCluster([Node("node-1", world, (counting,)), Node("node-2", world, (estimating,))])
