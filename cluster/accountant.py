@@ -7,7 +7,7 @@ lacks is billed from there.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -92,13 +92,20 @@ class Closed:
     devices       as billed
     refusals      what meters cannot read, and why
     ledger_error  why nothing can be written; None when the window was
+    written       what the ledger has got, with windows before that it lacked; None when it got nothing
+    events        how often each has happened to a device's counter in the window
+    intensity     of the grid; None while nobody knows it
     """
 
     end_s: float
     devices: tuple[DeviceJoules, ...]
     refusals: tuple[Refusal, ...]
     rates: Rates
-    ledger_error: str | None
+    ledger_error: str | None = None
+    written: WindowAccount | None = None
+    events: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    intensity: Intensity | None = None
+    pue: float = 1.0
 
 
 class Accountant:
@@ -132,9 +139,18 @@ class Accountant:
             self._kept, self._sure = account, False
         self._live = after
         self._tell(error)
-        refusals = tuple(dict.fromkeys(refusal for report in reports for refusal in report.refusals))
-        rates = rates_of(after.model, self._pue, _figure(self._carbon.now(now_s)))
-        return Closed(now_s, window.devices, refusals, rates, self._error)
+        intensity = self._carbon.now(now_s)
+        return Closed(
+            end_s=now_s,
+            devices=window.devices,
+            refusals=tuple(dict.fromkeys(refusal for report in reports for refusal in report.refusals)),
+            rates=rates_of(after.model, self._pue, _figure(intensity)),
+            ledger_error=self._error,
+            written=None if error else account,
+            events=_events(start.billing, after.billing),
+            intensity=intensity,
+            pue=self._pue.ratio,
+        )
 
     def _closed(
         self, start: Stand, reports: Sequence[MeterReport], done: Done, policy_version: int, now_s: float
@@ -250,6 +266,12 @@ def _named(work: WorkCounts, billed: Billing) -> WorkCounts:
         known = device if device in billed.tabs else pool_of(billed.names.get(boot, boot))
         named = work_sum(named, {(stage, variant, known): counts})
     return named
+
+
+def _events(before: Billing, after: Billing) -> dict[tuple[str, str], int]:
+    """What has happened between the two, by device."""
+    news = {key: times - before.events.get(key, 0) for key, times in after.events.items()}
+    return {(device, event.value): times for (device, event), times in news.items() if times > 0}
 
 
 def _figure(intensity: Intensity | None) -> emissions.Intensity | None:

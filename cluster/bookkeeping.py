@@ -9,7 +9,9 @@ from allocator.joules import DeviceJoules, worst
 from cluster.accountant import Accountant, Closed, Done
 from cluster.desk import Clock, ControllerDesk
 from cluster.ledger.store import Ledger
+from cluster.metrics import Metrics, NullMetrics
 from cluster.power.meter import MeterReport
+from cluster.publishing import publish
 from cluster.reporting.payload import energy
 from models.errors import TryAgain
 
@@ -52,9 +54,10 @@ class Bookkeeper:
         meters: MeterSource,
         window_s: float,
         wall: Clock,
+        metrics: Metrics | None = None,
     ) -> None:
         self._accountant, self._ledger, self._desk, self._meters = accountant, ledger, desk, meters
-        self._window_s, self._wall = window_s, wall
+        self._window_s, self._wall, self._metrics = window_s, wall, metrics or NullMetrics()
         self._closed: Closed | None = None
 
     async def run(self) -> None:
@@ -72,6 +75,7 @@ class Bookkeeper:
         version = self._desk.policy_version
         self._closed = await asyncio.to_thread(self._accountant.close, reports, done, version, self._wall())
         self._desk.rates = self._closed.rates
+        publish(self._metrics, self._closed, self._desk.standings)
 
     async def power(self) -> Payload:
         """As `EnergyDesk.power`."""

@@ -25,6 +25,7 @@ from cluster.desk import ControllerDesk
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
 from cluster.meters import Meters
+from cluster.metrics_ray import RayMetrics
 from cluster.snapshot import Answer
 from models.errors import Late, TryAgain
 from models.loading import Cascade
@@ -80,7 +81,7 @@ class Controller:
         meters = Meters(settings.power)
         accountant = Accountant(EnergyModel(), prior_of(settings, spec), ledger, carbon, settings.carbon.building)
         window_s = settings.allocator.window_s
-        self._bookkeeper = Bookkeeper(accountant, ledger, self._desk, meters, window_s, time.time)
+        self._bookkeeper = Bookkeeper(accountant, ledger, self._desk, meters, window_s, time.time, RayMetrics())
         runs = (meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep))
         return [loop.create_task(run) for run in runs]
 

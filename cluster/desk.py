@@ -61,6 +61,11 @@ class ControllerDesk:
         """Of the newest snapshot; 0 before there is one."""
         return 0 if self._state is None else self._state.policy.version
 
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Of the newest snapshot."""
+        return () if self._snapshot is None else self._snapshot.standings
+
     async def ticked(self) -> None:
         """Returns right after the next tick: what replicas counted until then is in the books."""
         await self._ticked.wait()

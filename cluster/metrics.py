@@ -1,0 +1,107 @@
+"""Every metric: its name, type, labels and meaning. Ray adds the prefix `ray_` and labels of its own.
+
+Base units only. No request or user ids as labels. The worker process stays a label of each, so queries sum over it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Kind = Literal["counter", "gauge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric. `about` says in one line what it is, units included."""
+
+    name: str
+    kind: Kind
+    labels: tuple[str, ...]
+    about: str
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "greenflow_device_energy_joules_total",
+            "counter",
+            ("device", "kind", "source", "quality"),
+            "Joules that a device drew, as billed",
+        ),
+        Metric("greenflow_device_power_watts", "gauge", ("device",), "Mean watts of a device in the last window"),
+        Metric(
+            "greenflow_attributed_energy_joules_total",
+            "counter",
+            ("stage", "variant", "part"),
+            "Joules put down to a variant (part marginal), or to machines at rest (part idle)",
+        ),
+        Metric("greenflow_unattributed_energy_joules_total", "counter", (), "Joules that no variant has caused"),
+        Metric("greenflow_emissions_grams_total", "counter", ("quality",), "Grams of CO2e, by PUE and the grid"),
+        Metric(
+            "greenflow_grid_intensity_grams_per_kilowatt_hour",
+            "gauge",
+            ("zone",),
+            "Grams of CO2e of a kWh from the grid",
+        ),
+        Metric("greenflow_pue_ratio", "gauge", (), "Joules that the building draws per joule of its machines"),
+        Metric("greenflow_constraint_limit", "gauge", ("constraint",), "Limit, in the constraint's unit per second"),
+        Metric("greenflow_constraint_spend", "gauge", ("constraint",), "Spend of the last window, in the same unit"),
+        Metric("greenflow_price", "gauge", ("constraint",), "Predicted reward per unit of the constraint's resource"),
+        Metric("greenflow_meter_events_total", "counter", ("device", "event"), "What happened to a device's counter"),
+        Metric("greenflow_ledger_errors_total", "counter", (), "Windows that could not be written when they ended"),
+        Metric("greenflow_ledger_ok", "gauge", (), "1 while the ledger can be written, else 0"),
+    )
+}
+
+
+class Metrics(Protocol):
+    """Where figures go. A name that is not in METRICS, or labels that are not its own, raise KeyError or ValueError."""
+
+    def inc(self, name: str, by: float, labels: Mapping[str, str]) -> None:
+        """Add to a counter; `by` >= 0."""
+        ...
+
+    def set(self, name: str, value: float, labels: Mapping[str, str]) -> None:
+        """Set a gauge. One that is not set again within ten seconds disappears."""
+        ...
+
+
+def checked(name: str, kind: Kind, labels: Mapping[str, str]) -> Metric:
+    """The metric. Raises KeyError for an unknown one, ValueError for another kind or other labels."""
+    metric = METRICS[name]
+    if metric.kind != kind or set(labels) != set(metric.labels):
+        raise ValueError(f"{name} is a {metric.kind} with labels {metric.labels}, not a {kind} with {tuple(labels)}")
+    return metric
+
+
+class NullMetrics:
+    """Keeps nothing."""
+
+    def inc(self, name: str, by: float, labels: Mapping[str, str]) -> None:
+        """As `Metrics.inc`."""
+        checked(name, "counter", labels)
+
+    def set(self, name: str, value: float, labels: Mapping[str, str]) -> None:
+        """As `Metrics.set`."""
+        checked(name, "gauge", labels)
+
+
+class RecordedMetrics:
+    """Keeps what Prometheus would show: `values` by name and labels."""
+
+    def __init__(self) -> None:
+        self.values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+
+    def inc(self, name: str, by: float, labels: Mapping[str, str]) -> None:
+        """As `Metrics.inc`."""
+        checked(name, "counter", labels)
+        if by < 0:
+            raise ValueError(f"{name}: a counter never goes down, got {by}")
+        key = (name, tuple(sorted(labels.items())))
+        self.values[key] = self.values.get(key, 0.0) + by
+
+    def set(self, name: str, value: float, labels: Mapping[str, str]) -> None:
+        """As `Metrics.set`."""
+        checked(name, "gauge", labels)
+        self.values[name, tuple(sorted(labels.items()))] = value

@@ -1,0 +1,61 @@
+"""What a closed window says in metrics. No Ray here."""
+
+from collections.abc import Mapping, Sequence
+
+from allocator.emissions import grams_of
+from allocator.joules import WindowAccount, worst
+from cluster.accountant import Closed
+from cluster.metrics import Metrics
+from cluster.snapshot import Standing
+
+Events = Mapping[tuple[str, str], int]
+
+
+def publish(metrics: Metrics, closed: Closed, standings: Sequence[Standing]) -> None:
+    """Counters rise by what was written into the ledger, and by nothing else; gauges are set in every window."""
+    for device in closed.devices:
+        if device.fresh and device.window_s > 0:
+            metrics.set("greenflow_device_power_watts", device.energy_j / device.window_s, {"device": device.device})
+    metrics.set("greenflow_ledger_ok", float(closed.written is not None), {})
+    if closed.written is None:
+        metrics.inc("greenflow_ledger_errors_total", 1.0, {})
+    else:
+        _account(metrics, closed.written)
+    for (device_name, event), times in closed.events.items():
+        metrics.inc("greenflow_meter_events_total", float(times), {"device": device_name, "event": event})
+    metrics.set("greenflow_pue_ratio", closed.pue, {})
+    if closed.intensity is not None:
+        name = "greenflow_grid_intensity_grams_per_kilowatt_hour"
+        metrics.set(name, closed.intensity.g_per_kwh, {"zone": closed.intensity.zone})
+    for standing in standings:
+        _constraint(metrics, standing)
+
+
+def _account(metrics: Metrics, account: WindowAccount) -> None:
+    for device in account.devices:
+        labels = {
+            "device": device.device,
+            "kind": device.kind,
+            "source": device.source,
+            "quality": device.quality.value,
+        }
+        metrics.inc("greenflow_device_energy_joules_total", device.energy_j, labels)
+        if account.intensity_g_per_kwh is not None:
+            quality = worst((device.quality, account.intensity_quality, account.pue_quality))
+            grams = grams_of(device.energy_j, account.pue, account.intensity_g_per_kwh)
+            metrics.inc("greenflow_emissions_grams_total", grams, {"quality": quality.value})
+    name = "greenflow_attributed_energy_joules_total"
+    for share in account.shares:
+        labels = {"stage": share.stage, "variant": share.variant, "part": "marginal"}
+        metrics.inc(name, share.energy_j, labels)
+    for pool in account.pools:
+        metrics.inc(name, pool.idle_j, {"stage": "", "variant": "", "part": "idle"})
+        metrics.inc("greenflow_unattributed_energy_joules_total", pool.unattributed_j, {})
+
+
+def _constraint(metrics: Metrics, standing: Standing) -> None:
+    labels = {"constraint": standing.name}
+    if standing.limited:
+        metrics.set("greenflow_constraint_limit", standing.limit_per_s, labels)
+    metrics.set("greenflow_constraint_spend", standing.spend_per_s, labels)
+    metrics.set("greenflow_price", standing.price, labels)

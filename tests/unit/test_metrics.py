@@ -1,0 +1,108 @@
+"""Metrics follow Prometheus' conventions, and counters rise by what is in the ledger and nothing else."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from allocator.emissions import Kind
+from allocator.joules import DeviceJoules, PoolAccount, Quality, Share, WindowAccount
+from allocator.request_joules import Rates
+from cluster.accountant import Closed
+from cluster.carbon.base import Intensity
+from cluster.metrics import METRICS, NullMetrics, RecordedMetrics
+from cluster.publishing import publish
+from cluster.snapshot import Standing
+
+DEVICE = DeviceJoules(
+    "vm/package-0", "vm/cpu", "node", "vm", "package", "rapl", Quality.MEASURED, 90.0, 1.5, 1.0, "boot"
+)
+ACCOUNT = WindowAccount(
+    number=7,
+    end_s=100.0,
+    window_s=1.5,
+    requests=4,
+    items=40,
+    policy_version=1,
+    devices=(DEVICE,),
+    shares=(Share("rank", "din", "vm/cpu", 1, 80, 30.0, Quality.MEASURED),),
+    pools=(PoolAccount("vm/cpu", 90.0, 50.0, 10.0, Quality.MEASURED),),
+    intensity_g_per_kwh=360.0,
+    intensity_quality=Quality.MODELLED,
+    pue=1.5,
+    pue_quality=Quality.MODELLED,
+)
+GRID = Intensity(360.0, 0.0, 0.0, Kind.AVERAGE, "GB", "uk", Quality.MODELLED, stale=False)
+CLOSED = Closed(
+    end_s=100.0,
+    devices=(DEVICE,),
+    refusals=(),
+    rates=Rates({}, None, Quality.MODELLED, Quality.MODELLED),
+    written=ACCOUNT,
+    events={("vm/package-0", "wrap"): 2},
+    intensity=GRID,
+    pue=1.5,
+)
+STANDING = Standing("flops", "flops", "FLOP/s", 1e6, 5e5, 0.25)
+
+
+def of(metrics: RecordedMetrics, name: str, **labels: str) -> float:
+    return metrics.values[name, tuple(sorted(labels.items()))]
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_names_labels_and_types_are_prometheus_s(metric: object) -> None:
+    name, kind, labels = metric.name, metric.kind, metric.labels  # type: ignore[attr-defined]
+    assert re.fullmatch(r"greenflow(_[a-z]+)+", name)
+    assert (kind == "counter") == name.endswith("_total")
+    assert not any(word in name for word in ("_kwh", "_kilowatts", "_ms", "_percent"))
+    assert not {"user", "request", "user_id", "request_id"} & set(labels)
+
+
+def test_a_window_says_in_metrics_what_the_ledger_has() -> None:
+    metrics = RecordedMetrics()
+    publish(metrics, CLOSED, (STANDING,))
+    labels = {"device": "vm/package-0", "kind": "package", "source": "rapl", "quality": "measured"}
+    assert of(metrics, "greenflow_device_energy_joules_total", **labels) == 90.0
+    assert of(metrics, "greenflow_device_power_watts", device="vm/package-0") == 60.0
+    name = "greenflow_attributed_energy_joules_total"
+    assert of(metrics, name, stage="rank", variant="din", part="marginal") == 30.0
+    assert of(metrics, name, stage="", variant="", part="idle") == 50.0
+    assert of(metrics, "greenflow_unattributed_energy_joules_total") == 10.0
+    assert of(metrics, "greenflow_emissions_grams_total", quality="modelled") == pytest.approx(90 / 3.6e6 * 1.5 * 360)
+    assert of(metrics, "greenflow_grid_intensity_grams_per_kilowatt_hour", zone="GB") == 360.0
+    assert of(metrics, "greenflow_pue_ratio") == 1.5
+    assert of(metrics, "greenflow_meter_events_total", device="vm/package-0", event="wrap") == 2.0
+    assert of(metrics, "greenflow_constraint_limit", constraint="flops") == 1e6
+    assert of(metrics, "greenflow_constraint_spend", constraint="flops") == 5e5
+    assert of(metrics, "greenflow_price", constraint="flops") == 0.25
+    assert of(metrics, "greenflow_ledger_ok") == 1.0
+
+
+def test_what_the_ledger_lacks_is_not_counted_until_it_has_it() -> None:
+    metrics = RecordedMetrics()
+    publish(metrics, replace(CLOSED, written=None, ledger_error="disk full"), ())
+    assert of(metrics, "greenflow_ledger_ok") == 0.0
+    assert of(metrics, "greenflow_ledger_errors_total") == 1.0
+    assert not any(name == "greenflow_device_energy_joules_total" for name, _ in metrics.values)
+
+
+def test_without_a_limit_there_is_no_limit_to_show() -> None:
+    metrics = RecordedMetrics()
+    publish(metrics, CLOSED, (replace(STANDING, limit_per_s=float("inf")),))
+    assert not any(name == "greenflow_constraint_limit" for name, _ in metrics.values)
+
+
+@pytest.mark.parametrize("metrics", [NullMetrics(), RecordedMetrics()])
+def test_a_metric_that_is_not_in_the_table_is_refused(metrics: NullMetrics | RecordedMetrics) -> None:
+    with pytest.raises(KeyError):
+        metrics.inc("greenflow_unknown_total", 1.0, {})
+    with pytest.raises(ValueError, match="is a gauge"):
+        metrics.inc("greenflow_pue_ratio", 1.0, {})
+    with pytest.raises(ValueError, match="labels"):
+        metrics.set("greenflow_price", 1.0, {"name": "flops"})
+
+
+def test_a_counter_never_goes_down() -> None:
+    with pytest.raises(ValueError, match="never goes down"):
+        RecordedMetrics().inc("greenflow_ledger_errors_total", -1.0, {})
