@@ -1,10 +1,12 @@
 """A power meter on every Ray node, and who looks after them.
 
-The meters are the controller's own actors: Ray starts one anew that dies, and ends them when the controller does. No
-joule is lost with them, for devices count on and the ledger remembers up to where they are billed.
+Ray starts a meter anew that dies. No joule is lost with it where a device has a counter: that counts on, and the ledger
+remembers up to where it is billed. A GPU without one is known only while it is watched, so meters outlive the controller,
+whose successor finds them by name; those that nobody asks any more end by themselves.
 """
 
 import asyncio
+import hashlib
 import logging
 import socket
 import threading
@@ -20,11 +22,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.power.base import Refusal
 from cluster.power.host import HostFiles
 from cluster.power.meter import HostId, Meter, MeterReport
-from cluster.power.select import Opened, open_sensors
+from cluster.power.select import Opened, Openers, open_sensors
 from cluster.power.settings import PowerSettings
 from models.errors import SensorAbsent
 
 FOLLOW_S = 1.0
+ABANDONED_S = 60.0
 LEAST_SLEEP_S = 0.05
 Handle = Any
 """Of a NodeMeter as an actor; Ray's own types do not tell an actor from its class."""
@@ -32,14 +35,25 @@ logger = logging.getLogger(__name__)
 
 
 class NodeMeter:
-    """A meter with a thread that reads its sensors whenever nobody else does for too long."""
+    """A meter with a thread that reads its sensors whenever nobody else does for too long.
 
-    def __init__(self, node: str, settings: PowerSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        opened = _opened(settings)
+    openers    as `cluster.power.select.open_sensors` takes them
+    abandoned  called once nobody has asked for a report in ABANDONED_S; the thread then ends
+    """
+
+    def __init__(
+        self,
+        node: str,
+        settings: PowerSettings,
+        clock: Callable[[], float] = time.monotonic,
+        openers: Openers | None = None,
+        abandoned: Callable[[], None] = lambda: None,
+    ) -> None:
+        opened = _opened(settings, openers)
         host = HostId(HostFiles().boot_id(), socket.gethostname())
         self._meter = Meter(node, host, uuid.uuid4().hex, opened.sensors, tuple(opened.refusals))
         self._clock, self._lock, self._closing = clock, threading.Lock(), threading.Event()
-        self._polled_s = -float("inf")
+        self._abandoned, self._asked_s, self._polled_s = abandoned, clock(), -float("inf")
         self._poll()
         self._thread = threading.Thread(target=self._keep_polling, name="meter", daemon=True)
         self._thread.start()
@@ -47,6 +61,7 @@ class NodeMeter:
     def report(self) -> MeterReport:
         """What the devices have drawn up to now."""
         with self._lock:
+            self._asked_s = self._clock()
             self._poll()
             return self._meter.report()
 
@@ -65,16 +80,21 @@ class NodeMeter:
             with self._lock:
                 if self._clock() - self._polled_s >= self._meter.poll_s:
                     self._poll()
+            if self._clock() - self._asked_s > ABANDONED_S:
+                self._abandoned()
+                return
 
 
 class Meters:
     """The meters of all nodes that are alive. Used from one event loop.
 
     sensors  what every node is to read
+    owner    whose meters they are: they outlive this object, and the owner's next one finds them; without one they end
+             with this process
     """
 
-    def __init__(self, sensors: PowerSettings) -> None:
-        self._sensors = sensors
+    def __init__(self, sensors: PowerSettings, owner: str | None = None) -> None:
+        self._sensors, self._owner = sensors, owner
         self._meters: dict[str, Handle] = {}
         self._silent: set[str] = set()
 
@@ -92,7 +112,7 @@ class Meters:
         self._meters = {node: meter for node, meter in self._meters.items() if node in nodes}
         for node in nodes:
             if node not in self._meters:
-                self._meters[node] = started(node, self._sensors)
+                self._meters[node] = started(node, self._sensors, self._owner)
 
     async def reports(self, timeout_s: float) -> tuple[MeterReport, ...]:
         """What the meters tell that answer in time. Those that do not tell it all next time."""
@@ -126,15 +146,26 @@ def alive_nodes() -> list[str]:
     return [node["NodeID"] for node in nodes if node["Alive"]]
 
 
-def started(node: str, sensors: PowerSettings) -> Handle:
-    """A meter that starts on that node and nowhere else. It reserves neither CPU nor GPU."""
+def started(node: str, sensors: PowerSettings, owner: str | None = None) -> Handle:
+    """A meter that starts on that node and nowhere else, or the owner's that is there already, if it reads the same.
+
+    It reserves neither CPU nor GPU.
+    """
     options: dict[str, Any] = {
         "num_cpus": 0,
         "num_gpus": 0,
         "max_restarts": -1,
         "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
     }
-    return ray.remote(**options)(NodeMeter).remote(node, sensors)
+    if owner is not None:
+        digest = hashlib.sha256(sensors.model_dump_json().encode()).hexdigest()[:12]
+        options |= {"name": f"meter-{node}-{digest}", "namespace": f"greenflow-{owner}"}
+        options |= {"lifetime": "detached", "get_if_exists": True}
+    return ray.remote(**options)(NodeMeter).remote(node, sensors, abandoned=_end_this_actor)
+
+
+def _end_this_actor() -> None:
+    ray.kill(ray.get_runtime_context().current_actor)
 
 
 async def _ask(meter: Handle) -> MeterReport:
@@ -142,10 +173,10 @@ async def _ask(meter: Handle) -> MeterReport:
     return report
 
 
-def _opened(settings: PowerSettings) -> Opened:
+def _opened(settings: PowerSettings, openers: Openers | None) -> Opened:
     """The sensors; where one that is wanted by name cannot be read, none, and why."""
     try:
-        return open_sensors(settings)
+        return open_sensors(settings, openers)
     except SensorAbsent as absent:
         logger.error("no power is metered here: %s", absent)
         return Opened([], [Refusal(absent.sensor, "", absent.problem, absent.remedy)])
