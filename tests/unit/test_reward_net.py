@@ -198,7 +198,8 @@ def test_a_file_keeps_equal_tensors_once_and_large_ones_halved(tiny: TinyCascade
     kept = [(t.data_type, tuple(t.dims), numpy_helper.to_array(t).tobytes()) for t in tensors]
     assert len(set(kept)) == len(kept)
     halved = sum(numpy_helper.to_array(t).size for t in tensors if t.data_type == TensorProto.FLOAT16)
-    assert halved >= 2 * sum(layer.weight.numel() for layer in (network.encoder.out[0], network.encoder.out[3]))
+    large = [p.numel() for name, p in network.named_parameters() if name.startswith("encoder.out.") and p.dim() == 2]
+    assert halved >= 2 * sum(large) > 0
 
 
 def test_the_command_trains_installs_and_reports(tiny: TinyCascade, tmp_path: Path) -> None:
