@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable
 from typing import Any
 
+from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
@@ -78,7 +79,7 @@ class Controller:
     ) -> list[asyncio.Task[None]]:
         carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
         ledger = Ledger(settings.energy.ledger_file, Retention(settings.energy.retention_days * DAY_S))
-        meters = Meters(settings.power)
+        meters = Meters(settings.power, owner=serve.get_replica_context().app_name)
         accountant = Accountant(EnergyModel(), prior_of(settings, spec), ledger, carbon, settings.carbon.building)
         window_s = settings.allocator.window_s
         self._bookkeeper = Bookkeeper(accountant, ledger, self._desk, meters, window_s, time.time, RayMetrics())

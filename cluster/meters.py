@@ -1,8 +1,8 @@
 """A power meter on every Ray node, and who looks after them.
 
 Ray starts a meter anew that dies. No joule is lost with it where a device has a counter: that counts on, and the ledger
-remembers up to where it is billed. A GPU without one is known only while it is watched, so meters outlive the controller,
-whose successor finds them by name; those that nobody asks any more end by themselves.
+remembers up to where it is billed. A GPU without one is known only while it is watched, so meters outlive the
+controller, whose successor finds them by name; those that nobody asks any more end by themselves.
 """
 
 import asyncio
