@@ -38,7 +38,8 @@ class Tally:
         The sample stays uniform over all requests since it was taken last (Vitter's algorithm R).
         """
         positions = np.arange(self._seen, self._seen + len(rewards))
-        slots = np.where(positions < len(self._rows), positions, self._rng.integers(0, positions + 1))
+        drawn = (self._rng.random(len(rewards)) * (positions + 1)).astype(np.int64)
+        slots = np.where(positions < len(self._rows), positions, drawn)
         for row in np.flatnonzero(slots < len(self._rows)):
             self._rows[slots[row]] = rewards[row]
         self._seen += len(rewards)
