@@ -5,6 +5,7 @@ import logging
 import math
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from cluster.carbon.fake import ScriptedCarbon
 from cluster.carbon.fixed import FixedCarbon, UnknownCarbon
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
+from cluster.work import Counts, work_sum
 from models.errors import FixFile, FixSetup, GreenFlowError, TryAgain
 
 ERRORS = (TryAgain("locked"), FixSetup("the disk is full"), FixFile("ledger.db", "", "is damaged"))
@@ -98,6 +100,22 @@ class TestWindows:
         assert {share.pool for share in shares} == {"web/cpu"}
         assert {(share.stage, share.variant) for share in shares} == {DIN, MLP, SERVING}
         assert sum(share.energy_j for share in shares) > 0
+
+    @pytest.mark.parametrize(
+        ("replica", "meter"),
+        [
+            ("boot-1/cpu", "web/cpu"),
+            ("boot-1/GPU-web", "GPU-web"),
+            ("boot-1/GPU-without-a-meter", "web/cpu"),
+            ("boot-9/cpu", "boot-9/cpu"),
+        ],
+    )
+    def test_work_is_in_the_pool_of_what_it_ran_on(self, world: AccountWorld, replica: str, meter: str) -> None:
+        world.window()
+        work = work_sum(world.done.work, {(*DIN, replica): Counts(3, 30, 0.1)})
+        world.accountant.close([world.hosts[0].report()], replace(world.done, work=work), 3, world.unix_s + 1)
+        shares = world.book.accounts[-1].shares
+        assert [(s.stage, s.variant, s.pool, s.calls, s.items) for s in shares if s.calls] == [(*DIN, meter, 3, 30)]
 
     def test_without_meters_work_is_counted_and_no_joules(self, world: AccountWorld) -> None:
         world.hosts = []
