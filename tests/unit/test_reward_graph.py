@@ -1,130 +1,109 @@
-"""The graph of an ensemble gives the rewards of its members' mean, in few nodes, whatever the cascade is like."""
+"""The hand-built graph of an ensemble gives PyTorch's rewards, for any cascade, in few nodes."""
 
-import tempfile
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
-from tiny_cascade import TinyCascade
 
 torch = pytest.importorskip("torch")
 
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from allocator.chains import ChainSpace  # noqa: E402
-from allocator.reward import context_of  # noqa: E402
-from allocator.violations import violations  # noqa: E402
-from models.features import UserQuery, open_array  # noqa: E402
-from models.loading import Cascade  # noqa: E402
 from models.session import Session  # noqa: E402
-from models.training.graph_builder import GraphBuilder, floats  # noqa: E402
+from models.training.graph_builder import LARGE, GraphBuilder, floats  # noqa: E402
 from models.training.reward_fit import predict  # noqa: E402
 from models.training.reward_graph import reward_graph  # noqa: E402
-from models.training.reward_graph_context import MOST_HELD  # noqa: E402
 from models.training.reward_net import Ensemble, RewardNet  # noqa: E402
-from models.training.reward_shape import ChainShape, ContextShape  # noqa: E402
+from models.training.reward_shape import ChainShape, ContextShape, StageShape  # noqa: E402
 
 pytestmark = pytest.mark.train
 
-Array = NDArray[Any]
-MOST_NODES = 80
+ITEMS, HISTORY = 40, 5
+USERS = st.sampled_from([((3, None, 7), (True, False, False)), ((4,), (False,)), ((None, None), (False, True))])
+"""Codes of each user column, None for numbers; which columns hold levels."""
+DESCRIBED = st.sampled_from([((), ()), ((9,), (True,)), ((200, 5, 3, 8), (False, False, True, False))])
+"""Codes of each item column; which columns hold levels."""
+STAGES = st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=1, max_size=4)
+"""Variants of each stage, and whether it may be skipped."""
 
 
 class Case:
-    """Three members with weights, norms and scales of their own, and contexts for them."""
+    """An ensemble with random weights and statistics, over random shapes."""
 
-    def __init__(self, tiny: TinyCascade, seed: int = 0, free: tuple[str, ...] = (), bare: bool = False) -> None:
-        cascade = Cascade.open(tiny.folder)
-        spec, self.space = cascade.spec, ChainSpace(cascade.spec, len(cascade.items))
-        features = open_array(tiny.folder, spec.tables.items.features, "", 2)
-        shape = ContextShape.of(spec, features, cascade.users.history_length)
-        if bare:
-            shape = replace(shape, described=(), ordered=(), descriptions=shape.descriptions[:, :0])
-        chains = ChainShape.of(spec, [[(a.variant, a.items) for a in chain.actions] for chain in self.space], free)
+    def __init__(self, seed: int, users, described, stages, members: int) -> None:
+        self.rng = rng = np.random.default_rng(seed)
+        sizes, ordered = described
+        codes = rng.integers(0, sizes, (ITEMS + 1, len(sizes))).astype(np.uint8)
+        self.shape = ContextShape(*users, HISTORY, sizes, ordered, codes)
+        made = tuple(StageShape(variants, skippable, (2, 4), free=False) for variants, skippable in stages)
+        leaves = int(np.prod([stage.ways for stage in made]))
+        leaf = rng.integers(0, leaves, 12)
+        features = np.concatenate([np.ones((12, 1)), rng.integers(0, 3, (12, 5)) / 2], axis=1).astype(np.float32)
+        chains = ChainShape(made, leaf, features, np.array([False, True, True, False, True, True]))
         torch.manual_seed(seed)
-        self.members = [RewardNet(shape, chains).eval() for _ in range(3)]
-        for member in self.members:
-            _disturb(member)
-        users = [UserQuery(user_id) for user_id in [*tiny.user_ids.tolist(), "nobody"]]
-        self.contexts: Array = context_of(cascade.users.rows(users))
+        self.ensemble = Ensemble([self._member(chains) for _ in range(members)]).eval()
 
-    def expected(self) -> Array:
-        return predict(Ensemble(self.members), self.contexts)
+    def contexts(self, rows: int, kind: type) -> np.ndarray:
+        columns = [self.rng.integers(0, 9 if codes is None else codes, rows) for codes in self.shape.users]
+        history = self.rng.integers(0, ITEMS + 1, (rows, HISTORY))
+        history[0] = 0
+        return np.concatenate([np.stack(columns, axis=1), history], axis=1).astype(kind)
 
-    def computed(self, most: int = MOST_HELD) -> NDArray[np.float32]:
-        integers = bool(np.issubdtype(self.contexts.dtype, np.integer))
-        model = reward_graph(self.members, integers=integers, most=most)
-        with tempfile.TemporaryDirectory() as folder:
-            onnx.save(model, Path(folder) / "reward.onnx")
-            return Session.open(Path(folder) / "reward.onnx").run({"context": self.contexts})
+    def _member(self, chains: ChainShape) -> RewardNet:
+        network = RewardNet(self.shape, chains)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(torch.randn_like(parameter) * 0.3)
+            for name in ("level", "spread", "shrink", "centre"):
+                getattr(network, name).uniform_(0.5, 1.5)
+            network.encoder.norm.running_mean.normal_()
+            network.encoder.norm.running_var.uniform_(0.5, 2.0)
+        return network
 
-
-def _disturb(member: RewardNet) -> None:
-    with torch.no_grad():
-        for parameter in member.parameters():
-            parameter.copy_(0.4 * torch.randn_like(parameter))
-        norm = member.encoder.norm
-        norm.running_mean.copy_(torch.randn_like(norm.running_mean))  # type: ignore[union-attr]
-        norm.running_var.copy_(0.3 + torch.rand_like(norm.running_var))  # type: ignore[union-attr]
-        member.centre.copy_(torch.randn_like(member.centre))
-        for scale in (member.level, member.spread, member.shrink):
-            scale.copy_(0.5 + torch.rand(()))
+    def opened(self, folder: Path, *, integers: bool, most: int = 10**6) -> Session:
+        model = reward_graph(list(self.ensemble.members), integers=integers, most=most)
+        onnx.checker.check_model(model, full_check=True)
+        onnx.save(model, folder / "reward.onnx")
+        return Session.open(folder / "reward.onnx")
 
 
-def _assert_alike(actual: Array, expected: Array) -> None:
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
+@settings(max_examples=25)
+@given(st.integers(0, 10_000), USERS, DESCRIBED, STAGES, st.integers(1, 3), st.booleans(), st.sampled_from([0, 10**6]))
+def test_it_gives_pytorchs_rewards(tmp_path_factory, seed, users, described, stages, members, integers, most) -> None:
+    case = Case(seed, users, described, stages, members)
+    session = case.opened(tmp_path_factory.mktemp("graph"), integers=integers, most=most)
+    for rows in (1, 3):
+        contexts = case.contexts(rows, np.int64 if integers else np.float32)
+        expected = predict(case.ensemble, contexts)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(session.run({"context": contexts}), expected, rtol=0, atol=1e-5 * scale)
 
 
-def test_every_kind_of_cascade_gets_the_mean_of_its_members(any_tiny: TinyCascade) -> None:
-    case = Case(any_tiny)
-    assert case.expected().std() > 0.1
-    _assert_alike(case.computed(), case.expected())
+def test_fractions_among_a_users_numbers_are_kept(tmp_path: Path) -> None:
+    case = Case(1, ((None, 3), (False, False)), ((5,), (False,)), [(2, False), (2, True)], 2)
+    contexts = case.contexts(4, np.float32)
+    contexts[:, 0] = [0.25, -1.5, 0.75, 3.0]
+    found = case.opened(tmp_path, integers=False).run({"context": contexts})
+    np.testing.assert_allclose(found, predict(case.ensemble, contexts), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("free", [("prerank",), ("rank",), ("prerank", "rank")])
-def test_stages_may_be_free(tiny: TinyCascade, free: tuple[str, ...]) -> None:
-    case = Case(tiny, free=free)
-    _assert_alike(case.computed(), case.expected())
+def test_a_member_more_costs_no_node_and_a_cascade_of_three_stages_few() -> None:
+    users, described = ((4, 9), (False, True)), ((24, 9), (False, True))
+    stages = [(2, False), (2, False), (3, True)]
+    models = [
+        reward_graph(list(Case(0, users, described, stages, members).ensemble.members), integers=True)
+        for members in (1, 3)
+    ]
+    one, three = (len(model.graph.node) for model in models)
+    assert one == three <= 80
 
 
-def test_items_may_be_described_by_nothing(tiny: TinyCascade) -> None:
-    case = Case(tiny, bare=True)
-    _assert_alike(case.computed(), case.expected())
-
-
-def test_items_rows_put_together_for_each_request_are_the_same(tiny: TinyCascade) -> None:
-    case = Case(tiny)
-    _assert_alike(case.computed(most=0), case.computed())
-
-
-def test_one_request_gets_what_it_gets_among_others(tiny: TinyCascade) -> None:
-    case = Case(tiny)
-    together = case.computed()
-    case.contexts = case.contexts[1:2]
-    _assert_alike(case.computed(), together[1:2])
-
-
-@settings(max_examples=10)
-@given(seed=st.integers(0, 10_000))
-def test_rewards_of_the_graph_rise_in_every_item_number(tiny: TinyCascade, seed: int) -> None:
-    case = Case(tiny, seed)
-    rewards = case.computed().astype(np.float64)
-    assert all(one.fall <= 1e-5 * max(1.0, np.abs(rewards).max()) for one in violations(case.space, rewards))
-
-
-def test_an_ensemble_takes_few_nodes(tiny: TinyCascade) -> None:
-    assert len(reward_graph(Case(tiny).members, integers=True).graph.node) <= MOST_NODES
-
-
-def test_equal_constants_are_stored_once_and_large_exact_halves_as_such() -> None:
+def test_equal_constants_are_stored_once_and_large_ones_halved_where_that_is_exact() -> None:
     graph = GraphBuilder()
-    exact, rough = floats(np.arange(2048)), floats(np.arange(2048) / 3)
-    assert graph.constant(exact) == graph.constant(exact.copy()) != graph.constant(rough)
-    graph.add("Add", graph.add("Add", "x", exact), rough)
-    model = graph.model({"x": (1, 2048)}, graph.add("Add", "x", exact), "y", 2048)
-    assert [tensor.data_type for tensor in model.graph.initializer] == [10, 1]
+    exact, rough = np.arange(LARGE) / 2, np.arange(LARGE) / 3
+    first, again, other = (graph.constant(floats(values)) for values in (exact, exact.copy(), rough))
+    assert first == again != other
+    tensors = graph.model({"x": (onnx.TensorProto.FLOAT, 1)}, first, "y", 1).graph.initializer
+    assert [tensor.data_type for tensor in tensors] == [onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT]

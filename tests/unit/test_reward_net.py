@@ -26,6 +26,7 @@ from models.checking import check_cascade  # noqa: E402
 from models.errors import FixFile  # noqa: E402
 from models.features import UserQuery, open_array  # noqa: E402
 from models.loading import Cascade  # noqa: E402
+from models.session import Session  # noqa: E402
 from models.training.reward_export import export_reward  # noqa: E402
 from models.training.reward_fit import Examples, RewardFit, fit_reward, predict  # noqa: E402
 from models.training.reward_net import Ensemble, PlainNet, RewardNet  # noqa: E402
@@ -150,6 +151,20 @@ def test_onnx_gives_the_same_rewards_and_a_cascade_takes_it(any_tiny: TinyCascad
         model = RewardModel.open(own.folder, check_cascade(own.folder).spec, case.space)
     np.testing.assert_allclose(model.predict(case.contexts), predict(network, case.contexts), rtol=1e-3, atol=1e-3)
     assert not list(own.folder.glob(".*"))
+
+
+def test_rewards_of_the_file_rise_in_every_item_number_where_a_stage_is_not_free(
+    tiny: TinyCascade, tmp_path: Path
+) -> None:
+    for seed in range(5):
+        for free in ((), ("prerank",)):
+            case = Case(tiny, free=free)
+            export_reward(
+                Ensemble([case.network(seed + n, 0.4) for n in range(2)]), case.contexts, tmp_path / "new.onnx"
+            )
+            rewards = Session.open(tmp_path / "new.onnx").run({"context": case.contexts}).astype(np.float64)
+            allowed = 1e-5 * max(1.0, np.abs(rewards).max())
+            assert all(one.fall <= allowed for one in violations(case.space, rewards) if one.stage not in free)
 
 
 def test_a_model_of_other_chains_is_refused(tiny: TinyCascade, tmp_path: Path) -> None:
