@@ -48,16 +48,24 @@ class DayPlan:
 
     def load(self, seed: int) -> Floats:
         """Expected requests of each window, (windows,)."""
+        return self._loads(seed)[0]
+
+    def foreseeable(self, seed: int) -> Floats:
+        """What one can expect of each window's load who knows how loads move, and all loads before it, (windows,)."""
+        return self._loads(seed)[1]
+
+    def _loads(self, seed: int) -> tuple[Floats, Floats]:
         hour = 2 * np.pi * (np.arange(self.windows) + 0.5) / self.windows
         shape = 1 - self.swing * np.cos(hour - np.pi / 3) - self.second * np.cos(2 * hour - np.pi / 6)
-        shocks = np.random.default_rng([seed, 1]).normal(0, self.noise, self.windows)
-        drift, level = np.empty(self.windows), 0.0
+        news = np.sqrt(1 - self.memory**2) * self.noise
+        shocks = np.random.default_rng([seed, 1]).normal(0, 1, self.windows)
+        drift = np.zeros(self.windows + 1)
         for t, shock in enumerate(shocks):
-            level = self.memory * level + np.sqrt(1 - self.memory**2) * shock
-            drift[t] = level
-        load = np.maximum(shape, 0.05) * np.exp(drift)
-        expected: Floats = load / load.mean() * self.rate * self.window_s
-        return expected
+            drift[t + 1] = self.memory * drift[t] + news * shock
+        usual = np.maximum(shape, 0.05)
+        load, foreseeable = usual * np.exp(drift[1:]), usual * np.exp(self.memory * drift[:-1] + news**2 / 2)
+        scale = self.rate * self.window_s / load.mean()
+        return load * scale, foreseeable * scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +112,11 @@ class Day:
         self.limit = budget * self.plan.rate * self.plan.window_s
 
     def runs(self) -> "Iterator[DayRun]":
-        """The static chain, two one-shot prices, the strategies that step every window, and the one that foresees."""
+        """The static chain, two one-shot prices, the strategies that step every window, and two floors.
+
+        The floors know the users and how loads move. What the first misses of the limit is the sampling of requests and
+        news of each window's load; what the second misses, who is told the load itself, is sampling alone.
+        """
         yield self._run("static", "static chain", None)
         for name, label, load in (
             ("one-shot-mean", "one-shot price for the mean load", float(self._load.mean())),
@@ -114,7 +126,8 @@ class Day:
             yield self._run(name, label, lambda *_, price=price: price)
         for name in dict.fromkeys((DEFAULT, "dual")):
             yield self._run(f"online-{name}", f"online, {name}", self._online(strategy(name)))
-        yield self._run("foreseen", "told each window's load", self._told())
+        yield self._run("foreseeable", "told all loads so far", self._told(self.plan.foreseeable(self._seed)))
+        yield self._run("foreseen", "told each window's load", self._told(self._load))
 
     def _solved(self, per_request: float) -> float:
         """The price for this budget on the training users' predictions; the cheapest chains where it is too small."""
@@ -133,14 +146,14 @@ class Day:
 
         return price
 
-    def _told(self) -> "Pricing":
-        """Prices whose expected spend is the limit, for one who knows users and loads: only chance is left."""
+    def _told(self, load: Floats) -> "Pricing":
+        """Prices whose expected spend is the limit, for one who knows the users and expects this load (windows,)."""
         chains, slopes = hulls(self._predictions.astype(np.float64), self._case.cost)
         costs = self._case.cost[chains]
         order = np.argsort(-slopes.ravel(), kind="stable")
         falling = slopes.ravel()[order]
         spend = costs[:, 0].mean() + np.cumsum(np.diff(costs, axis=1).ravel()[order]) / len(costs)
-        wanted = iter((self.limit / self._load).tolist())
+        wanted = iter((self.limit / load).tolist())
         return lambda _: float(falling[min(int(np.searchsorted(spend, next(wanted))), len(falling) - 1)])
 
     def _run(self, name: str, label: str, pricing: "Pricing | None") -> DayRun:

@@ -162,7 +162,8 @@ def _day(report: Report, svgs: Mapping[str, str]) -> str:
     ]
     note = (
         "Utilisation: mean of min(spend, limit) / limit. Over-use: mean of max(spend − limit, 0) / limit. Who spends "
-        "above the limit earns more by it. The last line is the floor that the sampling of requests sets. "
+        "above the limit earns more by it. The last two lines are floors: the last one misses the limit by the "
+        "sampling of requests alone, the one before it by news of the load as well, which nobody can foresee. "
         f"kJ: {report.assumptions.quality}."
     )
     caption = "Quarter-hours of the day: load, price, spend over the limit."

@@ -140,9 +140,24 @@ def test_over_a_day_online_prices_keep_the_limit_and_a_price_for_the_mean_does_n
 
 def test_all_runs_of_a_day_see_the_same_requests() -> None:
     runs = list(Day(case_of(users=40, training=40), 8000.0, seed=2, plan=SHORT).runs())
-    assert len(runs) == 6
+    assert len(runs) == 7
     for run in runs[1:]:
         np.testing.assert_array_equal(run.requests, runs[0].requests)
+
+
+def test_the_more_is_known_of_loads_the_less_is_overspent() -> None:
+    plan = replace(SHORT, noise=0.3, rate=1000.0)
+    runs = {run.name: run for run in Day(case_of(users=40, training=40), 8000.0, seed=2, plan=plan).runs()}
+    assert runs["foreseen"].overuse < runs["foreseeable"].overuse < runs["online-predictive"].overuse
+
+
+def test_what_can_be_foreseen_of_a_load_is_right_on_average_and_misses_the_news() -> None:
+    plan = DayPlan(windows=20_000)
+    surprise = np.log(plan.load(seed=3) / plan.foreseeable(seed=3))
+    news = plan.noise * np.sqrt(1 - plan.memory**2)
+    assert surprise.std() == pytest.approx(news, rel=0.05)
+    assert np.exp(surprise).mean() == pytest.approx(1.0, abs=4 * news / np.sqrt(plan.windows))
+    assert abs(np.corrcoef(surprise[1:], surprise[:-1])[0, 1]) < 0.04
 
 
 def test_a_days_mean_load_is_its_rate() -> None:
@@ -212,7 +227,7 @@ def test_json_and_csv_hold_the_same_figures(written: Path) -> None:
     assert float(mine[0]["joules_assumed"]) == points[0]["joules"]
     assert {path.suffix for path in written.iterdir()} == {".html", ".json", ".csv", ".png"}
     with (written / "day.csv").open(encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 6 * 12
+        assert len(list(csv.DictReader(file))) == 7 * 12
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
