@@ -33,10 +33,10 @@ def ray_head(cpus: int = 2) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        _wait(process, log)
+        wait_started(process, log)
         yield f"127.0.0.1:{port}"
     finally:
-        _stop(process)
+        end_family(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -52,7 +52,8 @@ def _command(folder: Path, port: int, cpus: int) -> list[str]:
     ]
 
 
-def _wait(process: "subprocess.Popen[bytes]", log: Path) -> None:
+def wait_started(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    """Wait until the log says that the node is up."""
     ends_s = time.monotonic() + START_S
     while STARTED not in log.read_text():
         assert process.poll() is None, log.read_text()
@@ -60,7 +61,7 @@ def _wait(process: "subprocess.Popen[bytes]", log: Path) -> None:
         time.sleep(0.1)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def end_family(process: "subprocess.Popen[bytes]") -> None:
     """End it and all that it started, also what outlives it."""
     family = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
     if family:
