@@ -341,14 +341,22 @@ class TestModel:
         world.begin()
         assert world.window().rates.joules[DIN] == (0.01, 0.001)
 
-    def test_one_that_is_learned_outlives_an_outage(self, world: AccountWorld) -> None:
-        for _ in range(50):
-            before = world.window(watts=55.0).rates
-        world.book.down = ERRORS[2]
-        world.window(watts=55.0)
+    @pytest.mark.parametrize("trouble", ["damaged for a while", "removed"])
+    def test_one_that_is_learned_outlives_the_trouble_of_a_file(
+        self, world: AccountWorld, tmp_path: Path, trouble: str
+    ) -> None:
+        for turn in range(50):
+            before = world.window(watts=55.0, requests=5 + 20 * (turn // 7 % 2)).rates
+        if trouble == "removed":
+            (tmp_path / "ledger.db").unlink()
+        else:
+            world.book.down = ERRORS[2]
+        assert world.window(watts=55.0).ledger_error is not None
         world.book.mend()
         after = world.window(watts=55.0).rates
-        assert after.joules[DIN] == pytest.approx(before.joules[DIN], rel=0.2)
+        assert world.ledger.last().number == (1 if trouble == "removed" else 51)
+        assert after.joules[DIN][0] == pytest.approx(before.joules[DIN][0], rel=0.1)
+        assert after.joules[DIN][0] < 0.8 * world.prior.variants[DIN].call_j, "it is not the prior"
 
 
 def check_joules_only(world: AccountWorld) -> None:

@@ -89,13 +89,26 @@ def test_each_life_is_a_session_of_its_own() -> None:
     assert len(sessions) == 3
 
 
+class OneAtATime(FakeSensor):
+    """Notes whether a read began while another one was under way."""
+
+    inside, overlapped = False, False
+
+    def read(self) -> tuple[Counter, ...]:
+        self.overlapped |= self.inside
+        self.inside = True
+        time.sleep(0.001)
+        self.inside = False
+        return super().read()
+
+
 def test_many_may_ask_at_once_while_it_reads_by_itself() -> None:
-    sensor = FakeSensor(COUNTER, poll_s=0.001)
+    sensor = OneAtATime(COUNTER, poll_s=0.0)
     told: list[float] = []
     with metering({"rapl": lambda: sensor}) as meter:
 
         def ask() -> None:
-            told.extend(meter.report().devices[0].energy_j for _ in range(50))
+            told.extend(meter.report().devices[0].energy_j for _ in range(60))
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:
@@ -105,7 +118,8 @@ def test_many_may_ask_at_once_while_it_reads_by_itself() -> None:
         for thread in threads:
             thread.join()
         assert meter.report().devices[0].energy_j == pytest.approx(100.0)
-    assert len(told) == 200
+    assert not sensor.overlapped
+    assert len(told) == 240
     assert all(0.0 <= energy_j <= 100.0 for energy_j in told)
 
 
