@@ -74,8 +74,9 @@ class TestWindows:
 
     def test_a_package_counter_that_passes_its_range_is_billed_on(self, world: AccountWorld) -> None:
         world.window()
-        world.window(seconds=100.0)
+        assert world.window(seconds=100.0).events == {("web/package-0", "wrap"): 1}
         assert joules_in(world.ledger)["web/package-0"] == pytest.approx(3000.0)
+        assert world.window().events == {}
 
     def test_the_first_window_bills_nothing_and_still_counts_requests(self, world: AccountWorld) -> None:
         closed = world.window(requests=5)
@@ -190,6 +191,16 @@ class TestLedgerFails:
         assert account.window_s == pytest.approx(5.0)
         assert account.requests == 35
         assert [device.window_s for device in account.devices] == pytest.approx([5.0, 5.0])
+
+    def test_what_was_written_is_told_and_nothing_else(self, world: AccountWorld) -> None:
+        told = [world.window().written for _ in range(2)]
+        world.book.unwritten = ERRORS[0]
+        assert [world.window().written for _ in range(3)] == [None] * 3
+        world.book.mend()
+        told += [world.window().written for _ in range(2)]
+        assert told == world.book.accounts
+        drawn = [device for account in told if account for device in account.devices if device.kind == "package"]
+        assert sum(device.energy_j for device in drawn) == pytest.approx(joules_in(world.ledger)["web/package-0"])
 
     def test_figures_of_windows_that_cannot_be_written_are_their_own(self, world: AccountWorld) -> None:
         world.window()
