@@ -17,7 +17,7 @@ import click
 from rich.console import Console
 
 from cluster.config import Settings, ray_address
-from cluster.launching import overview, ray_joined, readiness, serve_env, stopping
+from cluster.launching import hurried, overview, ray_joined, readiness, serve_env, stopping
 from cluster.launching.instances import Registry, default_root
 from cluster.launching.launch import LaunchOptions, Running, launched, refuse_conflicts
 
@@ -132,7 +132,10 @@ def _serve(settings: Settings, options: LaunchOptions, registry: Registry, conso
             from cluster.app import build, check
 
             check(settings)
-            with _calm(console), launched(lambda: build(settings), options, registry, progress) as running:
+            with (
+                _calm(console),
+                launched(lambda: build(settings), options, registry, progress, hurried.take_over) as running,
+            ):
                 _announce(running, console)
                 progress("serving; Ctrl-C stops")
                 failure = _watch(running)

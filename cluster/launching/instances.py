@@ -62,12 +62,12 @@ class Registry:
     """The folder of the instances' files; its name says for whom. Safe to use from several processes at once."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     def save(self, instance: Instance) -> None:
         """Write or replace the instance's file, readable by this user alone."""
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, path = tempfile.mkstemp(dir=self._root, suffix=".tmp")
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, path = tempfile.mkstemp(dir=self.root, suffix=".tmp")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(instance.model_dump_json(indent=1))
         Path(path).replace(self._file(instance.name))
@@ -81,7 +81,7 @@ class Registry:
     def all(self) -> list[Instance]:
         """Every known instance, by port, the stale ones too. A file that does not parse is removed."""
         found = []
-        for path in self._root.glob("*.json"):
+        for path in self.root.glob("*.json"):
             try:
                 found.append(Instance.model_validate_json(path.read_text(encoding="utf-8")))
             except FileNotFoundError:
@@ -107,7 +107,7 @@ class Registry:
         return left
 
     def _file(self, name: str) -> Path:
-        return self._root / f"{name}.json"
+        return self.root / f"{name}.json"
 
 
 def process(pid: int, created: float) -> psutil.Process | None:

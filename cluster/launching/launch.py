@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Build = Callable[[], "Application"]
 Progress = Callable[[str], None]
+Hurried = Callable[[Registry, Instance], None]
 
 _LAST_WORDS_S = 5.0
 
@@ -82,19 +83,25 @@ class Running:
 
 @contextmanager
 def launched(
-    build: Build, options: LaunchOptions, registry: Registry, progress: Progress = lambda _: None
+    build: Build,
+    options: LaunchOptions,
+    registry: Registry,
+    progress: Progress = lambda _: None,
+    hurried: Hurried = lambda _registry, _instance: None,
 ) -> Iterator[Running]:
     """Launch the application for the time of the `with` block. `build` is called once Ray runs.
 
     `serve_env.prepare()` must have been called before Ray was first imported. Ctrl-C (KeyboardInterrupt) stops
     everything at any time; a second one while it stops hurries it. Raises FixSetup for a port in use, an instance that
     is in the way, and an application that does not get healthy.
+
+    hurried  called when a stop has been hurried, before anything is killed; may take this process over
     """
     serve_env.prepare(local=options.address is None)
     refuse_conflicts(options, registry)
     instance = _new_instance(options)
     registry.save(instance)
-    launch = _Launch(instance, options, registry)
+    launch = _Launch(instance, options, registry, hurried)
     try:
         launch.start(build, progress)
         yield launch.running()
@@ -147,8 +154,8 @@ def _reachable(host: str) -> str:
 class _Launch:
     """One launch from start to stop. `stop` may be called at any point, however far `start` came."""
 
-    def __init__(self, instance: Instance, options: LaunchOptions, registry: Registry) -> None:
-        self._instance, self._options, self._registry = instance, options, registry
+    def __init__(self, instance: Instance, options: LaunchOptions, registry: Registry, hurried: Hurried) -> None:
+        self._instance, self._options, self._registry, self._hurried = instance, options, registry, hurried
         self._raylet: psutil.Process | None = None
         self._serve_was_there = False
 
@@ -201,6 +208,8 @@ class _Launch:
         if gentle.is_alive() and not impatient.is_set():
             teardown.end_processes(name, spare="gcs_server")
             teardown.wait(gentle, impatient, _LAST_WORDS_S)
+        if gentle.is_alive() and impatient.is_set():
+            self._hurried(self._registry, self._instance)
         left = teardown.end_processes(name, at_once=gentle.is_alive())
         if left:
             raise FixSetup(f"these processes would not stop: {left}")

@@ -26,9 +26,9 @@ def stop(instance: Instance, registry: Registry, timeout_s: float = 60.0) -> Non
     _wait_for_port(instance)
 
 
-def clear(instance: Instance, registry: Registry) -> None:
+def clear(instance: Instance, registry: Registry, at_once: bool = False) -> None:
     """End every process of an instance whose `up` is gone, and forget it. Raises FixSetup if some would not go."""
-    left = teardown.end_processes(instance.name)
+    left = teardown.end_processes(instance.name, at_once=at_once)
     if left:
         raise FixSetup(f"processes of the instance on port {instance.port} would not stop: {left}")
     registry.forget(instance)

@@ -73,6 +73,9 @@ class Up:
 Start = Callable[..., Up]
 
 
+FEW = {"GREENFLOW_PLACEMENT": "inline", "GREENFLOW_INGRESS_REPLICAS": "1", "GREENFLOW_ENERGY_ENABLED": "false"}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -101,12 +104,12 @@ def command(tmp_path: Path, tiny: TinyCascade) -> Command:
 
 @pytest.fixture
 def start(command: Command, tmp_path: Path) -> Iterator[Start]:
-    """Start `up` without a dashboard; whatever is left at the end of the test is stopped."""
+    """Start `up` without a dashboard, as a single replica; whatever is left at the end of the test is stopped."""
     running: list[Up] = []
 
     def begin(port: int, *options: str, **environment: str) -> Up:
         log = tmp_path / f"up-{port}.log"
-        running.append(started(command, log, port, "--no-dashboard", *options, **environment))
+        running.append(started(command, log, port, "--no-dashboard", *options, **{**FEW, **environment}))
         return running[-1]
 
     yield begin
