@@ -94,7 +94,7 @@ class Closed:
     ledger_error  why nothing can be written; None when the window was
     written       what the ledger has got, with windows before that it lacked; None when it got nothing
     events        how often each has happened to a device's counter in the window
-    intensity     of the grid; None while nobody knows it
+    intensity     of the grid; None while nobody knows it; and `pue` of the building
     """
 
     end_s: float

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from ray import serve
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -28,7 +28,7 @@ from cluster.ledger.store import Ledger
 from cluster.meters import Meters
 from cluster.metrics_ray import RayMetrics
 from cluster.snapshot import Answer
-from models.errors import Late, TryAgain
+from models.errors import GreenFlowError, Late, TryAgain
 from models.loading import Cascade
 from models.spec import CascadeSpec
 
@@ -120,5 +120,9 @@ class RemoteDesk:
                 return await response
         except TimeoutError:
             raise Late(f"the controller did not answer in {self._timeout_s:g} s") from None
+        except RayTaskError as error:
+            if isinstance(error.cause, GreenFlowError):  # as it was raised there, without the traceback of that process
+                raise error.cause from None
+            raise
         except (RayActorError, RayServeException) as error:
             raise TryAgain(f"the controller: {type(error).__name__}") from error

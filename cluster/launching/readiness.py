@@ -107,15 +107,18 @@ def health_problem(url: str, timeout_s: float = 5.0) -> str | None:
 
 
 def remove(name: str, everything: bool) -> bool:
-    """Remove the application, and Serve with it if `everything` is ours. Returns when the replicas are gone.
+    """Remove the application with its meters, and Serve if `everything` is ours. Returns when the replicas are gone.
 
     Says whether there was something to remove.
     """
     from ray import serve
+
+    from cluster.meters import stop_meters
 
     present = name in serve.status().applications
     if everything:
         serve.shutdown()  # type: ignore[no-untyped-call]
     elif present:
         serve.delete(name)
+    stop_meters(name)
     return present
