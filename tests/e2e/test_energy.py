@@ -114,7 +114,7 @@ def recommend(client: httpx.Client, count: int) -> list[dict[str, object]]:
 
 
 def first_cost(client: httpx.Client, most_s: float = 10.0) -> dict[str, float]:
-    """What an answer says that it cost, once the ingress has heard of joules: with the snapshot after the first bill."""
+    """What an answer says that it cost, once the ingress has heard of joules: by the snapshot after the first bill."""
     end_s = time.monotonic() + most_s
     while True:
         cost = recommend(client, 1)[0]["cost"]
