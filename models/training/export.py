@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -43,7 +44,26 @@ def export(network: nn.Module, shapes: Shapes, path: Path, rng: np.random.Genera
         )
     assert program is not None
     program.save(path, external_data=False)
+    strip(path)
     check_agreement(network, shapes, path, names, rng)
+
+
+def strip(path: Path) -> None:
+    """Take out of an ONNX file what its exporter noted of the machine, stack traces with paths. It computes the same."""
+    model = onnx.load(path)
+    graphs = [model.graph]
+    for part in (model, *model.functions):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    while graphs:
+        graph = graphs.pop()
+        inner = [attribute for node in graph.node for attribute in node.attribute]
+        graphs += [g for attribute in inner for g in (attribute.g, *attribute.graphs) if g.node]
+        parts = (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output)
+        for part in parts:
+            part.doc_string = ""
+            del part.metadata_props[:]
+    onnx.save(model, path)
 
 
 @torch.no_grad()

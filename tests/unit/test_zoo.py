@@ -33,6 +33,11 @@ def test_the_demo_is_small() -> None:
     assert max(sizes) <= 1e6
 
 
+@pytest.mark.parametrize("path", sorted(DEMO.rglob("*.onnx")), ids=lambda path: path.name)
+def test_no_model_tells_of_the_machine_that_made_it(path: Path) -> None:
+    assert b'File "' not in path.read_bytes()
+
+
 def test_the_demos_tables_are_the_default_worlds(truth: SyntheticTruth) -> None:
     tables = read_spec(DEMO).tables
     np.testing.assert_array_equal(np.load(DEMO / tables.users.history.file), truth.history)
