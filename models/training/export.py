@@ -49,7 +49,7 @@ def export(network: nn.Module, shapes: Shapes, path: Path, rng: np.random.Genera
 
 
 def strip(path: Path) -> None:
-    """Take out of an ONNX file what its exporter noted of the machine, stack traces with paths. It computes the same."""
+    """Take out of an ONNX file what its exporter noted of the machine: stack traces, paths. It computes the same."""
     model = onnx.load(path)
     graphs = [model.graph]
     for part in (model, *model.functions):
