@@ -35,7 +35,7 @@ def rates_of(state: EnergyState, pue: Pue, intensity: Intensity | None) -> Rates
     joules = mean_joules(state).tolist()
     count = len(state.names)
     known = worst([Quality.MODELLED, *(pool.quality for pool in state.pools.values())])
-    if not state.pools:
+    if not any(pool.blocks for pool in state.pools.values()):  # nothing is learned yet
         known = worst((known, state.prior.quality))
     return Rates(
         dict(zip(state.names, zip(joules[:count], joules[count:], strict=True), strict=True)),

@@ -130,6 +130,14 @@ class TestRates:
         assert (told.quality, told.grams_quality) == (Quality.ASSUMED, Quality.ASSUMED)
         assert told.grams_per_j is None
 
+    def test_meters_that_have_taught_nothing_yet_leave_them_as_well_known_as_the_prior(self) -> None:
+        model = EnergyModel()
+        state = model.init(World().prior())
+        for devices, work in World().windows(2, seed=1):
+            state = model.step(state, devices, work)
+        assert state.pools
+        assert rates_of(state, Pue(), None).quality is Quality.ASSUMED
+
     def test_meters_make_them_modelled_and_no_better(self) -> None:
         model = EnergyModel()
         state = model.init(World().prior(off=3.0))
