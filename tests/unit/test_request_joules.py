@@ -131,9 +131,9 @@ class TestRates:
         assert told.grams_per_j is None
 
     def test_meters_that_have_taught_nothing_yet_leave_them_as_well_known_as_the_prior(self) -> None:
-        model = EnergyModel(block_s=1e6, longest_s=1e7)
+        model = EnergyModel()
         state = model.init(World().prior())
-        for devices, work in World().windows(2, seed=1):
+        for devices, work in World().windows(1, seed=1):
             state = model.step(state, devices, work)
         assert state.pools
         assert rates_of(state, Pue(), None).quality is Quality.ASSUMED
