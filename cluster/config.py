@@ -1,5 +1,6 @@
 """The settings of the served application, and the only reader of the environment."""
 
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from models.errors import FixSetup
 
 DEMO = Path(models.__file__).parent / "zoo" / "demo"
 PREFIX = "GREENFLOW_"
+CLOSE = 0.85
+"""How alike a variable is to the one that was meant, as difflib counts."""
 
 
 class BatchSettings(BaseModel):
@@ -146,8 +149,9 @@ class Settings(BaseModel):
         """Settings from `GREENFLOW_<FIELD>` variables, overridden by those `overrides` that are not None.
 
         A field of `batch` is `GREENFLOW_BATCH_<FIELD>` and the override `batch_<field>`, and so for the other groups.
-        Raises FixSetup naming the variable or option.
+        Raises FixSetup naming the variable or option, also for a variable that is nearly one of these.
         """
+        _refuse_misspelt(cls, environment)
         given = {name: value for name, value in overrides.items() if value is not None}
         values: dict[str, object] = {}
         for name in cls.model_fields:
@@ -174,6 +178,15 @@ GROUPS: Mapping[str, type[BaseModel]] = {
     "power": PowerSettings,
     "carbon": CarbonSettings,
 }
+
+
+def _refuse_misspelt(settings: type[BaseModel], environment: Mapping[str, str]) -> None:
+    """Others may use the prefix too (Kubernetes does, for a service of that name), so only what is close is refused."""
+    known = [f"{group}_{field}".upper() for group, model in GROUPS.items() for field in model.model_fields]
+    known += [name.upper() for name in settings.model_fields if name not in GROUPS]
+    for name in (variable.removeprefix(PREFIX) for variable in environment if variable.startswith(PREFIX)):
+        if name not in known and (meant := difflib.get_close_matches(name, known, n=1, cutoff=CLOSE)):
+            raise FixSetup(f"variable {PREFIX}{name}: there is no such setting; did you mean {PREFIX}{meant[0]}?")
 
 
 def _chosen(key: str, given: dict[str, object], environment: Mapping[str, str]) -> object:

@@ -75,3 +75,24 @@ def test_the_ray_address_is_what_the_environment_says() -> None:
     assert ray_address({"RAY_ADDRESS": "10.0.0.1:6379"}) == "10.0.0.1:6379"
     assert ray_address({"RAY_ADDRESS": ""}) is None
     assert ray_address({}) is None
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("POWER_SENSOR", "POWER_SENSORS"),
+        ("ALLOCATOR_FLOP_PER_S", "ALLOCATOR_FLOPS_PER_S"),
+        ("CARBON_G_PER_KHW", "CARBON_G_PER_KWH"),
+        ("INGRES_REPLICAS", "INGRESS_REPLICAS"),
+    ],
+)
+def test_a_variable_that_is_nearly_a_setting_is_refused_with_the_one_that_was_meant(misspelt: str, meant: str) -> None:
+    with pytest.raises(FixSetup, match=f"GREENFLOW_{misspelt}: .* did you mean GREENFLOW_{meant}"):
+        Settings.from_environment({}, {f"GREENFLOW_{misspelt}": "1"})
+
+
+@pytest.mark.parametrize(
+    "name", ["SERVICE_HOST", "SERVICE_PORT", "PORT", "PORT_8000_TCP", "PORT_8000_TCP_ADDR", "KUAIRAND", "INSTANCE"]
+)
+def test_what_others_put_under_the_prefix_is_left_alone(name: str) -> None:
+    assert Settings.from_environment({}, {f"GREENFLOW_{name}": "tcp://10.0.0.1:8000"}) == Settings()
