@@ -136,7 +136,7 @@ def _serve(settings: Settings, options: LaunchOptions, registry: Registry, conso
                 _calm(console),
                 launched(lambda: build(settings), options, registry, progress, hurried.take_over) as running,
             ):
-                _announce(running, console)
+                _announce(running, console, metered=settings.energy.enabled)
                 progress("serving; Ctrl-C stops")
                 failure = _watch(running)
                 console.print(f"[red]error:[/red] {failure}; stopping")
@@ -179,10 +179,12 @@ def _calm(console: Console) -> Iterator[None]:
         yield
 
 
-def _announce(running: Running, console: Console) -> None:
+def _announce(running: Running, console: Console, metered: bool) -> None:
     url = running.url
     example = f"""curl -s {url}/v1/recommend -H 'content-type: application/json' -d '{{"user_id": 1}}'"""
     lines = [f"GreenFlow answers at {url}", f"  try         {example}", f"  API         {url}/docs"]
+    if metered:
+        lines.append(f"  power       {url}/v1/power; what is metered and what not: greenflow doctor")
     if running.instance.dashboard:
         lines.append(f"  dashboard   {running.instance.dashboard}")
     console.print("\n".join(lines), markup=False)

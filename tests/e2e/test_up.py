@@ -156,6 +156,7 @@ def test_up_says_where_it_answers_and_its_example_works(served: Up) -> None:
     url = served.command.only().url
     assert f"answers at {url}" in said
     assert re.search(r"dashboard +http://127\.0\.0\.1:\d+", said)
+    assert re.search(r"power +http://127\.0\.0\.1:\d+/v1/power", said)
     example = re.search(r"curl -s (\S+) .* -d '(.*)'", said)
     assert example is not None
     request = urllib.request.Request(example[1], data=example[2].encode(), headers={"content-type": "application/json"})
