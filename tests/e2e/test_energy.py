@@ -10,8 +10,10 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import ray
 import sysfs_tree
 from live import kill, live, replicas_of
+from prometheus_client.parser import text_string_to_metric_families
 from sysfs_power import SysfsPower, driven
 from sysfs_tree import SysfsTree
 
@@ -113,6 +115,18 @@ def recommend(client: httpx.Client, count: int) -> list[dict[str, object]]:
     return [answer.json() for answer in answers]
 
 
+def shown(name: str, kind: str) -> list[tuple[dict[str, str], float]]:
+    """Labels and values of one of our metrics, as Prometheus would read them from the node."""
+    (node,) = ray.nodes()
+    told = httpx.get(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics", timeout=10).text
+    found = []
+    for family in text_string_to_metric_families(told):
+        if family.name == f"ray_greenflow_{name}".removesuffix("_total"):
+            assert family.type == kind
+            found += [(sample.labels, sample.value) for sample in family.samples]
+    return found
+
+
 def first_cost(client: httpx.Client, most_s: float = 10.0) -> dict[str, float]:
     """What an answer says that it cost, once the ingress has heard of joules: by the snapshot after the first bill."""
     end_s = time.monotonic() + most_s
@@ -161,6 +175,19 @@ def test_requests_and_items_stand_in_the_ledger(client: httpx.Client) -> None:
     after = energy(client, lambda answer: answer.total.requests >= before.requests + 30).total
     assert after.requests == before.requests + 30
     assert after.items == before.items + 300
+
+
+def test_metrics_on_the_nodes_prometheus_endpoint_say_what_the_ledger_does(client: httpx.Client) -> None:
+    billed_j = newest(client).total.energy_j
+    end_s = time.monotonic() + 40
+    while sum(value for _, value in shown("device_energy_joules_total", "counter")) < billed_j:
+        assert time.monotonic() < end_s, "Ray's agent shows metrics some ten seconds late"
+        time.sleep(0.5)
+    devices = {labels["device"].partition("/")[2] for labels, _ in shown("device_power_watts", "gauge")}
+    assert devices == {"package-0", "package-1", "package-0/dram", "package-1/dram"}
+    assert [value for _, value in shown("ledger_ok", "gauge")] == [1.0]
+    ((_, intensity),) = shown("grid_intensity_grams_per_kilowatt_hour", "gauge")
+    assert intensity == G_PER_KWH
 
 
 def test_a_wrap_a_killed_meter_and_a_killed_controller_lose_nothing(
