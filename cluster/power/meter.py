@@ -34,7 +34,7 @@ class Metered:
     energy_j  joules since the session began, and `before_j` those of them from before `first`
     power_w   between the last two readings that moved the counter; None before there are two
     fresh     False while the counter waits for an update, is stale, or is lost
-    events    how often each has happened in this session
+    events    how often each has happened since then too
     """
 
     counter: Counter
