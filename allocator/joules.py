@@ -54,6 +54,7 @@ class DeviceJoules:
     counter_j  the device's own counter at the end, modulo its range; with `epoch`, from where billing goes on
     epoch      joules of two epochs cannot be subtracted: another boot, or driver
     fresh      False when the counter was not updated in the window, so that `energy_j` of zero means "not known yet"
+    busy_s     seconds that the host's processors worked meanwhile, all of them added up; None where nobody knows
     """
 
     device: str
@@ -68,6 +69,7 @@ class DeviceJoules:
     counter_j: float
     epoch: str
     fresh: bool = True
+    busy_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ from cluster.work import NO_WORK, WorkCounts, as_work, pool_of, work_since, work
 from models.errors import GreenFlowError
 
 MODEL_KEY, MODEL_FORMAT = "energy-model", 1
-SAVE_S = 60.0
+SAVE_S = 10.0, 60.0
+"""Between two times that the energy model is saved: at least, at most, and half of the time that it has been kept."""
 logger = logging.getLogger(__name__)
 
 
@@ -120,6 +121,7 @@ class Accountant:
         self._live: Stand | None = None
         self._kept: WindowAccount | None = None  # what lies between the two
         self._tried: Stand | None = None  # may be in the ledger although it did not say so
+        self._began_s: float | None = None
         self._sure = False  # that the ledger stands where it was left
         self._error: str | None = None
 
@@ -195,7 +197,8 @@ class Accountant:
     ) -> tuple[Stand, GreenFlowError | None]:
         """Write the window, and now and then the energy model. Where the books then stand, or why they do not."""
         states: tuple[State, ...] = ()
-        if now_s - after.saved_s >= SAVE_S:
+        self._began_s = now_s if self._began_s is None else self._began_s
+        if now_s - after.saved_s >= min(max((now_s - self._began_s) / 2, SAVE_S[0]), SAVE_S[1]):
             states = (State(MODEL_KEY, saved.dumped(after.model, after.debts), MODEL_FORMAT, now_s),)
         last, saved_s = Last(account.number, account.end_s), now_s if states else after.saved_s
         self._tried = replace(after, last=last, saved_s=saved_s)

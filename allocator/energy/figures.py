@@ -49,7 +49,7 @@ def coefficients(state: EnergyState, pool: str) -> Coefficients:
     """What is known of a pool. Raises KeyError for one that no meter has told of."""
     known, count = state.pools[pool], len(state.names)
     joules = known.coefficients
-    errors = np.sqrt(np.diagonal(known.belief.covariance)[:-1]) * known.scale
+    errors = np.sqrt(np.diagonal(known.covariance)) * known.scale
     return Coefficients(
         state.names,
         float(joules[0]),
@@ -106,7 +106,7 @@ def chain_errors(state: EnergyState, space: ChainSpace, rows_per_run: RowsPerRun
     variance = np.zeros(len(space))
     for weight, known in zip(weights, chosen.values(), strict=True):
         part = use * (weight * known.scale[1:])
-        variance += np.einsum("jn,nm,jm->j", part, known.belief.covariance[1:-1, 1:-1], part, optimize=True)
+        variance += np.einsum("jn,nm,jm->j", part, known.covariance[1:, 1:], part, optimize=True)
     return np.sqrt(variance)
 
 
@@ -160,4 +160,4 @@ def _one(state: EnergyState, name: Name, calls: float, items: float) -> Floats:
 
 def _estimate(pool: PoolState, x: Floats) -> Estimate:
     scaled = x * pool.scale
-    return Estimate(float(scaled @ pool.point), float(scaled @ pool.belief.covariance[:-1, :-1] @ scaled) ** 0.5)
+    return Estimate(float(scaled @ pool.point), float(scaled @ pool.covariance @ scaled) ** 0.5)

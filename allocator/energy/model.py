@@ -12,6 +12,7 @@ all. Load of other programs that lasts for minutes is followed as a background (
 load ends up as idle watts; load that rises and falls with ours cannot be told from ours.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,7 +21,17 @@ import numpy as np
 from allocator.energy.background import faded
 from allocator.energy.belief import Belief, nonnegative, observed, relaxed
 from allocator.energy.prior import Prior
-from allocator.energy.state import EnergyState, PoolState, begun, initial, nothing, with_window
+from allocator.energy.state import (
+    CORE,
+    RESTING,
+    RESTING_CORES,
+    EnergyState,
+    PoolState,
+    begun,
+    initial,
+    nothing,
+    with_window,
+)
 from allocator.energy.windows import Gathered, gathered
 from allocator.joules import DeviceJoules, Work
 
@@ -42,7 +53,7 @@ class EnergyModel:
     most_pools     that a step learns from; the others' blocks grow by a window meanwhile, and fall out of step
     doubt          share of what is known that is forgotten when other devices tell of a pool than before, or ODD_BLOCKS
                    in a row cannot be explained: the machine is not what it was
-    start_noise    `PoolState.noise` to begin with
+    start_noise    `PoolState.noise` to begin with, and `start_busy_noise` its `busy_noise`
     learn_noise    weight of a block in its running mean
     """
 
@@ -52,6 +63,7 @@ class EnergyModel:
     most_pools: int = 32
     doubt: float = 0.25
     start_noise: float = 0.1
+    start_busy_noise: float = 0.03
     learn_noise: float = 0.01
 
     def init(self, prior: Prior) -> EnergyState:
@@ -76,7 +88,7 @@ class EnergyModel:
             if pool is None:
                 # Its joules may be those of windows before, which nobody has told of.
                 if one.fresh and one.window_s >= LEAST_S and one.energy_j > 0:
-                    pools[one.pool] = begun(state, one, self.start_noise, number)
+                    pools[one.pool] = begun(state, one, self.start_noise, self.start_busy_noise, number)
                 continue
             if one.epochs and one.epochs.keys() != pool.epochs.keys():
                 pool = replace(pool, belief=self._doubted(state, pool, self.doubt))
@@ -96,23 +108,43 @@ class EnergyModel:
         x = np.concatenate(([seconds], block.used)) * pool.scale
         expected_w = max(float(x @ pool.point) / seconds, pool.power_w / 2)
         unit = expected_w**2 * seconds
-        belief = self._before(state, pool, expected_w, seconds)
-        belief, noise = observed(belief, np.append(x, seconds * pool.first_w), block.energy_j, pool.noise**2 * unit)
-        residual = (block.energy_j - float(x @ belief.mean[:-1])) / (expected_w * seconds)
-        variance = pool.noise**2 + self.learn_noise * (noise / unit - pool.noise**2)
+        belief, busy_noise = self._by_busy_s(pool, self._before(state, pool, expected_w, seconds), unit)
+        row = np.concatenate((x, [0.0, 0.0, seconds * pool.first_w]))
+        belief, noise = observed(belief, row, block.energy_j, pool.noise**2 * unit + self._by_others(pool, belief))
+        residual = (block.energy_j - float(x @ belief.mean[: len(x)])) / (expected_w * seconds)
         weight = max(self.learn_noise, 1 / (pool.blocks + 1))
+        variance = pool.noise**2 + self.learn_noise * (noise / unit - pool.noise**2)
         power_w = pool.power_w + weight * (block.energy_j / block.window_s - pool.power_w)
         return replace(
             pool,
             belief=belief,
-            point=nonnegative(Belief(belief.mean[:-1], belief.covariance[:-1, :-1])),
+            point=nonnegative(Belief(belief.mean[:-1], belief.covariance[:-1, :-1]))[: len(x)],
             residuals=pool.residuals.after(residual, pool.noise / seconds**0.5),
-            noise=float(np.clip(variance, LEAST_NOISE**2, 1.0) ** 0.5),
+            noise=_deviation(variance),
+            busy_noise=busy_noise,
             power_w=power_w,
             per_s=pool.per_s + weight * (block.used / block.window_s - pool.per_s),
             blocks=pool.blocks + 1,
             held=nothing(pool),
         )
+
+    def _by_busy_s(self, pool: PoolState, belief: Belief, unit: float) -> tuple[Belief, float]:
+        """The belief after what the processors' busy seconds tell, where they are known; and `PoolState.busy_noise`."""
+        block, noise = pool.held, pool.busy_noise
+        if not math.isfinite(block.busy_s):
+            return belief, noise
+        row = np.zeros(len(belief.mean))
+        row[0] = block.window_s * pool.scale[0]
+        row[CORE], row[RESTING] = block.busy_s * pool.core_j, -RESTING_CORES * block.window_s * pool.core_j
+        belief, found = observed(belief, row, block.energy_j, noise**2 * unit)
+        weight = max(self.learn_noise, 1 / (pool.blocks + 3))
+        return belief, _deviation(noise**2 + weight * (found / unit - noise**2))
+
+    def _by_others(self, pool: PoolState, belief: Belief) -> float:
+        """Variance of what other programs may have drawn while nothing ran here: all that processors did, may be."""
+        if pool.held.used.any() or not math.isfinite(pool.held.busy_s):
+            return 0.0
+        return float(pool.held.busy_s * pool.core_j * belief.mean[CORE]) ** 2
 
     def _before(self, state: EnergyState, pool: PoolState, expected_w: float, seconds: float) -> Belief:
         """What is believed when a block ends, before its joules are read."""
@@ -121,9 +153,13 @@ class EnergyModel:
         return faded(belief, pool.residuals.background * (expected_w / pool.first_w) ** 2, seconds)
 
     def _doubted(self, state: EnergyState, pool: PoolState, share: float) -> Belief:
-        grown = np.maximum(np.append(pool.point, 1.0), 1.0)
+        grown = np.maximum(np.concatenate((pool.point, pool.belief.mean[[CORE, RESTING]], [1.0])), 1.0)
         return relaxed(pool.belief, state.spread * np.outer(grown, grown), share)
 
     def _forgotten(self, state: EnergyState, seconds: float) -> float:
         """The share of the prior's variance that flows back, so that a known coefficient wanders by `drift_per_h`."""
         return min(self.drift_per_h**2 / float(state.spread[1, 1]) * seconds / 3600, 1.0)
+
+
+def _deviation(variance: float) -> float:
+    return float(np.clip(variance, LEAST_NOISE**2, 1.0) ** 0.5)

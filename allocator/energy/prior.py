@@ -52,7 +52,7 @@ class Spread:
 
 
 PROFILED = Spread(common=0.5, variant=0.2, part=0.3)
-GUESSED = Spread(common=2.0, variant=1.0, part=0.5)
+GUESSED = Spread(common=6.0, variant=1.0, part=0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class Prior:
     """What is believed at first, how firmly, and how that came about.
 
     idle_w  watts of a pool on which nothing runs; None takes half of what is drawn in a pool's first window
+    core_w  of a busy processor, with which joules were worked out from seconds; None where they were not
     """
 
     variants: Mapping[Name, VariantJoules]
@@ -67,6 +68,7 @@ class Prior:
     quality: Quality
     statement: str
     idle_w: float | None = None
+    core_w: float | None = None
 
     def covariance(self) -> Floats:
         """Of idle watts, then all variants' calls, then all their items, each over its prior mean: (1 + 2 V, 1 + 2 V).
@@ -94,7 +96,8 @@ def from_flops(spec: CascadeSpec, flops_per_joule: float = FLOPS_PER_JOULE) -> P
             call_j, item_j = variant.flops.row / flops_per_joule, variant.flops.item / flops_per_joule
             variants[stage.name, variant.name] = positive(call_j, item_j, max(stage.items, default=TYPICAL_ITEMS))
     statement = f"assumed: one joule buys {flops_per_joule / 1e9:g} GFLOPs"
-    return Prior({**variants, SERVING: serving(BusyWatts().core_w)}, GUESSED, Quality.ASSUMED, statement)
+    core_w = BusyWatts().core_w
+    return Prior({**variants, SERVING: serving(core_w)}, GUESSED, Quality.ASSUMED, statement, core_w=core_w)
 
 
 def serving(core_w: float) -> VariantJoules:
@@ -147,7 +150,9 @@ def from_profile(spec: CascadeSpec, path: Path) -> Prior:
         else f"modelled: milliseconds of greenflow profile, times {profile.watts_per_core:g} W assumed for a busy core"
     )
     quality = Quality.MEASURED if measured else Quality.MODELLED
-    return Prior({**variants, SERVING: serving(profile.watts_per_core)}, PROFILED, quality, statement)
+    core_w = None if measured else profile.watts_per_core
+    around = serving(profile.watts_per_core)
+    return Prior({**variants, SERVING: around}, PROFILED, quality, statement, core_w=core_w)
 
 
 def _read(path: Path) -> _Profile:

@@ -13,10 +13,10 @@ from allocator.energy.attribution import Debts, Owed
 from allocator.energy.background import Residuals
 from allocator.energy.belief import Belief
 from allocator.energy.prior import Prior
-from allocator.energy.state import Block, EnergyState, PoolState, initial
+from allocator.energy.state import SETTLES_S, Block, EnergyState, PoolState, initial
 from allocator.joules import Quality
 
-FORMAT = 1
+FORMAT = 2
 _FIGURES = ("scale", "mean", "covariance", "point", "per_s", "figures", "debts")
 
 
@@ -67,25 +67,30 @@ def restored(prior: Prior, data: bytes) -> tuple[EnergyState, Debts]:
 
 def _figures(pool: PoolState) -> list[float]:
     r = pool.residuals
-    figures = [pool.first_w, pool.noise, pool.power_w, pool.blocks]
+    figures = [pool.first_w, pool.noise, pool.busy_noise, pool.core_j, pool.power_w, pool.blocks]
     return [*figures, r.last, r.variance, r.covariance, r.count, r.odd]
 
 
 def _pool(about: Mapping[str, object], at: int, arrays: Mapping[str, Floats]) -> PoolState:
-    first_w, noise, power_w, blocks, last, variance, covariance, count, odd = arrays["figures"][at].tolist()
+    first_w, noise, busy_noise, core_j, power_w, blocks, *of_residuals = arrays["figures"][at].tolist()
+    last, variance, covariance, count, odd = of_residuals
     epochs = about["epochs"]
     assert isinstance(epochs, dict)
     return PoolState(
         scale=arrays["scale"][at],
+        core_j=core_j,
         belief=Belief(arrays["mean"][at], arrays["covariance"][at]),
         point=arrays["point"][at],
         residuals=Residuals(last, variance, covariance, int(count), int(odd)),
         first_w=first_w,
         noise=noise,
+        busy_noise=busy_noise,
         power_w=power_w,
         per_s=arrays["per_s"][at],
         blocks=int(blocks),
-        held=Block(0.0, 0.0, np.zeros(len(arrays["scale"][at]) - 1)),
+        held=Block(0.0, 0.0, np.zeros(len(arrays["scale"][at]) - 1), 0.0),
+        settles_s=SETTLES_S,
+        told=False,
         epochs=epochs,
         quality=Quality(str(about["quality"])),
         last=0,

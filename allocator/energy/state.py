@@ -1,5 +1,6 @@
 """What is known of pools: the state of the energy model, and what a window adds to it before anything is learned."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,16 @@ from allocator.energy.prior import Prior
 from allocator.energy.windows import Name, PoolWindow
 from allocator.joules import Quality
 
+CORE, RESTING = -3, -2
+"""Where a belief has joules of a processor's busy second, and processors that work though nobody asks anything."""
+CORE_DOUBT = 1.0
+LEAST_CORES = 0.25
+SETTLES_S = 5.0
+CORE_W = (1.0, 100.0)
+OTHERS_DOUBT = 0.15
+RESTING_CORES = 0.05
+"""Processors that work at rest, as believed at first."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
@@ -20,6 +31,7 @@ class Block:
     energy_j: float
     window_s: float
     used: Floats
+    busy_s: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,30 +39,38 @@ class PoolState:
     """What is known of one pool. Coefficients are (1 + 2 V,): idle watts, calls' joules, items' joules.
 
     scale    what a coefficient of one stands for: its prior
-    belief   of coefficients over `scale`, and last of the background, in first watts
+    core_j   the same of `CORE` and `RESTING`: joules of a busy second of a processor
+    belief   of coefficients over `scale`, of `CORE`, of `RESTING`, and last of the background, in first watts
     point    the likeliest coefficients that are not negative, over `scale`
     residuals  of what the model leaves
     first_w  watts of the first window
-    noise    relative standard deviation of a second's joules around the model
+    noise    relative standard deviation of a second's joules around the model, and `busy_noise` of those around what
+             the processors' busy seconds tell
     power_w  running mean
     per_s    (2 V,) running mean of calls and items a second
     blocks   how many were learned from
     held     windows that are not learned from yet
+    settles_s  for how long windows are not learned from, since work that was done before may be told in them
+    told     whether the processors' busy seconds are known
     epochs   of the devices, as last seen
     quality  the worst of the devices', as last seen
     last     number of the last window that told of it
     """
 
     scale: Floats
+    core_j: float
     belief: Belief
     point: Floats
     residuals: Residuals
     first_w: float
     noise: float
+    busy_noise: float
     power_w: float
     per_s: Floats
     blocks: int
     held: Block
+    settles_s: float
+    told: bool
     epochs: Mapping[str, str]
     quality: Quality
     last: int
@@ -60,12 +80,18 @@ class PoolState:
         """(1 + 2 V,) in watts and joules, >= 0."""
         return self.point * self.scale
 
+    @property
+    def covariance(self) -> Floats:
+        """(1 + 2 V, 1 + 2 V) of the coefficients over `scale`."""
+        count = len(self.scale)
+        return self.belief.covariance[:count, :count]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EnergyState:
     """All pools that meters have told of, and the variants in the order of their coefficients.
 
-    spread  (2 + 2 V, 2 + 2 V) covariance of a belief before any reading
+    spread  (4 + 2 V, 4 + 2 V) covariance of a belief before any reading
     """
 
     prior: Prior
@@ -77,27 +103,41 @@ class EnergyState:
 
 def initial(prior: Prior) -> EnergyState:
     """The state before the first window. The background has no prior variance: it grows with what is seen."""
-    return EnergyState(prior, tuple(prior.variants), np.pad(prior.covariance(), (0, 1)))
+    spread = np.pad(prior.covariance(), (0, 3))
+    spread[CORE, CORE], spread[RESTING, RESTING] = CORE_DOUBT**2, 1.0
+    if prior.core_w is not None:  # then processors' watts are in all joules
+        spread[1:CORE, 1:CORE] += CORE_DOUBT**2
+        spread[CORE, 1:CORE] = spread[1:CORE, CORE] = CORE_DOUBT**2
+    return EnergyState(prior, tuple(prior.variants), spread)
 
 
-def begun(state: EnergyState, window: PoolWindow, noise: float, number: int) -> PoolState:
+def begun(state: EnergyState, window: PoolWindow, noise: float, busy_noise: float, number: int) -> PoolState:
     """A pool of which nothing is known but the prior, and this window's watts, which must be positive."""
     power_w = window.energy_j / window.window_s
     idle_w = power_w / 2 if state.prior.idle_w is None else max(state.prior.idle_w, 1e-3)
     of = [state.prior.variants[name] for name in state.names]
     scale = np.array([idle_w, *(one.call_j for one in of), *(one.item_j for one in of)])
     ones = np.ones(len(scale))
+    core_j, spread = power_w / 2, state.spread.copy()
+    if math.isfinite(window.busy_s):
+        spread[-1, -1] = OTHERS_DOUBT**2
+        core_j = float(np.clip(core_j / max(window.busy_s / window.window_s, LEAST_CORES), *CORE_W))
+        scale[1:] *= core_j / (state.prior.core_w or core_j)
     return PoolState(
         scale=scale,
-        belief=Belief(np.append(ones, 0.0), state.spread),
+        core_j=core_j,
+        belief=Belief(np.concatenate((ones, [1.0, 1.0, 0.0])), spread),
         point=ones,
         residuals=Residuals(),
         first_w=power_w,
         noise=noise,
+        busy_noise=busy_noise,
         power_w=power_w,
         per_s=np.zeros(len(scale) - 1),
         blocks=0,
-        held=Block(0.0, 0.0, np.zeros(len(scale) - 1)),
+        held=Block(0.0, 0.0, np.zeros(len(scale) - 1), 0.0),
+        settles_s=0.0,
+        told=math.isfinite(window.busy_s),
         epochs=window.epochs,
         quality=window.quality,
         last=number,
@@ -108,14 +148,29 @@ def with_window(pool: PoolState, window: PoolWindow, number: int) -> PoolState:
     """The pool with one more window held, or with that one alone where joules are missing before it."""
     if not window.epochs:
         return replace(pool, held=_added(pool.held, window), last=number)
-    held = pool.held if window.epochs == pool.epochs else nothing(pool)
-    return replace(pool, held=_added(held, window), epochs=window.epochs, quality=window.quality, last=number)
+    told = math.isfinite(window.busy_s)
+    settles_s = SETTLES_S if pool.told and not told else max(0.0, pool.settles_s - window.window_s)
+    held = pool.held if window.epochs == pool.epochs and not settles_s else nothing(pool)
+    return replace(
+        pool,
+        held=held if settles_s else _added(held, window),
+        settles_s=settles_s,
+        told=told,
+        epochs=window.epochs,
+        quality=window.quality,
+        last=number,
+    )
 
 
 def nothing(pool: PoolState) -> Block:
     """A block that begins."""
-    return Block(0.0, 0.0, np.zeros(len(pool.scale) - 1))
+    return Block(0.0, 0.0, np.zeros(len(pool.scale) - 1), 0.0)
 
 
 def _added(held: Block, window: PoolWindow) -> Block:
-    return Block(held.energy_j + window.energy_j, held.window_s + window.window_s, held.used + window.used)
+    return Block(
+        held.energy_j + window.energy_j,
+        held.window_s + window.window_s,
+        held.used + window.used,
+        held.busy_s + window.busy_s,
+    )

@@ -1,5 +1,6 @@
 """What one window tells about each pool: what its devices drew, and what ran there."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ class PoolWindow:
     window_s  over how long
     fresh     meters spoke, and none of its devices' counters waits for an update
     epochs    of its devices, by device; empty where no meter spoke of the pool
+    busy_s    for how long its processors worked, all of them added up; a GPU, the runs on it. NaN where nobody knows
     quality   the worst of the devices'
     used      (2 V,) calls, then items
     """
@@ -35,6 +37,7 @@ class PoolWindow:
     epochs: Mapping[str, str]
     quality: Quality
     used: Floats
+    busy_s: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +56,7 @@ def gathered(names: Sequence[Name], devices: Iterable[DeviceJoules], work: Itera
     for device in devices:
         of_pool[device.pool].append(device)
     used: dict[str, list[float]] = defaultdict(lambda: [0.0] * (2 * len(place)))
+    ran_s: dict[str, float] = defaultdict(float)
     strange = []
     for one in work:
         at = place.get((one.stage, one.variant))
@@ -62,13 +66,14 @@ def gathered(names: Sequence[Name], devices: Iterable[DeviceJoules], work: Itera
             counts = used[one.pool]
             counts[at] += one.calls
             counts[at + len(place)] += one.items
+            ran_s[one.pool] += one.busy_s
     nothing = [0.0] * (2 * len(place))
     pools = of_pool.keys() | used.keys() | {one.pool for one in strange}
-    windows = (_window(pool, of_pool.get(pool, []), used.get(pool, nothing)) for pool in sorted(pools))
+    windows = (_window(p, of_pool.get(p, []), used.get(p, nothing), ran_s.get(p, 0.0)) for p in sorted(pools))
     return Gathered(tuple(names), tuple(windows), tuple(strange))
 
 
-def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float]) -> PoolWindow:
+def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], ran_s: float) -> PoolWindow:
     lasted: dict[str, float] = defaultdict(float)
     for device in devices:
         lasted[device.device] += device.window_s
@@ -80,4 +85,19 @@ def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float]) -
         epochs={device.device: device.epoch for device in devices},
         quality=worst(device.quality for device in devices),
         used=np.array(used),
+        busy_s=_busy_s(devices, ran_s),
     )
+
+
+def _busy_s(devices: Sequence[DeviceJoules], ran_s: float) -> float:
+    """Devices of one host tell the same seconds. Of a GPU nobody does, but nothing else is thought to run there."""
+    if devices and all(device.kind == "gpu" for device in devices):
+        return ran_s
+    told: dict[tuple[bool, str], float] = defaultdict(float)
+    for device in devices:
+        told[device.fresh, device.device] += math.nan if device.busy_s is None else device.busy_s
+    fresh = [busy_s for (fresh, _), busy_s in told.items() if fresh]
+    if any(map(math.isnan, told.values())):
+        return math.nan
+    # One that was away and is back tells of all that time; what was there has told of it already.
+    return min(fresh) if fresh else max(told.values(), default=math.nan)

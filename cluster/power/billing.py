@@ -187,7 +187,7 @@ class _Window:
             passed_s = max(0.0, self._now_s - self._start.at_s)
             self._tabs[device] = tabs.anchored(tabs.waiting(tab, passed_s), others, anew=False)
             silent = self._now_s - tab.heard_s > PATIENCE_S
-            self.rows.append(_row(tab.last, Moved(0.0, passed_s, fresh=False), silent))
+            self.rows.append(_row(tab.last, Moved(0.0, passed_s, fresh=False, busy_s=0.0), silent))
 
     def _keep_pace(self, device: str, reading: Reading | None) -> None:
         """Another source was billed for this window: what this device drew in it is not to be billed any more."""
@@ -229,4 +229,5 @@ def _row(reading: Reading, moved: Moved, doubtful: bool) -> DeviceJoules:
         counter_j=counter.energy_j,
         epoch=counter.epoch,
         fresh=moved.fresh,
+        busy_s=moved.busy_s,
     )

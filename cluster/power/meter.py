@@ -1,7 +1,7 @@
 """One Ray node's meter: reads its sensors, and adds up each device's joules since the meter began. No Ray here."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cluster.power import unwrap
@@ -29,7 +29,8 @@ class HostId:
 class Metered:
     """One device, as of its last reading.
 
-    counter   that reading
+    counter   that reading, and `busy_s` for how long the host's processors have worked by then, all of them added up,
+              since it booted; None where that is not what the device's joules go with
     first     the reading that it is compared with all along: the session's first, or the first after a reset
     energy_j  joules since the session began, and `before_j` those of them from before `first`
     power_w   between the last two readings that moved the counter; None before there are two
@@ -44,6 +45,7 @@ class Metered:
     power_w: float | None = None
     fresh: bool = False
     events: Events = field(default_factory=dict)
+    busy_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,12 @@ class Track:
     stale: bool = False
 
 
-def begun(counter: Counter) -> Track:
+def begun(counter: Counter, busy_s: float | None = None) -> Track:
     """A device that is read for the first time."""
-    return Track(Metered(counter, counter), unwrap.init(counter), counter.at_s)
+    return Track(Metered(counter, counter, busy_s=busy_s), unwrap.init(counter), counter.at_s)
 
 
-def read(track: Track, counter: Counter) -> Track:
+def read(track: Track, counter: Counter, busy_s: float | None = None) -> Track:
     """The device after another reading."""
     before = track.metered
     state, step = unwrap.step(track.state, counter)
@@ -101,6 +103,7 @@ def read(track: Track, counter: Counter) -> Track:
         power_w=step.energy_j / step.span_s if step.fresh else before.power_w,
         fresh=step.fresh and not stale,
         events=counted(before.events, events),
+        busy_s=busy_s,
     )
     return Track(metered, state, moved_s, stale=stale)
 
@@ -122,6 +125,8 @@ class Meter:
     """Reads sensors and remembers. Used from one thread.
 
     refusals  of sensors that could not be opened
+    busy_s    for how long the host's processors have worked since it booted, all of them added up; it may raise OSError
+              or ValueError
     """
 
     def __init__(
@@ -131,7 +136,9 @@ class Meter:
         session: str,
         sensors: Sequence[PowerSensor],
         refusals: tuple[Refusal, ...] = (),
+        busy_s: Callable[[], float] | None = None,
     ) -> None:
+        self._busy_s = busy_s
         self._node, self._host, self._session = node, host, session
         self._sensors, self._refusals = tuple(sensors), refusals
         self._lost: dict[str, Refusal] = {}
@@ -147,10 +154,13 @@ class Meter:
         for sensor in self._sensors:
             tracks = self._tracks[sensor.name]
             counters = {counter.device: counter for counter in self._read(sensor)}
+            busy_s = self._busy() if any(_of_host(counter) for counter in counters.values()) else None
             for device in tracks.keys() - counters.keys():
                 tracks[device] = lost(tracks[device])
             for device, counter in counters.items():
-                tracks[device] = read(tracks[device], counter) if device in tracks else begun(counter)
+                told_s = busy_s if _of_host(counter) else None
+                known = tracks.get(device)
+                tracks[device] = begun(counter, told_s) if known is None else read(known, counter, told_s)
 
     def report(self) -> MeterReport:
         """What is known, as of the last poll."""
@@ -164,6 +174,12 @@ class Meter:
         for sensor in self._sensors:
             sensor.close()
 
+    def _busy(self) -> float | None:
+        try:
+            return None if self._busy_s is None else self._busy_s()
+        except (OSError, ValueError):
+            return None
+
     def _read(self, sensor: PowerSensor) -> tuple[Counter, ...]:
         try:
             counters = sensor.read()
@@ -173,3 +189,8 @@ class Meter:
             return ()
         self._lost.pop(sensor.name, None)
         return tuple(counter for counter in counters if math.isfinite(counter.energy_j))
+
+
+def _of_host(counter: Counter) -> bool:
+    """Whether its joules are those of this host's processors now, rather than a GPU's, or of a recording."""
+    return counter.pool == "cpu" and counter.source != "replay"

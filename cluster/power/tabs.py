@@ -43,12 +43,16 @@ class Tab:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What a reading adds to a tab. Not `fresh` where nothing is known of the window yet."""
+    """What a reading adds to a tab. Not `fresh` where nothing is known of the window yet.
+
+    busy_s  seconds that the host's processors worked since the reading before; None where nobody knows
+    """
 
     energy_j: float
     window_s: float
     fresh: bool
     events: Events = field(default_factory=dict)
+    busy_s: float | None = None
 
 
 def opened(reading: Reading, now_s: float) -> Tab:
@@ -103,7 +107,14 @@ def moved(tab: Tab, reading: Reading, now_s: float) -> tuple[Tab, Moved]:
         after = replace(after, told_s=max(after.told_s, tab.told_s))
     if (after.billed.counter_j, after.billed.epoch) == (tab.billed.counter_j, tab.billed.epoch) and energy_j == 0:
         after = replace(after, billed=tab.billed)  # since then it may have been waiting for its update
-    return after, Moved(max(0.0, energy_j), max(0.0, passed_s), fresh, events)
+    return after, Moved(max(0.0, energy_j), max(0.0, passed_s), fresh, events, _busy(tab, reading))
+
+
+def _busy(tab: Tab, reading: Reading) -> float | None:
+    if tab.last is None or reading.boot != tab.host:
+        return None
+    before_s, now_s = tab.last.metered.busy_s, reading.metered.busy_s
+    return None if before_s is None or now_s is None else max(0.0, now_s - before_s)
 
 
 def _drawn(tab: Tab, reading: Reading) -> tuple[float, Event | None]:

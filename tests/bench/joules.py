@@ -27,6 +27,7 @@ from servers import ROOT, SERVERS, Running, running
 
 from cluster.config import DEMO
 
+PARTS = ("attributed_j", "idle_j", "unattributed_j")
 STAND_IN = ROOT / "tests" / "support" / "sysfs_power.py"
 GPU_STAND_IN = ROOT / "tests" / "support" / "nvml_power.py"
 EVENTS = (
@@ -70,7 +71,8 @@ class Truth:
 @contextmanager
 def stand_in(root: Path, seconds: float) -> Iterator[Path]:
     """A driven tree whose counters soon wrap."""
-    command = [sys.executable, str(STAND_IN), str(root), "--below-wrap-j", "2000", "--seconds", str(seconds + 600)]
+    command = [sys.executable, str(STAND_IN), str(root), "--below-wrap-j", "2000", "--tick-s", "0.02"]
+    command += ["--seconds", str(seconds + 600)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         while not (root / "truth.json").exists():
@@ -184,7 +186,7 @@ def main(seconds: float, rate: float, placement: str, kinds: str, json_file: Pat
             last = told(server, time.time())
             time.sleep(1.5)  # the stand-in of GPUs writes once a second
             requests = json.loads((Path(folder) / "load.json").read_text())
-        told_events = json.loads((root / "truth.json").read_text())["events"]
+        truth_told = json.loads((root / "truth.json").read_text())
         truth.close()
         gpu_j = drawn_by_gpus(library, first["end_s"], last["end_s"])
         figures = {
@@ -193,7 +195,9 @@ def main(seconds: float, rate: float, placement: str, kinds: str, json_file: Pat
             "ledger_j": last["energy_j"] - first["energy_j"],
             "seconds": last["end_s"] - first["end_s"],
             "ledger": last,
-            "events": told_events,
+            "over_s": {name: last[name] - first[name] for name in PARTS},
+            "events": truth_told["events"],
+            "true_idle_w": truth_told["idle_w"],
             "load": requests,
         }
     _show(figures, console)
@@ -218,7 +222,14 @@ def _show(figures: dict[str, object], console: Console) -> None:
     table.add_row("true joules", f"{true_j:,.1f}")
     table.add_row("ledger's joules", f"{ledger_j:,.1f}")
     table.add_row("difference", f"{100 * (ledger_j / true_j - 1):+.3f} %")
-    for name in ("requests", "attributed_j", "idle_j", "unattributed_j", "joules_per_request", "closing_error_j"):
+    parts, true_idle_j = figures["over_s"], figures["true_idle_w"] * figures["seconds"]  # type: ignore[operator]
+    assert isinstance(parts, dict)
+    if not figures["true_gpu_j"]:
+        table.add_row("truly idle joules", f"{true_idle_j:,.1f}")
+        table.add_row("truly drawn by all that works here", f"{true_j - true_idle_j:,.1f}")
+    for name in PARTS:
+        table.add_row(name, f"{parts[name]:,.1f}")
+    for name in ("requests", "joules_per_request", "closing_error_j"):
         table.add_row(name, f"{ledger[name]:,.4g}")
     console.print(table)
     console.print(f"what the stand-in noted: {figures['events']}", highlight=False)

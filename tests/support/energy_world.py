@@ -52,6 +52,9 @@ class World:
     stale          probability that a counter is not updated in a window
     others_w       watts of other programs while they run, `others_s` on and as long off
     late_s         work is reported so much after the joules, at most (uniform)
+    load_wander    standard deviation of the logarithm of requests a second
+    core_j         joules of a processor's busy second, where meters tell these; `resting_cores` work though nobody asks
+                   anything, which is part of idle_w
     """
 
     variants: tuple[Variant, ...] = DEMO
@@ -66,13 +69,16 @@ class World:
     others_w: float = 0.0
     others_s: int = 300
     late_s: float = 0.0
+    load_wander: float = 0.5
+    core_j: float | None = None
+    resting_cores: float = 0.1
     window_s: float = 1.0
     pool: str = "host/cpu"
 
     def windows(self, count: int, seed: int) -> "History":
         """What happened in so many windows."""
         rng = np.random.default_rng(seed)
-        requests = rng.poisson(self.requests_per_s * self.window_s * _wandering(rng, count, 1, 0.5)[:, 0])
+        requests = rng.poisson(self.requests_per_s * self.window_s * _wandering(rng, count, 1, self.load_wander)[:, 0])
         calls, items = self._work(rng, requests, count)
         growth = self.growth(np.arange(count))
         call_j, item_j = (np.array([getattr(v, part) for v in self.variants]) for part in ("call_j", "item_j"))
@@ -80,9 +86,17 @@ class World:
         others = self.others_w * self.window_s * ((np.arange(count) // self.others_s) % 2)
         true = self.idle_w * self.window_s + of_variant.sum(axis=1) + others
         read = np.maximum(true * (1 + self.noise * rng.standard_normal(count)), 0.0)
-        return History(
-            self, calls, items, of_variant, others, read, rng.random(count) >= self.stale, _late(rng, self, count)
-        )
+        updated, late = rng.random(count) >= self.stale, _late(rng, self, count)
+        return History(self, calls, items, of_variant, others, read, updated, late, self._busy(rng, of_variant, others))
+
+    def _busy(self, rng: np.random.Generator, of_variant: Floats, others: Floats) -> Floats | None:
+        """Busy seconds of each window: joules of a variant's are a tenth off those of another's."""
+        if self.core_j is None:
+            return None
+        off = np.exp(0.1 * rng.standard_normal(len(self.variants)))
+        worked = ((of_variant / off).sum(axis=1) + others) / self.core_j + self.resting_cores * self.window_s
+        ticks: Floats = np.rint(100 * worked) / 100
+        return ticks
 
     def growth(self, window: NDArray[np.int64]) -> Floats:
         """True joules in these windows over those at first."""
@@ -117,7 +131,8 @@ class World:
             return joules * off * (1.0 if seed is None else float(np.exp(by * rng.standard_normal())))
 
         variants = {v.name: VariantJoules(wrong(v.call_j), wrong(v.item_j)) for v in self.variants}
-        return Prior(variants, spread, Quality.ASSUMED, "simulated")
+        core_w = None if self.core_j is None else 10.0
+        return Prior(variants, spread, Quality.ASSUMED, "simulated", core_w=core_w)
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,7 @@ class History:
     read: Floats
     updated: NDArray[np.bool_]
     late: Floats
+    busy_s: Floats | None = None
 
     def __iter__(self) -> Iterator[tuple[list[DeviceJoules], list[Work]]]:
         """Per window what meters and replicas report."""
@@ -139,7 +155,8 @@ class History:
         for t, joules in enumerate(self.read.tolist()):
             waiting += joules
             fresh = bool(self.updated[t])
-            device = _device(self.world, waiting if fresh else 0.0, fresh)
+            busy_s = None if self.busy_s is None else float(self.busy_s[t])
+            device = _device(self.world, waiting if fresh else 0.0, fresh, busy_s)
             waiting = 0.0 if fresh else waiting
             yield [device], self._reported(t)
 
@@ -165,10 +182,10 @@ class History:
         return {v.name: float(share) for v, share in zip(self.world.variants, total / total.sum(), strict=True)}
 
 
-def _device(world: World, energy_j: float, fresh: bool) -> DeviceJoules:
+def _device(world: World, energy_j: float, fresh: bool, busy_s: float | None) -> DeviceJoules:
     return DeviceJoules(
         "host/package-0", world.pool, "node", "host", "package", "replay", Quality.MEASURED,
-        energy_j, world.window_s, 0.0, "boot", fresh,
+        energy_j, world.window_s, 0.0, "boot", fresh, busy_s,
     )  # fmt: skip
 
 

@@ -86,7 +86,7 @@ def test_a_pools_chain_error_is_that_of_the_sum_of_its_parts() -> None:
         at = 1 + STATE.names.index(name)
         x[at], x[at + len(NAMES)] = 1 / 8, items
     scaled = x * pool.scale
-    assert errors[7] == pytest.approx(float(scaled @ pool.belief.covariance[:-1, :-1] @ scaled) ** 0.5)
+    assert errors[7] == pytest.approx(float(scaled @ pool.covariance @ scaled) ** 0.5)
 
 
 def test_two_pools_mean_is_surer_than_the_less_sure_of_them() -> None:

@@ -96,7 +96,7 @@ def test_recall_and_serving_are_known_together_better_than_each() -> None:
     use = np.zeros((len(DEMO), len(pool.scale)))
     for at, variant in enumerate(DEMO):
         use[at, 1 + at], use[at, 1 + at + len(DEMO)] = history.usual()[variant.name]
-    covariance = (use * pool.scale) @ pool.belief.covariance[:-1, :-1] @ (use * pool.scale).T
+    covariance = (use * pool.scale) @ pool.covariance @ (use * pool.scale).T
     both = [at for at, v in enumerate(DEMO) if v.stage in ("recall", "serving")]
     joint, each = covariance[np.ix_(both, both)].sum() ** 0.5, np.sqrt(np.diagonal(covariance)[both])
     assert joint < 0.5 * each.sum()
