@@ -1,5 +1,6 @@
 """One control tick: what a window spent goes in, the prices of the next one come out as a policy. No Ray here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
@@ -14,40 +15,58 @@ from allocator.price.base import Observation, PriceState, PriceStrategy, Terms, 
 from allocator.price.sample import Sample
 from allocator.price.start import Start, start_prices
 from cluster.accounts import Window
+from cluster.means import Aim, Means, Shown
 
 WARM_UP = 3
 LEAST_ROWS = 512
 VERSIONS_PER_S = 10
 """No window is shorter than a tenth of a second, so versions that begin at the time never overtake it. Those of a later
 controller are therefore higher than all of an earlier one, also than those that it never hears of."""
+LEAST_SHARE = 0.02
+"""Measured spend less what is fixed may come out as nothing by noise; chains that ran have spent this share at least of
+what they are thought to."""
+REACH = 1.02
+STEADY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
     """All that a tick hands to the next.
 
-    terms   what the decisions of the window that runs are made under
-    warm    windows with requests so far, up to WARM_UP
-    spend   (M,) of the window that ended last, in its resource's unit, and its limit (M,): for people
+    terms      what the decisions of the window that runs are made under; its limits are those that chains may spend
+    warm       windows with requests so far, up to WARM_UP
+    means      as told when that window began
+    spend      (M,) of the window that ended last, in its resource's unit, with what is fixed
+    load       requests in a window, smoothed
+    reachable  (M,) whether the limit can be held by any choice of chains
     """
 
     policy: Policy
     prices: PriceState
     terms: Terms
     warm: int
+    means: Means
     spend: Floats
-    limit: Floats
+    load: float
+    reachable: Mask
+
+    @property
+    def named_prices(self) -> dict[str, float]:
+        """The prices of the window that runs, by constraint."""
+        return {aim.name: float(p) for aim, p in zip(self.means.aims, self.policy.prices, strict=True)}
 
 
 @dataclass(frozen=True)
 class Control:
-    """Follows constraints with prices. Its own configuration, without state; `init` and `step` are pure.
+    """Follows limits with prices. Its own configuration, without state; `init` and `step` are pure.
 
-    Costs are FLOPs until meters exist, so every constraint must be one on FLOPs: others raise ValueError. There must be
-    one at least: a cascade without a limit has one of infinity.
+    What a limit leaves after all that no choice of chains changes (machines at rest, other programs) is what chains may
+    spend, and the price is that of their spend. A limit below that is told as not reachable; its price stays where all
+    take a chain that is cheapest.
 
-    safe_chain  index of the chain that a request takes when nobody can decide
-    start       what prices begin from; without it they begin at zero, and the first windows overspend
+    constraints  in FLOPs, for when nobody says more (`means`); at least one, of infinity where there is no limit
+    safe_chain   index of the chain that a request takes when nobody can decide
+    start        what prices begin from; without it they begin at zero, and the first windows overspend
     """
 
     space: ChainSpace
@@ -64,68 +83,127 @@ class Control:
             raise ValueError("without a limit, name a constraint whose limit is infinity")
         for constraint in self.constraints:
             if constraint.resource is not Resource.FLOPS:
-                raise ValueError(f"constraint {constraint.name!r}: there is no meter for {constraint.resource} yet")
+                raise ValueError(
+                    f"constraint {constraint.name!r}: {constraint.resource} need meters, so a limit of them"
+                )
 
-    @property
-    def costs(self) -> Floats:
-        """(J, M) what a request spends under each chain."""
-        return np.repeat(self.space.flops[:, None], len(self.constraints), axis=1)
+    def means(self, now_s: float) -> Means:
+        """What holds where nobody meters anything: limits in FLOPs, which are counted."""
+        aims = tuple(
+            Aim(c.name, c.resource, limit, shown=Shown("flops", "FLOP/s", limit / self.window_s))
+            for c in self.constraints
+            for limit in (c.window_limit(now_s, self.window_s),)
+        )
+        return Means(aims, np.repeat(self.space.flops[:, None], len(aims), axis=1))
 
-    def init(self, now_s: float, version: int = 0, prices: Floats | None = None) -> ControlState:
-        """The state at the start: all chains available, and the prices that replicas still hold, or else start prices.
+    def init(
+        self,
+        now_s: float,
+        version: int = 0,
+        prices: Floats | None = None,
+        means: Means | None = None,
+        remembered: Mapping[str, float] | None = None,
+    ) -> ControlState:
+        """The state at the start: the prices that are remembered, or that replicas still hold, or else start prices.
 
-        now_s    Unix time
-        version  the newest that any replica holds, 0 when there was none before
+        now_s       Unix time
+        version     the newest that any replica holds, 0 when there was none before, with its `prices`
+        remembered  prices by constraint, from a controller before
         """
-        limit, available = self._limit(now_s), np.ones(len(self.space), dtype=bool)
-        if version and prices is not None and prices.shape == limit.shape:
-            held, warm = prices, WARM_UP if prices.any() else 1
-        else:
-            held, warm = self._first_prices(limit, available), 0
+        means = means or self.means(now_s)
+        terms = Terms(self._free(means), _left(means), self._available(means))
+        held, warm = self._held(terms, means, version, prices, remembered or {})
         policy = Policy(
             version=max(version + 1, int(now_s * VERSIONS_PER_S)),
             time_s=now_s,
             prices=held,
-            costs=self.costs,
-            available=available,
+            costs=means.costs,
+            available=terms.available,
             reward_model=self.reward_model,
             safe_chain=self.safe_chain,
         )
-        terms = Terms(held, limit, available)
-        return ControlState(policy, self.strategy.init(held, self.seed), terms, warm, self._free, limit)
+        every = np.ones(len(held), dtype=bool)
+        start, terms = self.strategy.init(held, self.seed), replace(terms, prices=held)
+        return ControlState(policy, start, terms, warm, means, self._free(means), 0.0, every)
 
-    def step(self, state: ControlState, window: Window, now_s: float) -> ControlState:
+    def step(self, state: ControlState, window: Window, now_s: float, means: Means | None = None) -> ControlState:
         """A window has ended at `now_s`; its prices are followed by those of the next.
 
         A window that decided nothing tells nothing of prices, so they hold, as they do where nothing is limited.
+
+        means  for the next window, with what this one spent
         """
-        spend = window.executed_per_s @ self.costs * self.window_s
+        means = means or self.means(now_s)
+        if means.names != state.means.names:
+            state = self._rearranged(state, means)
+        controlled, total = _spend(window, means, self.window_s)
         seen = Observation(
             requests=max(1, round(window.decided_per_s * self.window_s)),
-            spend=spend,
+            spend=controlled,
             terms=state.terms,
             rewards=window.rewards,
-            costs=self.costs,
-            next_limit=self._limit(now_s),
-            next_available=state.policy.available,
+            costs=means.costs,
+            next_limit=_left(means),
+            next_available=self._available(means),
         )
-        past = replace(state, spend=spend, limit=state.terms.limit, terms=replace(state.terms, limit=seen.next_limit))
+        load = _smoothed(state.load, window.decided_per_s * self.window_s)
+        past = replace(
+            state,
+            spend=total,
+            terms=Terms(state.terms.prices, seen.next_limit, seen.next_available),
+            means=means,
+            load=load,
+            reachable=self._reachable(seen, means, window, load),
+        )
         if window.decided_per_s <= 0.0:
-            return past
-        warm = min(state.warm + 1, WARM_UP)
+            return self._published(past, now_s, state.policy.prices)
+        past = replace(past, warm=min(state.warm + 1, WARM_UP))
         priced = state.policy.prices.any()
         if not (priced or np.isfinite(seen.next_limit).any()):
-            return replace(past, warm=warm)
+            return self._published(past, now_s, state.policy.prices)
         follows = priced and state.warm >= WARM_UP
         prices = self.strategy.step(state.prices, seen) if follows else self._started(seen, state.warm)
-        terms = Terms(prices.prices, seen.next_limit, seen.next_available)
-        policy = state.policy.next(now_s, prices=prices.prices)
-        return ControlState(policy, prices, terms, warm, spend, state.terms.limit)
+        return self._published(replace(past, prices=prices), now_s, prices.prices)
 
-    def _first_prices(self, limit: Floats, available: Mask) -> Floats:
+    def _published(self, state: ControlState, now_s: float, prices: Floats) -> ControlState:
+        """The state with a policy of these prices: the same one where it would decide alike and none was priced."""
+        policy, terms = state.policy, state.terms
+        same = policy.costs.shape == state.means.costs.shape and (policy.available == terms.available).all()
+        if same and (policy.prices == prices).all() and (not prices.any() or (policy.costs == state.means.costs).all()):
+            return state
+        made = policy.next(now_s, prices=prices, costs=state.means.costs, available=terms.available)
+        return replace(state, policy=made, terms=replace(terms, prices=made.prices))
+
+    def _rearranged(self, state: ControlState, means: Means) -> ControlState:
+        """The state under other constraints: those that stay keep their prices, and all are looked for anew."""
+        known = state.named_prices
+        prices = np.array([known.get(aim.name, 0.0) for aim in means.aims])
+        terms = Terms(prices, _left(means), state.terms.available)
+        policy = replace(state.policy, prices=prices, costs=means.costs)
+        every = np.ones(len(prices), dtype=bool)
+        return replace(
+            state,
+            policy=policy,
+            prices=self.strategy.init(prices, self.seed),
+            terms=terms,
+            warm=min(state.warm, WARM_UP - 1),
+            means=means,
+            spend=self._free(means),
+            reachable=every,
+        )
+
+    def _held(
+        self, terms: Terms, means: Means, version: int, prices: Floats | None, remembered: Mapping[str, float]
+    ) -> tuple[Floats, int]:
+        """The first prices, and how warm they are."""
+        if any(aim.name in remembered for aim in means.aims):
+            known = np.array([remembered.get(aim.name, 0.0) for aim in means.aims])
+            return known, WARM_UP if known.any() and len(known) == len(remembered) else 1
+        if version and prices is not None and prices.shape == terms.limit.shape:
+            return prices, WARM_UP if prices.any() else 1
         if self.start is None:
-            return self._free
-        return start_prices(self.start.rewards, self.costs, available, limit, self._expected)
+            return self._free(means), 0
+        return start_prices(self.start.rewards, means.costs, terms.available, terms.limit, self._expected), 0
 
     def _started(self, seen: Observation, warm: int) -> PriceState:
         """The strategy's state with the prices that the window's own sample asks for, to follow from there.
@@ -139,10 +217,7 @@ class Control:
         if not len(rows) or not seen.next_available.any():
             held: PriceState = self.strategy.init(seen.terms.prices, self.seed)
             return held
-        predicted = Sample(rows, seen.costs, seen.next_available).spend(seen.terms.prices) * seen.requests
-        # Measured spend differs from what the sample says: by its noise, and by chains that requests name themselves.
-        known = (seen.spend > 0) & (predicted > 0)
-        ratio = np.divide(seen.spend, predicted, out=np.ones_like(predicted), where=known)
+        ratio = _ratio(rows, seen)
         requests = max(seen.requests, self._expected) if warm == 0 and self.start is not None else seen.requests
         prices = start_prices(rows, seen.costs, seen.next_available, seen.next_limit / ratio, requests)
         started: PriceState = self.strategy.init(prices, self.seed)
@@ -155,14 +230,52 @@ class Control:
             return rows
         return np.concatenate([rows, usable(self.start.rewards)[:missing]])
 
+    def _reachable(self, seen: Observation, means: Means, window: Window, load: float) -> Mask:
+        """Whether the cheapest chains would keep the limit at this load, by what requests were seen to spend."""
+        if not seen.next_available.any():
+            return np.ones(len(means.aims), dtype=bool)
+        modelled = window.executed_per_s @ means.costs * self.window_s
+        ratio = np.divide(seen.spend, modelled, out=np.ones_like(modelled), where=(modelled > 0) & (seen.spend > 0))
+        least = means.costs[seen.next_available].min(axis=0) * ratio * load
+        fixed = np.array([aim.fixed for aim in means.aims])
+        limit = np.array([aim.limit for aim in means.aims])
+        reachable: Mask = least + fixed <= REACH * limit
+        return reachable
+
+    def _available(self, means: Means) -> Mask:
+        return np.ones(len(self.space), dtype=bool) if means.available is None else means.available
+
     @property
     def _expected(self) -> float:
         """Requests in a window that the start prices are made for."""
         return inf if self.start is None else self.start.requests_per_s * self.window_s
 
-    @property
-    def _free(self) -> Floats:
-        return np.zeros(len(self.constraints))
+    @staticmethod
+    def _free(means: Means) -> Floats:
+        return np.zeros(len(means.aims))
 
-    def _limit(self, now_s: float) -> Floats:
-        return np.array([constraint.window_limit(now_s, self.window_s) for constraint in self.constraints])
+
+def _left(means: Means) -> Floats:
+    return np.array([aim.left for aim in means.aims])
+
+
+def _spend(window: Window, means: Means, window_s: float) -> tuple[Floats, Floats]:
+    """What chains spent, (M,), and all that was spent, (M,): as measured, and where it was not, as modelled."""
+    modelled = window.executed_per_s @ means.costs * window_s
+    spent, fixed = (np.array([getattr(aim, name) for aim in means.aims]) for name in ("spent", "last_fixed"))
+    known = np.isfinite(spent)
+    controlled = np.where(known, np.maximum(spent - fixed, LEAST_SHARE * modelled), modelled)
+    return controlled, np.where(known, spent, modelled + fixed)
+
+
+def _ratio(rows: Rewards, seen: Observation) -> Floats:
+    """By how much measured spend exceeds what the sample says: by its noise, and by chains that requests name."""
+    if not seen.terms.available.any():
+        return np.ones_like(seen.spend)
+    predicted = Sample(rows, seen.costs, seen.terms.available).spend(seen.terms.prices) * seen.requests
+    known = (seen.spend > 0) & (predicted > 0)
+    return np.divide(seen.spend, predicted, out=np.ones_like(predicted), where=known)
+
+
+def _smoothed(load: float, requests: float) -> float:
+    return requests if load <= 0 else load + STEADY * (requests - load)

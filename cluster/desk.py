@@ -1,23 +1,24 @@
 """The controller's desk: takes in reports, ticks once a window, answers with the newest snapshot. No Ray here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
-from allocator.constraints import Resource
 from allocator.request_joules import Rates
-from cluster.accounts import Books, Report, closed, heard, opened
+from cluster.accounts import Books, Report, Window, closed, heard, opened
 from cluster.control import WARM_UP, Control, ControlState
+from cluster.means import Aim, Means
 from cluster.snapshot import Answer, Snapshot, Standing
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
+Measure = Callable[[Window], Awaitable[Means | None]]
+"""What is known of a window that has just ended, and of what the next one may spend; None for what is counted alone."""
 
 LEAD = 0.1
 HOLD = 0.3
-UNITS = {Resource.FLOPS: "FLOP/s", Resource.JOULES: "W", Resource.COMPUTE: "s/s", Resource.GRAMS: "g/s"}
 
 
 class Desk(Protocol):
@@ -38,6 +39,8 @@ class ControllerDesk:
 
     clock, sleep  monotonic; `wall` is Unix time, which limits and snapshots go by
     rates         what its snapshots tell of joules; to be set by whoever accounts for them
+    measure       asked in every tick, before prices are made; to be set likewise
+    remembered    prices by constraint, of a controller before
     """
 
     def __init__(self, control: Control, clock: Clock, wall: Clock, sleep: Sleep = asyncio.sleep) -> None:
@@ -50,6 +53,8 @@ class ControllerDesk:
         self._first, self._ticked = asyncio.Event(), asyncio.Event()
         self._next_s = 0.0
         self.rates: Rates | None = None
+        self.measure: Measure = _nothing
+        self.remembered: Mapping[str, float] = {}
 
     @property
     def books(self) -> Books:
@@ -60,6 +65,11 @@ class ControllerDesk:
     def policy_version(self) -> int:
         """Of the newest snapshot; 0 before there is one."""
         return 0 if self._state is None else self._state.policy.version
+
+    @property
+    def state(self) -> ControlState | None:
+        """What the newest snapshot follows from; None before there is one."""
+        return self._state
 
     @property
     def standings(self) -> tuple[Standing, ...]:
@@ -86,7 +96,7 @@ class ControllerDesk:
         self._next_s = self._clock() + window_s
         while True:
             await self._sleep(max(0.0, self._next_s - self._clock()))
-            self._tick()
+            await self._tick()
             late = self._clock() >= self._next_s + window_s
             self._next_s = (self._clock() if late else self._next_s) + window_s
             self._ticked.set()
@@ -99,13 +109,13 @@ class ControllerDesk:
             self._foreign = report
         self._first.set()
 
-    def _tick(self) -> None:
+    async def _tick(self) -> None:
         window, self._books = closed(self._books, self._clock(), self._control.window_s)
-        state = self._state
+        means, state = await self.measure(window), self._state
         if state is None or self._knows_better(state):
-            self._state = self._taken_up(0 if state is None else state.policy.version)
+            self._state = self._taken_up(0 if state is None else state.policy.version, means)
         else:
-            self._state = self._control.step(state, window, self._wall())
+            self._state = self._control.step(state, window, self._wall(), means)
         self._snapshot = self._published(self._state)
 
     def _knows_better(self, state: ControlState) -> bool:
@@ -116,20 +126,38 @@ class ControllerDesk:
         priced = bool(foreign.prices.any()) and state.warm < WARM_UP
         return foreign.version > state.policy.version or (priced and foreign.version < self._began)
 
-    def _taken_up(self, version: int) -> ControlState:
+    def _taken_up(self, version: int, means: Means | None) -> ControlState:
         assert self._foreign is not None
         held, self._foreign = self._foreign, None
-        state = self._control.init(self._wall(), max(version, held.version), held.prices)
+        newest, wall_s = max(version, held.version), self._wall()
+        state = self._control.init(wall_s, newest, held.prices, means, self.remembered)
         self._began = state.policy.version
         return state
 
     def _published(self, state: ControlState) -> Snapshot:
-        window_s = self._control.window_s
-        limits, spend = state.terms.limit / window_s, state.spend / window_s
-        prices = state.policy.prices
+        assert np.isfinite(state.spend).all()
+        columns = zip(state.means.aims, state.spend, state.policy.prices, state.reachable, strict=True)
         standings = tuple(
-            Standing(c.name, str(c.resource), UNITS[c.resource], float(limit), float(spent), float(price))
-            for c, limit, spent, price in zip(self._control.constraints, limits, spend, prices, strict=True)
+            _standing(aim, float(spent) / self._control.window_s, self._control.window_s, float(price), bool(reachable))
+            for aim, spent, price, reachable in columns
         )
-        assert np.isfinite(spend).all()
         return Snapshot(state.policy, standings, self.rates)
+
+
+def _standing(aim: Aim, spend_per_s: float, window_s: float, price: float, reachable: bool) -> Standing:
+    shown = aim.shown
+    return Standing(
+        name=aim.name,
+        kind=shown.kind,
+        unit=shown.unit,
+        limit_per_s=aim.limit / window_s,
+        spend_per_s=spend_per_s,
+        price=price,
+        limit=shown.limit,
+        spend=spend_per_s if shown.spend is None else shown.spend,
+        reachable=reachable,
+    )
+
+
+async def _nothing(_: Window) -> None:
+    """Nothing is known but what was counted."""

@@ -11,9 +11,11 @@ from allocator.request_joules import Rates
 class Standing:
     """One constraint in the window that ended last.
 
-    kind         the resource, and `unit` its unit per second
-    limit_per_s  infinity where there is no limit
-    price        of the window that runs, in reward per unit
+    kind         of limit, and the `unit` of `limit` and `spend`: of a quota, what its hour or day has spent so far
+    limit_per_s  of the next window, in the resource's own unit (J, g, s, FLOPs); infinity where there is no limit
+    spend_per_s  of the window, machines at rest and other programs included where they count
+    price        of the window that runs, in reward per unit of the resource
+    reachable    whether any choice of chains can hold it
     """
 
     name: str
@@ -22,6 +24,9 @@ class Standing:
     limit_per_s: float
     spend_per_s: float
     price: float
+    limit: float = inf
+    spend: float = 0.0
+    reachable: bool = True
 
     @property
     def limited(self) -> bool:

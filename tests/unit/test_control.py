@@ -156,7 +156,7 @@ def test_whatever_comes_prices_are_finite_and_never_negative(
 
 def test_a_resource_without_a_meter_is_refused(space: ChainSpace) -> None:
     power = Constraint("power", Resource.JOULES, Schedule.constant(100.0))
-    with pytest.raises(ValueError, match="no meter for joules"):
+    with pytest.raises(ValueError, match="joules need meters"):
         control_of(space, power)
 
 
