@@ -1,6 +1,5 @@
 """The HTTP API: a FastAPI application over a Recommender."""
 
-import json
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from cluster.bookkeeping import EnergyDesk
 from cluster.energy_routes import add_energy
+from cluster.http_bodies import invalid, later, problem, read_body
 from cluster.leaving import cancelled_when_the_client_leaves
 from cluster.schemas import (
     ChainsResponse,
@@ -30,7 +30,6 @@ from models.errors import FixRequest, TryAgain
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 RECOMMEND = "/v1/recommend"
-RETRY_AFTER_S = 1
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """A cascade recommender that chooses per request how much computation the request is worth."""
@@ -69,11 +68,11 @@ class Api(FastAPI):
             with cancelled_when_the_client_leaves(scope, receive):
                 return _json(await self._recommender.recommend(request))
         except FixRequest as error:
-            return _problem(error.field, error.problem)
+            return problem(error.field, error.problem)
         except ValidationError as error:
-            return _invalid(error)
+            return invalid(error)
         except TryAgain as error:
-            return _later(error)
+            return later(error)
         except Exception:
             logger.exception("a recommendation failed")
             return JSONResponse({"detail": "internal error; the server's log has the details"}, 500)
@@ -145,15 +144,11 @@ def _add_policy(app: FastAPI, recommender: Recommender) -> None:
         try:
             state = recommender.policy()
         except TryAgain as error:
-            return _later(error)
+            return later(error)
         if state is None:
             static = recommender.space.static.id
             return _json({"detail": f"there is no allocator; requests that name no chain run {static}"}, 404)
         return _json(state)
-
-
-def _later(error: TryAgain) -> Response:
-    return JSONResponse({"detail": str(error)}, 503, headers={"Retry-After": str(RETRY_AFTER_S)})
 
 
 def _path(scope: Scope) -> str:
@@ -162,44 +157,5 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
-    """The request's JSON body.
-
-    Raises FixRequest when it is longer than `max_bytes`, before it is read in full, and when it is not declared as
-    JSON: browsers let any page post plain text to a server on loopback.
-    """
-    headers = dict(scope["headers"])
-    if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
-        raise FixRequest("body", "must be sent with content-type: application/json")
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit():
-        raise FixRequest("body", "must have a length that is a number")
-    body = bytearray()
-    more = int(length) <= max_bytes
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False) and len(body) <= max_bytes
-    if max(len(body), int(length)) > max_bytes:
-        raise FixRequest("body", f"must not be longer than {max_bytes} bytes")
-    return bytes(body)
-
-
 def _json(content: Any, status: int = 200) -> Response:
     return Response(to_json(content), status, media_type="application/json")
-
-
-def _problem(field: str, problem: str) -> Response:
-    loc = ["body", *field.split(".")] if field != "body" else ["body"]
-    return _problems([{"loc": loc, "msg": problem, "type": "value_error"}])
-
-
-def _problems(detail: list[dict[str, Any]]) -> Response:
-    # In ASCII: field names come from the caller and may hold what UTF-8 cannot, lone surrogates.
-    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
-
-
-def _invalid(error: ValidationError) -> Response:
-    """What is wrong with each field, without the input: it may be long, and it is the caller's."""
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return _problems([{"loc": ["body", *e["loc"]], "msg": e["msg"], "type": e["type"]} for e in problems])
