@@ -4,17 +4,22 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 import models
+from allocator.limits import Limit
 from cluster.carbon.settings import CarbonSettings
+from cluster.limits.holdable import Holdable
+from cluster.limits.settings import LimitSettings, check_limits
+from cluster.limits.tokens import Tokens, tokens_of
 from cluster.power.settings import PowerSettings
 from models.errors import FixSetup
 
 DEMO = Path(models.__file__).parent / "zoo" / "demo"
 PREFIX = "GREENFLOW_"
+ADMIN_TOKEN = f"{PREFIX}ADMIN_TOKEN"
 CLOSE = 0.85
 """How alike a variable is to the one that was meant, as difflib counts."""
 
@@ -118,6 +123,10 @@ class Settings(BaseModel):
     energy            how joules are accounted for
     power             what reads power on every node
     carbon            what a joule emits
+    limits            what power, energy, carbon or computation may come to
+    admin_token       who may change limits while the application runs: a token, or name:token,name2:token2; best given
+                      by GREENFLOW_ADMIN_TOKEN, which the ingress replicas' own environment may hold too and which then
+                      counts (arguments of a Serve config show on Ray's dashboard); never shown or logged
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -135,6 +144,8 @@ class Settings(BaseModel):
     energy: EnergySettings = EnergySettings()
     power: PowerSettings = PowerSettings()
     carbon: CarbonSettings = CarbonSettings()
+    limits: LimitSettings = LimitSettings()
+    admin_token: SecretStr | None = None
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 1024
     max_body_bytes: Annotated[int, Field(ge=256, le=16 << 20)] = 64 << 10
     stage_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
@@ -143,6 +154,29 @@ class Settings(BaseModel):
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
         return folder.expanduser().absolute()
+
+    @field_validator("limits")
+    @classmethod
+    def _can_be_held(cls, limits: LimitSettings, info: ValidationInfo) -> LimitSettings:
+        if not {"allocator", "energy", "carbon"} <= info.data.keys():
+            return limits  # one of these is wrong, and said to be
+        return check_limits(limits, _holdable(info.data), info.data["allocator"].flops_per_s)
+
+    @field_validator("admin_token")
+    @classmethod
+    def _proper_token(cls, token: SecretStr | None) -> SecretStr | None:
+        tokens_of("" if token is None else token.get_secret_value())
+        return token
+
+    @property
+    def stated_limits(self) -> tuple[Limit, ...]:
+        """Limits that hold from the start, by name."""
+        return self.limits.stated(self.allocator.flops_per_s)
+
+    @property
+    def holdable(self) -> Holdable:
+        """Which limits could be held, the cascade permitting."""
+        return _holdable(dict(self))
 
     @classmethod
     def from_environment(cls, overrides: Mapping[str, object], environment: Mapping[str, str] = os.environ) -> Self:
@@ -177,7 +211,16 @@ GROUPS: Mapping[str, type[BaseModel]] = {
     "energy": EnergySettings,
     "power": PowerSettings,
     "carbon": CarbonSettings,
+    "limits": LimitSettings,
 }
+
+
+def _holdable(groups: Mapping[str, Any]) -> Holdable:
+    return Holdable(
+        allocates=groups["allocator"].enabled is not False,
+        joules=groups["energy"].enabled,
+        grams=groups["carbon"].provider != "unknown",
+    )
 
 
 def _refuse_misspelt(settings: type[BaseModel], environment: Mapping[str, str]) -> None:
@@ -192,6 +235,22 @@ def _refuse_misspelt(settings: type[BaseModel], environment: Mapping[str, str]) 
 def _chosen(key: str, given: dict[str, object], environment: Mapping[str, str]) -> object:
     """An override, which is taken out of `given`, or else what the environment says; None for neither."""
     return given.pop(key, environment.get(PREFIX + key.upper()))
+
+
+def admin_tokens(settings: Settings | None = None, environment: Mapping[str, str] = os.environ) -> Tokens:
+    """Who may change limits: as this process's own environment says, else as the settings do. Raises FixSetup."""
+    said = environment.get(ADMIN_TOKEN, "")
+    if not said and settings is not None and settings.admin_token is not None:
+        said = settings.admin_token.get_secret_value()
+    try:
+        return tokens_of(said)
+    except ValueError as error:
+        raise FixSetup(f"variable {ADMIN_TOKEN}: {error}") from None
+
+
+def own_token(environment: Mapping[str, str] = os.environ) -> str:
+    """What this process's environment says of tokens, "" for nothing."""
+    return environment.get(ADMIN_TOKEN, "")
 
 
 def state_folder(environment: Mapping[str, str] = os.environ) -> Path:

@@ -3,11 +3,14 @@
 GreenFlowError
 ├── FixFile      a file is wrong: correct the file and field that it names
 ├── FixRequest   a request is wrong: correct the field that it names (HTTP 422)
+│   └── NoSuch   what it names is not there: look at what is (HTTP 404)
 ├── FixSetup     the machine lacks something: a port, a GPU, an extra, a running cluster
 │   └── SensorAbsent  this kind of power sensor cannot be read here: try the next
 ├── SensorLost   a power sensor that was read is gone: bill nothing, and read it again later
 └── TryAgain     nothing is wrong with the call: repeat it (a replica died under it)
-    └── Late     the callee may still be at it: repeat it later, not at once
+    ├── Late     the callee may still be at it: repeat it later, not at once
+    ├── Overloaded   too many others wait: repeat it later, not at once (HTTP 503)
+    └── OutOfTime    the time that the caller gave is over: repeat it with more (HTTP 504)
 """
 
 from pathlib import Path
@@ -42,6 +45,10 @@ class FixRequest(GreenFlowError):
         return f"{self.field}: {self.problem}"
 
 
+class NoSuch(FixRequest):
+    """A request is about something that is not there; `field` says where it names it."""
+
+
 class FixSetup(GreenFlowError):
     """The machine or its surroundings lack something; the message says what, and the remedy."""
 
@@ -67,3 +74,11 @@ class TryAgain(GreenFlowError):
 
 class Late(TryAgain):
     """The callee did not answer in time. Repeating the call at once would only add to what it has to do."""
+
+
+class Overloaded(TryAgain):
+    """As many calls wait as may. Nothing was done for this one."""
+
+
+class OutOfTime(TryAgain):
+    """The caller's own deadline has passed. What was under way for the call is not waited for."""

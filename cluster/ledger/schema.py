@@ -9,6 +9,7 @@ footing     how grams are known: average or marginal intensity, never mixed ('no
 energy_j    joules of the machines; `facility_j` is that times PUE, and `grams` that times intensity / 3.6e6
 mark        the counter of each device up to which it is billed
 state       what the controller goes on from, such as prices; `version` is that of the value's own format
+limit_change  who set which limit when, from what to what (all NULL for no limit); rows are only ever added
 """
 
 import sqlite3
@@ -55,7 +56,12 @@ CREATE TABLE progress (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER N
 INSERT INTO progress VALUES (1, 0, 0)
 """
 
-STEPS: tuple[str, ...] = (_FIRST,)
+_LIMITS = """
+CREATE TABLE limit_change (id INTEGER PRIMARY KEY, at_s REAL NOT NULL, author TEXT NOT NULL, name TEXT NOT NULL,
+    before_kind TEXT, before_limit REAL, before_unit TEXT, after_kind TEXT, after_limit REAL, after_unit TEXT)
+"""
+
+STEPS: tuple[str, ...] = (_FIRST, _LIMITS)
 """Step n brings a file of schema n to n + 1; semicolons part its statements. Never change one that was released."""
 
 

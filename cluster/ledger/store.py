@@ -9,6 +9,7 @@ from pathlib import Path
 
 from allocator.emissions import Kind
 from allocator.joules import WindowAccount
+from cluster.ledger.changes import LimitChange, add_changes, newest_changes
 from cluster.ledger.connect import for_writing
 from cluster.ledger.entries import add_detail, entry_of
 from cluster.ledger.lease import Lease
@@ -87,10 +88,11 @@ class Ledger:
             prune(db, account.end_s, self._retention)
         return True
 
-    def remember(self, states: Sequence[State]) -> None:
-        """Remember something without a window."""
+    def remember(self, states: Sequence[State], changes: Sequence[LimitChange] = ()) -> None:
+        """Remember something without a window, and in the same transaction which limits changed by it."""
         with self._transaction() as db:
             put_states(db, states)
+            add_changes(db, changes)
 
     def last(self) -> Last:
         """The newest window; the next one's number is higher."""
@@ -106,6 +108,11 @@ class Ledger:
         """What was remembered under `key`, None for nothing."""
         with self.use() as db:
             return state_of(db, key)
+
+    def changes(self, most: int) -> tuple[LimitChange, ...]:
+        """Changes of limits, the newest first."""
+        with self.use() as db:
+            return newest_changes(db, most)
 
     def close(self) -> None:
         """Close the file, and let another writer have it. A later call opens it again."""

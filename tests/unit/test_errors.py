@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models import errors
-from models.errors import FixFile, FixRequest, FixSetup, GreenFlowError, TryAgain
+from models.errors import FixFile, FixRequest, FixSetup, GreenFlowError, NoSuch, TryAgain
 
 
 def test_the_drawn_tree_names_every_error_and_no_other() -> None:
@@ -37,7 +37,14 @@ def test_fix_request_says_field_and_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [FixFile("f", "field", "problem"), FixRequest("k", "too big"), FixSetup("no GPU"), TryAgain("gone")]
+    "error",
+    [
+        FixFile("f", "field", "problem"),
+        FixRequest("k", "too big"),
+        NoSuch("name", "is none"),
+        FixSetup("no GPU"),
+        TryAgain("gone"),
+    ],
 )
 def test_errors_cross_process_boundaries_whole(error: Exception) -> None:
     back = pickle.loads(pickle.dumps(error))
