@@ -9,6 +9,7 @@ GreenFlowError
 ├── SensorLost   a power sensor that was read is gone: bill nothing, and read it again later
 └── TryAgain     nothing is wrong with the call: repeat it (a replica died under it)
     ├── Late     the callee may still be at it: repeat it later, not at once
+    ├── Lost     nobody is there to call: do without that variant, or repeat it when it is back
     ├── Overloaded   too many others wait: repeat it later, not at once (HTTP 503)
     └── OutOfTime    the time that the caller gave is over: repeat it with more (HTTP 504)
 """
@@ -82,3 +83,14 @@ class Overloaded(TryAgain):
 
 class OutOfTime(TryAgain):
     """The caller's own deadline has passed. What was under way for the call is not waited for."""
+
+
+class Lost(TryAgain):
+    """No replica of a variant is there. Chains that do not use it can still run."""
+
+    def __init__(self, stage: str, variant: str) -> None:
+        self.stage, self.variant = stage, variant
+        super().__init__(stage, variant)  # what the error is rebuilt from in another process
+
+    def __str__(self) -> str:
+        return f"no replica of {self.stage}/{self.variant} is there; it may be back in a moment"

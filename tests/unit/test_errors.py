@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from models import errors
-from models.errors import FixFile, FixRequest, FixSetup, GreenFlowError, NoSuch, TryAgain
+from models.errors import FixFile, FixRequest, FixSetup, GreenFlowError, Lost, NoSuch, TryAgain
 
 
 def test_the_drawn_tree_names_every_error_and_no_other() -> None:
@@ -44,6 +44,7 @@ def test_fix_request_says_field_and_problem() -> None:
         NoSuch("name", "is none"),
         FixSetup("no GPU"),
         TryAgain("gone"),
+        Lost("rank", "din"),
     ],
 )
 def test_errors_cross_process_boundaries_whole(error: Exception) -> None:
