@@ -87,6 +87,11 @@ class Limit:
         return UNITS[self.kind][self.unit].period_s
 
     @property
+    def size(self) -> float:
+        """What one of `unit` is in the resource's own."""
+        return UNITS[self.kind][self.unit].size
+
+    @property
     def quota(self) -> float:
         """The limit in the resource's unit (J, g, s, FLOPs): of each second, or of a whole `period_s`."""
-        return self.limit * UNITS[self.kind][self.unit].size
+        return self.limit * self.size

@@ -96,6 +96,7 @@ class Closed:
     written       what the ledger has got, with windows before that it lacked; None when it got nothing
     events        how often each has happened to a device's counter in the window
     intensity     of the grid; None while nobody knows it; and `pue` of the building
+    account       of this window alone, written or not, and the energy model after it
     """
 
     end_s: float
@@ -107,6 +108,8 @@ class Closed:
     events: Mapping[tuple[str, str], int] = field(default_factory=dict)
     intensity: Intensity | None = None
     pue: float = 1.0
+    account: WindowAccount | None = None
+    model: EnergyState | None = None
 
 
 class Accountant:
@@ -125,14 +128,21 @@ class Accountant:
         self._sure = False  # that the ledger stands where it was left
         self._error: str | None = None
 
-    def close(self, reports: Sequence[MeterReport], done: Done, policy_version: int, now_s: float) -> Closed:
-        """Close the window that ends at `now_s`, Unix time."""
+    def close(
+        self,
+        reports: Sequence[MeterReport],
+        done: Done,
+        policy_version: int,
+        now_s: float,
+        remember: Sequence[State] = (),
+    ) -> Closed:
+        """Close the window that ends at `now_s`, Unix time. What is to be remembered is written with it, or not."""
         error = None if self._sure else self._ask(now_s)
         start = self._live or self._begun(now_s)
         after, window, kind = self._closed(start, reports, done, policy_version, now_s)
         account = joined(self._kept, window)
         if error is None:
-            after, error = self._write(after, account, kind, now_s)
+            after, error = self._write(after, account, kind, now_s, remember)
         if error is None:
             self._written, self._kept, self._sure = after, None, True
         else:
@@ -152,6 +162,8 @@ class Accountant:
             events=_events(start.billing, after.billing),
             intensity=intensity,
             pue=self._pue.ratio,
+            account=window,
+            model=after.model,
         )
 
     def _closed(
@@ -193,17 +205,17 @@ class Accountant:
         )
 
     def _write(
-        self, after: Stand, account: WindowAccount, kind: Kind, now_s: float
+        self, after: Stand, account: WindowAccount, kind: Kind, now_s: float, remember: Sequence[State]
     ) -> tuple[Stand, GreenFlowError | None]:
         """Write the window, and now and then the energy model. Where the books then stand, or why they do not."""
-        states: tuple[State, ...] = ()
+        learned: tuple[State, ...] = ()
         self._began_s = now_s if self._began_s is None else self._began_s
         if now_s - after.saved_s >= min(max((now_s - self._began_s) / 2, SAVE_S[0]), SAVE_S[1]):
-            states = (State(MODEL_KEY, saved.dumped(after.model, after.debts), MODEL_FORMAT, now_s),)
-        last, saved_s = Last(account.number, account.end_s), now_s if states else after.saved_s
+            learned = (State(MODEL_KEY, saved.dumped(after.model, after.debts), MODEL_FORMAT, now_s),)
+        last, saved_s = Last(account.number, account.end_s), now_s if learned else after.saved_s
         self._tried = replace(after, last=last, saved_s=saved_s)
         try:
-            self._book.write(account, billing.marks(after.billing), states, kind)
+            self._book.write(account, billing.marks(after.billing), (*learned, *remember), kind)
         except GreenFlowError as error:
             return after, error
         return self._tried, None

@@ -1,13 +1,14 @@
 """The controller's work on joules: once a window it asks the meters and closes the books. No Ray here."""
 
 import asyncio
-import contextlib
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from allocator.joules import DeviceJoules, worst
 from cluster.accountant import Accountant, Closed, Done
 from cluster.desk import Clock, ControllerDesk
+from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.metrics import Metrics, NullMetrics
 from cluster.power.meter import MeterReport
@@ -17,6 +18,9 @@ from models.errors import TryAgain
 
 Payload = dict[str, Any]
 SILENT_WINDOWS = 3.0
+METERS_SHARE, CLOSED_SHARE = 0.25, 0.35
+"""Shares of a window that meters, and the closing of the books in all, may take before prices are made without them."""
+Remember = Callable[[], tuple[State, ...]]
 
 
 class MeterSource(Protocol):
@@ -40,10 +44,11 @@ class EnergyDesk(Protocol):
 
 
 class Bookkeeper:
-    """Closes the books right after each of the desk's ticks, when what replicas counted is fresh.
+    """Closes the books in each of the desk's ticks, when what replicas counted is fresh.
 
     window_s  the desk's; without any replica that reports, the books are closed every few of them all the same
     wall      Unix time
+    remember  what the ledger is to keep with every window
     """
 
     def __init__(
@@ -55,27 +60,47 @@ class Bookkeeper:
         window_s: float,
         wall: Clock,
         metrics: Metrics | None = None,
+        remember: Remember = tuple,
     ) -> None:
         self._accountant, self._ledger, self._desk, self._meters = accountant, ledger, desk, meters
         self._window_s, self._wall, self._metrics = window_s, wall, metrics or NullMetrics()
+        self._remember = remember
         self._closed: Closed | None = None
+        self._closing: asyncio.Task[Closed] | None = None
+        self._times = 0
 
     async def run(self) -> None:
-        """Close window after window, for ever."""
+        """Close window after window where nobody else does, for ever: machines draw power though nobody serves."""
         while True:
-            with contextlib.suppress(TimeoutError):  # where nobody serves, machines draw power nevertheless
-                await asyncio.wait_for(self._desk.ticked(), SILENT_WINDOWS * self._window_s)
-            await self.once()
+            before = self._times
+            await asyncio.sleep(SILENT_WINDOWS * self._window_s)
+            if self._times == before:
+                await asyncio.shield(self._under_way())
 
-    async def once(self) -> None:
+    async def soon(self) -> Closed | None:
+        """The window that ends now, closed; None when that takes too long. It is then closed all the same."""
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._under_way()), CLOSED_SHARE * self._window_s)
+        except TimeoutError:
+            return None
+
+    def _under_way(self) -> "asyncio.Task[Closed]":
+        if self._closing is None or self._closing.done():
+            self._closing = asyncio.create_task(self.once())
+        return self._closing
+
+    async def once(self) -> Closed:
         """Close the window that ends now."""
         books = self._desk.books
         done = Done(int(books.billed.sum()), books.handed, books.work)
-        reports = await self._meters.reports(self._window_s / 2)
+        reports = await self._meters.reports(METERS_SHARE * self._window_s)
         version = self._desk.policy_version
-        self._closed = await asyncio.to_thread(self._accountant.close, reports, done, version, self._wall())
+        about = (reports, done, version, self._wall(), self._remember())
+        self._closed = await asyncio.to_thread(self._accountant.close, *about)
+        self._times += 1
         self._desk.rates = self._closed.rates
         publish(self._metrics, self._closed, self._desk.standings)
+        return self._closed
 
     async def power(self) -> Payload:
         """As `EnergyDesk.power`."""

@@ -1,0 +1,123 @@
+"""What a window may spend, from limits and meters: watts less what machines draw anyway, quotas by their pace. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import exp, inf, nan
+from typing import Protocol
+
+import numpy as np
+
+from allocator.chains import ChainSpace
+from allocator.choice import Floats, Mask
+from allocator.constraints import Resource
+from allocator.energy.figures import RowsPerRun, chain_joules
+from allocator.energy.state import EnergyState
+from allocator.limits import Limit
+from cluster.accountant import Closed
+from cluster.means import Aim, Means, Shown
+
+SETTLES_S = 20.0
+"""Over how long watts that no choice of chains changes are smoothed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Watts as far as they are known.
+
+    power_w  of all machines in the newest window that meters told all of; NaN while they do not
+    fixed_w  of that what chains cannot change, smoothed; `before_w` as it was a window ago
+    held_j, held_s  of windows of which some meter has not told yet
+    """
+
+    power_w: float = nan
+    fixed_w: float = 0.0
+    before_w: float = 0.0
+    held_j: float = 0.0
+    held_s: float = 0.0
+    known: bool = False
+
+    def after(self, closed: Closed) -> "Drawn":
+        """With one more window. Joules of a meter that was away come with those of all that time."""
+        account = closed.account
+        assert account is not None
+        joules, seconds = self.held_j + sum(d.energy_j for d in account.devices), self.held_s + account.window_s
+        if not account.devices or seconds <= 0 or not all(device.fresh for device in account.devices):
+            return replace(self, power_w=nan, before_w=self.fixed_w, held_j=joules, held_s=seconds)
+        fixed_w = sum(pool.idle_j + pool.unattributed_j for pool in account.pools) / max(account.window_s, 1e-3)
+        fixed_w = min(fixed_w, joules / seconds)
+        kept = exp(-seconds / SETTLES_S) if self.known else 0.0
+        fixed_w += kept * (self.fixed_w - fixed_w)
+        return Drawn(joules / seconds, fixed_w, self.fixed_w if self.known else fixed_w, known=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rate:
+    """What one resource comes to.
+
+    costs  (J,) of a request under each chain
+    spent  in the window that ended, in all; NaN where nobody measured it
+    fixed  of the next window, what chains cannot change, and `last_fixed` of the one that ended
+    """
+
+    costs: Floats
+    spent: float = nan
+    fixed: float = 0.0
+    last_fixed: float = 0.0
+
+    def unmeasured(self) -> "Rate":
+        """The same of a window of which no meter has told."""
+        return replace(self, spent=nan)
+
+    def times(self, factor: float) -> "Rate":
+        """In another unit."""
+        return Rate(self.costs * factor, self.spent * factor, self.fixed * factor, self.last_fixed * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a quota leaves for the next window, fixed part included, and what its period has spent so far."""
+
+    limit: float
+    spent: float
+
+
+class Pacer(Protocol):
+    """Spreads a quota over its hour or day."""
+
+    def allowance(self, limit: Limit, rate: Rate, now_s: float) -> Allowance:
+        """For the window that begins now."""
+        ...
+
+
+def aims_of(
+    limits: Sequence[Limit], rates: Mapping[Resource, Rate], pacer: Pacer, now_s: float, window_s: float
+) -> tuple[Aim, ...]:
+    """The aims of the next window. A limit of a resource that nobody can tell of is left out."""
+    return tuple(_aim(one, rates[one.resource], pacer, now_s, window_s) for one in limits if one.resource in rates)
+
+
+def _aim(limit: Limit, rate: Rate, pacer: Pacer, now_s: float, window_s: float) -> Aim:
+    shown = Shown(str(limit.kind), limit.unit, limit.limit)
+    allowed = limit.quota * window_s
+    if limit.period_s is not None:
+        found = pacer.allowance(limit, rate, now_s)
+        allowed, shown = found.limit, replace(shown, spend=found.spent / limit.size)
+    return Aim(limit.name, limit.resource, allowed, rate.fixed, rate.spent, rate.last_fixed, shown)
+
+
+def joules_rate(state: EnergyState, space: ChainSpace, rows: RowsPerRun, drawn: Drawn, window_s: float) -> Rate:
+    """Of joules: chains' by the energy model, the window's by meters."""
+    costs = chain_joules(state, space, rows)
+    return Rate(costs, drawn.power_w * window_s, drawn.fixed_w * window_s, drawn.before_w * window_s)
+
+
+def free(space: ChainSpace, rate: Rate) -> tuple[Aim, ...]:
+    """What is aimed at where nothing is limited: FLOPs are counted, and have no limit."""
+    return (Aim("flops", Resource.FLOPS, inf, spent=rate.spent, shown=Shown("flops", "FLOP/s")),)
+
+
+def means_of(aims: tuple[Aim, ...], rates: Mapping[Resource, Rate], available: Mask | None) -> Means:
+    """The means with these aims. Costs are finite whatever a model says: what is not, costs what the dearest does."""
+    costs = np.stack([rates[aim.resource].costs for aim in aims], axis=1)
+    most = np.max(costs, axis=0, initial=0.0, where=np.isfinite(costs))
+    return Means(aims, np.where(np.isfinite(costs), costs, most), available)
