@@ -15,6 +15,9 @@ from cluster.bookkeeping import EnergyDesk
 from cluster.energy_routes import add_energy
 from cluster.http_bodies import invalid, later, problem, read_body
 from cluster.leaving import cancelled_when_the_client_leaves
+from cluster.limits.desk import LimitDesk
+from cluster.limits.routes import add_limits
+from cluster.limits.tokens import Tokens
 from cluster.schemas import (
     ChainsResponse,
     Detail,
@@ -30,6 +33,7 @@ from models.errors import FixRequest, TryAgain
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 RECOMMEND = "/v1/recommend"
+NOBODY = Tokens()
 logger = logging.getLogger(__name__)
 
 DESCRIPTION = """A cascade recommender that chooses per request how much computation the request is worth."""
@@ -83,15 +87,20 @@ def make_app(
     max_body_bytes: int,
     lifespan: Lifespan | None = None,
     energy: EnergyDesk | None = None,
+    limits: LimitDesk | None = None,
+    admins: Tokens = NOBODY,
 ) -> FastAPI:
     """The application over a Recommender; a request's body may be `max_body_bytes` long.
 
     It takes requests while `lifespan` is entered.
 
     energy  who answers for joules; None where nobody accounts for them
+    limits  who answers for limits; None where nobody could hold one
+    admins  who may change them
     """
     app = Api(recommender, max_body_bytes, lifespan)
     add_energy(app, energy)
+    add_limits(app, limits, admins, max_body_bytes)
     return app
 
 
