@@ -22,6 +22,7 @@ from cluster.deciding import Allocation, Decided, Decider, LocalDecider
 from cluster.desk import Clock
 from cluster.follower import Follower, Tie
 from cluster.host import host_pool
+from cluster.latency import TimeLeft
 from cluster.tally import Tally
 from cluster.work import Workbook
 from models.batch import UserRows
@@ -44,9 +45,9 @@ class Allocator:
         self._decider = local_decider(cascade, space, follower, tally)
         self._run = asyncio.get_running_loop().create_task(follower.run())
 
-    async def decide(self, users: UserRows) -> Decided:
+    async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `cluster.deciding.Decider.decide`."""
-        return await self._decider.decide(users)
+        return await self._decider.decide(users, time)
 
     def check_health(self) -> None:
         """Called by Serve, which replaces a replica that has stopped to follow the controller."""
@@ -65,13 +66,13 @@ class RemoteDecider:
         self._handle, self._timeout_s, self._clock = handle, timeout_s, clock
         self._failures, self._again_s = 0, -np.inf
 
-    async def decide(self, users: UserRows) -> Decided:
+    async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `cluster.deciding.Decider.decide`."""
         if self._clock() < self._again_s:
             raise TryAgain("the allocator failed a moment ago")
         try:
             async with asyncio.timeout(self._timeout_s):
-                decided: Decided = await self._handle.decide.remote(users)
+                decided: Decided = await self._handle.decide.remote(users, time)
         except TimeoutError:
             self._failed()
             raise Late(f"the allocator did not answer in {self._timeout_s:g} s") from None

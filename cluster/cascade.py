@@ -2,8 +2,9 @@
 
 import asyncio
 import itertools
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from allocator.chains import ActionChain
+from cluster.latency import Part, Spans
 from models.batch import IntArray, RaggedBatch, UserRows, join
 from models.errors import Late, TryAgain
 from models.loading import Variant
@@ -59,26 +61,34 @@ class CascadeExecutor:
     """Takes micro-batches through the stages.
 
     runners  by stage and variant name
+    clock    in seconds; threads may read it
     """
 
-    def __init__(self, runners: Mapping[tuple[str, str], StageRunner]) -> None:
-        self._runners = runners
+    def __init__(
+        self, runners: Mapping[tuple[str, str], StageRunner], clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._runners, self._clock = runners, clock
 
-    async def run(self, users: UserRows, chains: Sequence[ActionChain], k: IntArray) -> RaggedBatch:
+    async def run(
+        self, users: UserRows, chains: Sequence[ActionChain], k: IntArray, spans: Spans | None = None
+    ) -> RaggedBatch:
         """The best k[i] items for each row i under chains[i], best first.
 
         Each stage is called once per variant in use, those calls at the same time. Neighbouring stages that run in
         this process altogether are one trip to a thread, one call after the other. Raises TryAgain when a stage call
         was lost twice, or was late.
+
+        spans  gets what every call took
         """
+        spans = Spans() if spans is None else spans
         current: RaggedBatch | None = None
         for threads, stages in itertools.groupby(_stages(chains, k), self._threads):
             if threads is None:
                 for stage in stages:
-                    current = await self._anywhere(stage, users, current)
+                    current = await self._anywhere(stage, users, current, spans)
             else:
                 loop = asyncio.get_running_loop()
-                current = await loop.run_in_executor(threads, self._here, list(stages), users, current)
+                current = await loop.run_in_executor(threads, self._here, list(stages), users, current, spans)
         assert current is not None
         return current
 
@@ -88,7 +98,9 @@ class CascadeExecutor:
         inline = [runner.threads for runner in runners if isinstance(runner, InlineRunner)]
         return inline[0] if inline and len(inline) == len(runners) else None
 
-    def _here(self, stages: Sequence[_Stage], users: UserRows, current: RaggedBatch | None) -> RaggedBatch | None:
+    def _here(
+        self, stages: Sequence[_Stage], users: UserRows, current: RaggedBatch | None, spans: Spans
+    ) -> RaggedBatch | None:
         for stage in stages:
             parts = []
             for name, rows in stage.groups.items():
@@ -98,26 +110,37 @@ class CascadeExecutor:
                     parts.append(_passed(candidates))
                 else:
                     assert isinstance(runner, InlineRunner)
+                    start_s = self._clock()
                     parts.append(runner.run_here(some, candidates, stage.keep[rows]))
+                    spans.ran(_part(name, some, candidates, self._clock() - start_s))
             current = stage.joined(parts)
         return current
 
-    async def _anywhere(self, stage: _Stage, users: UserRows, current: RaggedBatch | None) -> RaggedBatch:
+    async def _anywhere(self, stage: _Stage, users: UserRows, current: RaggedBatch | None, spans: Spans) -> RaggedBatch:
+        together = Spans()
         calls = [
-            self._group(name, *_cut(users, current, rows), stage.keep[rows]) for name, rows in stage.groups.items()
+            self._group(name, *_cut(users, current, rows), stage.keep[rows], together)
+            for name, rows in stage.groups.items()
         ]
-        return stage.joined(await asyncio.gather(*calls))
+        found = await asyncio.gather(*calls)
+        spans.ran_together(together)
+        return stage.joined(found)
 
-    async def _group(self, name: Name, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+    async def _group(
+        self, name: Name, users: UserRows, candidates: RaggedBatch | None, keep: IntArray, spans: Spans
+    ) -> RaggedBatch:
         runner = self._runner(name)
         if runner is None:
             return _passed(candidates)
+        start_s = self._clock()
         try:
-            return await runner.run(users, candidates, keep)
+            found = await runner.run(users, candidates, keep)
         except Late:
             raise
         except TryAgain:
-            return await runner.run(users, candidates, keep)
+            found = await runner.run(users, candidates, keep)
+        spans.ran(_part(name, users, candidates, self._clock() - start_s))
+        return found
 
     def _runner(self, name: Name) -> StageRunner | None:
         """None for a stage that is skipped."""
@@ -130,6 +153,12 @@ def _cut(users: UserRows, current: RaggedBatch | None, rows: IntArray) -> tuple[
     if len(rows) == len(users):
         return users, current
     return users.take(rows), None if current is None else current.take(rows)
+
+
+def _part(name: Name, users: UserRows, candidates: RaggedBatch | None, took_s: float) -> Part:
+    stage, variant = name
+    assert variant is not None
+    return Part((stage, variant), len(users), None if candidates is None else len(candidates.items), took_s)
 
 
 def _passed(candidates: RaggedBatch | None) -> RaggedBatch:

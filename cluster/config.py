@@ -20,6 +20,9 @@ from models.errors import FixSetup
 DEMO = Path(models.__file__).parent / "zoo" / "demo"
 PREFIX = "GREENFLOW_"
 ADMIN_TOKEN = f"{PREFIX}ADMIN_TOKEN"
+WAITING_BATCHES, LEAST_WAITING = 8, 256
+"""How many full micro-batches' worth of requests may wait, and how many requests at least: on two cores about a
+second's work for an ingress replica, after which a client that is told to come back in a second finds room."""
 CLOSE = 0.85
 """How alike a variable is to the one that was meant, as difflib counts."""
 
@@ -31,6 +34,10 @@ class BatchSettings(BaseModel):
     wait_ms    longest that a request waits for company while the stages are free
     in_flight  micro-batches under way at a time in one ingress replica, so that its stages work on different ones at
                once; when left out, one more than there are stages with a deployment of their own
+    most_waiting  requests that wait in one ingress replica to get into a micro-batch; more are answered 503 at once.
+               When left out, 8 times max_rows, and 256 at least
+    timeout_ms of requests that do not say: the time after which they are of no use, and answered 504; when left out,
+               there is none
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +45,13 @@ class BatchSettings(BaseModel):
     max_rows: Annotated[int, Field(ge=1, le=1024)] = 64
     wait_ms: Annotated[float, Field(ge=0, le=1000)] = 2.0
     in_flight: Annotated[int | None, Field(ge=1, le=64)] = None
+    most_waiting: Annotated[int | None, Field(ge=1, le=100_000)] = None
+    timeout_ms: Annotated[float | None, Field(ge=1, le=600_000)] = None
+
+    @property
+    def bound(self) -> int:
+        """Most requests that wait."""
+        return self.most_waiting or max(WAITING_BATCHES * self.max_rows, LEAST_WAITING)
 
 
 class AllocatorSettings(BaseModel):

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from allocator.chains import ActionChain
-from allocator.choice import Floats, Ints
+from allocator.choice import Floats, Ints, Mask
 from allocator.reward import RewardModel, context_of
 from cluster.desk import Clock
 from cluster.follower import Follower
+from cluster.latency import TimeLeft, in_time
 from cluster.tally import Tally
 from models.batch import FloatArray, UserRows
 
@@ -27,19 +29,22 @@ class Decided:
     chains          (B,) index of each request's chain
     rewards         (B,) its predicted reward
     policy_version  of the one policy that decided all of them
+    in_time         (B,) whether some available chain was expected to meet its deadline; None when all were
     """
 
     chains: Ints
     rewards: Floats
     policy_version: int
+    in_time: Mask | None = None
 
 
 class Decider(Protocol):
     """Gives requests their chains, wherever that is worked out."""
 
-    async def decide(self, users: UserRows) -> Decided:
-        """One decision per row, all by one policy. Raises TryAgain when nobody can decide now, Late when nobody did in
-        time; the requests then take the safe chain."""
+    async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
+        """One decision per row, all by one policy, among the chains that each row's deadline leaves; where it leaves
+        none, the quickest available one. Raises TryAgain when nobody can decide now, Late when nobody did in time; the
+        requests then take the safe chain."""
         ...
 
 
@@ -58,7 +63,7 @@ class LocalDecider:
         self._model, self._follower, self._tally, self._threads, self._cpu = model, follower, tally, threads, cpu
         self._row_s = inf
 
-    async def decide(self, users: UserRows) -> Decided:
+    async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `Decider.decide`; never Late. Raises FixFile when the model's rewards are NaN or infinite."""
         _ = self._follower.policy  # without one, the model need not run
         contexts = context_of(users)
@@ -67,15 +72,28 @@ class LocalDecider:
         else:
             rewards = await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, contexts)
         policy = self._follower.policy
-        decisions = policy.decide(rewards)
+        fits: Mask | None = None
+        if time is None:
+            decisions = policy.decide(rewards)
+        else:
+            allowed, fits = in_time(time, policy.available)
+            decisions = policy.decide(without(rewards, allowed))
         self._tally.decided(rewards)
-        return Decided(decisions.chains, decisions.rewards, policy.version)
+        return Decided(decisions.chains, decisions.rewards, policy.version, fits)
 
     def _predict(self, contexts: NDArray[Any]) -> FloatArray:
         start_s = self._cpu()
         rewards = self._model.predict(contexts)
         self._row_s = (self._cpu() - start_s) / len(contexts)
         return rewards
+
+
+def without(rewards: FloatArray, allowed: Mask) -> FloatArray:
+    """The rewards (B, J), minus infinity for what is not allowed. One that is not finite makes NaN there too, so that a
+    broken model is still found out."""
+    with np.errstate(invalid="ignore"):
+        less: FloatArray = rewards + np.where(allowed, 0.0, -np.inf).astype(rewards.dtype)
+    return less
 
 
 @dataclass(frozen=True, slots=True)

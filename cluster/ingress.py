@@ -1,5 +1,6 @@
 """The HTTP API: a FastAPI application over a Recommender."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -28,7 +29,7 @@ from cluster.schemas import (
     RecommendResponse,
 )
 from cluster.service import Recommender
-from models.errors import FixRequest, TryAgain
+from models.errors import FixRequest, OutOfTime, TryAgain
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -66,15 +67,18 @@ class Api(FastAPI):
             await answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        came_s = asyncio.get_running_loop().time()
         try:
             body = await read_body(scope, receive, self._max_body_bytes)
             request = RecommendRequest.model_validate_json(body)
             with cancelled_when_the_client_leaves(scope, receive):
-                return _json(await self._recommender.recommend(request))
+                return _json(await self._recommender.recommend(request, came_s))
         except FixRequest as error:
             return problem(error.field, error.problem)
         except ValidationError as error:
             return invalid(error)
+        except OutOfTime as error:
+            return JSONResponse({"detail": str(error)}, 504)
         except TryAgain as error:
             return later(error)
         except Exception:
@@ -113,7 +117,11 @@ def _add_routes(app: FastAPI, recommender: Recommender) -> None:
         responses={
             200: {"model": RecommendResponse},
             422: {"model": ProblemResponse},
-            503: {"description": "A stage cannot answer now; repeat the request after `Retry-After` seconds"},
+            503: {
+                "model": Detail,
+                "description": "Too many wait, or a stage cannot answer now; repeat after `Retry-After` seconds",
+            },
+            504: {"model": Detail, "description": "The time that the request gave is over"},
         },
     )
     async def recommend(request: RecommendRequest) -> Response:

@@ -5,14 +5,17 @@ small batches queue up; and it makes a lone call wait in full. Here a batch grow
 anyway. While there is room it starts as soon as it holds its *share*: the calls under way, divided by the batches that
 may be. So a lone call starts at once, and under load the batches are equally large, instead of one that holds nearly
 all calls and others that hold one or two.
+
+More calls than can wait a sensible time are refused at once: a queue without an end makes all answers late ones.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
-from models.errors import TryAgain
+from models.errors import Overloaded, TryAgain
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,23 +31,27 @@ class _Waiting(Generic[T, R]):
 class MicroBatcher(Generic[T, R]):
     """Gathers calls of `submit` and hands them to `work` as lists.
 
-    work       takes a list of calls, returns as many results in their order; a result that is an exception is raised
-               in its caller, an exception that it raises in all of them
-    max_rows   the longest list
-    wait_s     longest that a call waits for company while fewer than `in_flight` lists are under way
-    in_flight  most lists under way at a time
+    work          takes a list of calls, returns as many results in their order; a result that is an exception is
+                  raised in its caller, an exception that it raises in all of them. By its second argument it may answer
+                  a call, by its place in the list, before the others; what it returns for that one does not count
+    max_rows      the longest list
+    wait_s        longest that a call waits for company while fewer than `in_flight` lists are under way
+    in_flight     most lists under way at a time
+    most_waiting  most calls that wait to get into a list
     """
 
     def __init__(
         self,
-        work: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]],
+        work: Callable[[Sequence[T], Callable[[int, R | Exception], None]], Awaitable[Sequence[R | Exception]]],
         *,
         max_rows: int,
         wait_s: float,
         in_flight: int,
+        most_waiting: int,
     ) -> None:
         self._work = work
         self._max_rows, self._wait_s, self._in_flight = max_rows, wait_s, in_flight
+        self._most_waiting = most_waiting
         self._waiting: list[_Waiting[T, R]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._batches = self._rows = 0  # under way
@@ -53,7 +60,12 @@ class MicroBatcher(Generic[T, R]):
         self._due = False
 
     async def submit(self, call: T) -> R:
-        """The result of one call. Cancelling the caller takes the call out of the batch if it has not started."""
+        """The result of one call. Cancelling the caller takes the call out of the batch if it has not started.
+
+        Raises Overloaded, at once, when `most_waiting` calls wait already.
+        """
+        if self._full():
+            raise Overloaded(f"{self._most_waiting} requests wait already")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append(_Waiting(call, future, loop.time()))
@@ -63,6 +75,15 @@ class MicroBatcher(Generic[T, R]):
         elif self._look is None and self._batches < self._in_flight:
             self._look_in(loop, self._wait_s)
         return await future
+
+    def _full(self) -> bool:
+        """Whether no further call may wait. Those whose callers have left hold no place."""
+        if len(self._waiting) >= self._most_waiting:
+            self._forget_the_gone()
+        return len(self._waiting) >= self._most_waiting
+
+    def _forget_the_gone(self) -> None:
+        self._waiting = [entry for entry in self._waiting if not entry.future.done()]
 
     def _share(self) -> int:
         """Rows that a batch should hold now.
@@ -85,7 +106,7 @@ class MicroBatcher(Generic[T, R]):
         if self._look is not None:
             self._look.cancel()
         self._look, self._due = None, False
-        self._waiting = [entry for entry in self._waiting if not entry.future.done()]
+        self._forget_the_gone()
         while self._waiting and self._batches < self._in_flight:
             share = self._share()
             left_s = self._waiting[0].since_s + self._wait_s - loop.time()
@@ -101,7 +122,7 @@ class MicroBatcher(Generic[T, R]):
     async def _run(self, batch: list[_Waiting[T, R]]) -> None:
         results: Sequence[R | Exception] = []
         try:
-            results = await self._work([entry.call for entry in batch])
+            results = await self._work([entry.call for entry in batch], partial(_answer, batch))
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(batch)} calls got {len(results)} results")
         except Exception as error:
@@ -117,12 +138,17 @@ class MicroBatcher(Generic[T, R]):
         """Before the callers hear of it, so that one who comes back at once finds room."""
         self._demand = len(self._waiting) + self._rows
         self._batches, self._rows = self._batches - 1, self._rows - len(batch)
-        for entry, result in zip(batch, results, strict=True):
-            if entry.future.done():
-                continue
-            if isinstance(result, Exception):
-                entry.future.set_exception(result)
-            else:
-                entry.future.set_result(result)
+        for at, result in enumerate(results):
+            _answer(batch, at, result)
         if self._waiting:
             self._start()
+
+
+def _answer(batch: Sequence[_Waiting[T, R]], at: int, result: R | Exception) -> None:
+    future = batch[at].future
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

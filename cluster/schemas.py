@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 Id = StrictInt | Annotated[StrictStr, Field(max_length=256)]
 HISTORY_LIMIT = 1000
 CONTEXT_LIMIT = 100
+MOST_TIMEOUT_MS = 600_000
 
 
 class RecommendRequest(BaseModel):
@@ -35,6 +36,15 @@ class RecommendRequest(BaseModel):
         Field(max_length=HISTORY_LIMIT, description="Item ids, newest last; unknown ones are left out."),
     ] = None
     chain: Annotated[StrictStr | None, Field(max_length=512, description="Run this chain; see /v1/chains.")] = None
+    timeout_ms: Annotated[
+        StrictInt | None,
+        Field(
+            ge=1,
+            le=MOST_TIMEOUT_MS,
+            description="Of no use later than this: chains that are thought to take longer are left out, and when it is"
+            " over the request is answered with 504. Left out: the setting batch.timeout_ms.",
+        ),
+    ] = None
 
 
 class Item(BaseModel):
@@ -72,7 +82,7 @@ class RecommendResponse(BaseModel):
     """Exactly k distinct items, best first, and what it took to find them.
 
     `predicted_reward` and `policy_version` are null where no policy chose the chain: the request named it, the
-    allocator is off, or the answer is `degraded`.
+    allocator is off, or nobody could choose.
     """
 
     request_id: str
@@ -81,7 +91,10 @@ class RecommendResponse(BaseModel):
     predicted_reward: float | None
     cost: CostOut
     policy_version: int | None
-    degraded: Annotated[bool, Field(description="Nobody could choose a chain in time; the safe one ran.")]
+    degraded: Annotated[bool, Field(
+            description="Nobody could choose a chain, and the safe one ran; or none was thought to be in time for"
+            " timeout_ms, and the quickest ran."
+        )]
 
 
 class ChainListing(ChainOut):

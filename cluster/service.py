@@ -3,24 +3,28 @@
 import asyncio
 import itertools
 import logging
+import time
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from allocator.chains import ActionChain, ChainSpace
+from allocator.choice import Mask
 from allocator.request_joules import Rates, RequestJoules
 from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
 from cluster.deciding import Allocation
+from cluster.latency import Latency, Spans, TimeLeft
 from cluster.microbatch import MicroBatcher
 from cluster.schemas import RecommendRequest
 from cluster.standing import policy_payload
 from models.batch import IntArray, UserRows
-from models.errors import FixRequest, TryAgain
+from models.errors import FixRequest, OutOfTime, Overloaded, TryAgain
 from models.features import UserQuery
 from models.loading import Cascade
 from models.spec import CascadeSpec
@@ -32,18 +36,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request, checked: who asks, for how many items, under which chain; None leaves the chain to the policy."""
+    """A request, checked: who asks, for how many items, under which chain; None leaves the chain to the policy.
+
+    deadline_s  on the event loop's clock, infinity for none
+    """
 
     query: UserQuery
     k: int
     chain: ActionChain | None
+    deadline_s: float = inf
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """The chain that a request runs, and why: `reward` and `version` where a policy decided, else None.
 
-    degraded  nobody could decide in time
+    degraded  nobody could decide in time, or no chain was expected to meet the deadline and this is the quickest
     """
 
     chain: ActionChain
@@ -64,6 +72,11 @@ class Answer:
     given: Given
     energy_j: float | None = None
     rates: Rates | None = None
+
+
+Done = Answer | Exception
+UNDECIDED, TOO_LATE, QUEUE_FULL, OUT_OF_TIME = "undecided", "too_late_for_any_chain", "queue_full", "out_of_time"
+"""Why requests are answered less well than decided (the first two), or not at all."""
 
 
 class Recommender:
@@ -90,13 +103,24 @@ class Recommender:
         self._undecided = False
         self._joules = RequestJoules(self.space, _max_rows(cascade.spec))
         self._chains = {chain.index: _chain_payload(chain) for chain in self.space}
+        self._latency = Latency(self.space, time.monotonic)
+        self._timeout_ms = batch.timeout_ms
         self._batcher = MicroBatcher[Call, Answer](
-            self._work, max_rows=batch.max_rows, wait_s=batch.wait_ms / 1e3, in_flight=batch.in_flight or own_stages + 1
+            self._work,
+            max_rows=batch.max_rows,
+            wait_s=batch.wait_ms / 1e3,
+            in_flight=batch.in_flight or own_stages + 1,
+            most_waiting=batch.bound,
         )
 
-    async def recommend(self, request: RecommendRequest) -> Payload:
-        """The response's content, as `cluster.schemas.RecommendResponse`. Raises FixRequest naming the field."""
-        answer = await self._batcher.submit(self._check(request))
+    async def recommend(self, request: RecommendRequest, came_s: float | None = None) -> Payload:
+        """The response's content, as `cluster.schemas.RecommendResponse`.
+
+        Raises FixRequest naming the field, Overloaded when too many others wait, OutOfTime when its time is over.
+
+        came_s  when the request came, on the event loop's clock; its timeout counts from then. Left out: now
+        """
+        answer = await self._answered(self._check(request, came_s))
         given = answer.given
         return {
             "request_id": uuid.uuid4().hex if request.request_id is None else request.request_id,
@@ -143,7 +167,28 @@ class Recommender:
         healthy = all(stage.name in answering for stage in self.cascade.spec.stages)
         return {"healthy": healthy, "cascade": self.cascade.spec.name, "variants": state}
 
-    def _check(self, request: RecommendRequest) -> Call:
+    async def _answered(self, call: Call) -> Answer:
+        try:
+            return await (self._batcher.submit(call) if call.deadline_s == inf else self._by_then(call))
+        except Overloaded:
+            self._count(QUEUE_FULL, 1)
+            raise
+        except OutOfTime:
+            self._count(OUT_OF_TIME, 1)
+            raise
+
+    async def _by_then(self, call: Call) -> Answer:
+        try:
+            async with asyncio.timeout_at(call.deadline_s):
+                return await self._batcher.submit(call)
+        except TimeoutError:
+            raise OutOfTime("no answer within timeout_ms") from None
+
+    def _count(self, reason: str, requests: int) -> None:
+        if self._allocation is not None and requests:
+            self._allocation.tally.degraded(reason, requests)
+
+    def _check(self, request: RecommendRequest, came_s: float | None) -> Call:
         most = self.cascade.spec.k
         k = most if request.k is None else request.k
         if not 1 <= k <= most:
@@ -155,33 +200,84 @@ class Recommender:
                 raise FixRequest("chain", f"unknown chain: {self.space.problem(request.chain)}")
         query = UserQuery(request.user_id, request.context, request.history)
         self.cascade.users.check_query(query)
-        return Call(query, k, chain)
+        timeout_ms = self._timeout_ms if request.timeout_ms is None else request.timeout_ms
+        if timeout_ms is None:
+            return Call(query, k, chain)
+        came_s = asyncio.get_running_loop().time() if came_s is None else came_s
+        return Call(query, k, chain, came_s + timeout_ms / 1e3)
 
-    async def _work(self, calls: Sequence[Call]) -> Sequence[Answer | Exception]:
-        """All calls in one micro-batch; when a variant is lost, chain by chain, so that only its own chains fail."""
+    async def _work(self, calls: Sequence[Call], answer: Callable[[int, Done], None]) -> Sequence[Done]:
+        """All calls in one micro-batch; those first, by themselves, that would miss their deadlines in it."""
+        start_s = time.perf_counter()
         users = self.cascade.users.rows([call.query for call in calls])
         k = np.array([call.k for call in calls], dtype=np.int64)
-        given = await self._given(calls, users)
+        left = self._time_left(calls)
+        given = await self._given(calls, users, left)
+        hurried = None if left is None else self._hurried(given, left)
+        if hurried is None or hurried.all() or not hurried.any():
+            return await self._all(users, given, k, start_s)
+        results: list[Done] = [TryAgain("not answered")] * len(calls)
+        for members in (np.flatnonzero(hurried), np.flatnonzero(~hurried)):
+            of_them = await self._of_some(users, given, k, members, start_s)
+            for at, result in zip(members.tolist(), of_them, strict=True):
+                results[at] = result
+                answer(at, result)
+            start_s = time.perf_counter()
+        return results
+
+    async def _of_some(
+        self, users: UserRows, given: Sequence[Given], k: IntArray, members: IntArray, start_s: float
+    ) -> Sequence[Done]:
         try:
-            return await self._answers(users, given, k)
+            return await self._all(users.take(members), [given[at] for at in members], k[members], start_s)
+        except TryAgain as error:
+            return [error] * len(members)
+
+    def _time_left(self, calls: Sequence[Call]) -> TimeLeft | None:
+        """None when no call has a deadline. Under which chain it would be met is said for all that have one together,
+        since they may be answered by themselves."""
+        deadlines = np.array([call.deadline_s for call in calls])
+        urgent = np.count_nonzero(deadlines < inf)
+        if not urgent:
+            return None
+        return TimeLeft(deadlines - asyncio.get_running_loop().time(), self._latency.chains_s(int(urgent)))
+
+    def _hurried(self, given: Sequence[Given], left: TimeLeft) -> Mask:
+        """The calls that would be late in a micro-batch with all the others, (B,)."""
+        batch_s = self._latency.batch_s(np.array([one.chain.index for one in given]))
+        hurried: Mask = left.left_s < batch_s
+        return hurried
+
+    async def _all(self, users: UserRows, given: Sequence[Given], k: IntArray, start_s: float) -> Sequence[Done]:
+        """Together; when a variant is lost, chain by chain, so that only its own chains fail.
+
+        start_s  when the work on them began
+        """
+        spans = Spans()
+        try:
+            answers = await self._answers(users, given, k, spans)
+            self._latency.saw(spans, len(given), time.perf_counter() - start_s)
+            return answers
         except TryAgain as error:
             by_chain: dict[int, list[int]] = defaultdict(list)
             for at, one in enumerate(given):
                 by_chain[one.chain.index].append(at)
             if len(by_chain) == 1:
                 raise
-            results: list[Answer | Exception] = [error] * len(calls)
+            results: list[Done] = [error] * len(given)
             groups = [np.array(members, dtype=np.int64) for members in by_chain.values()]
             await asyncio.gather(*(self._retry(users, given, k, members, results) for members in groups))
             return results
 
-    async def _given(self, calls: Sequence[Call], users: UserRows) -> list[Given]:
+    async def _given(self, calls: Sequence[Call], users: UserRows, left: TimeLeft | None) -> list[Given]:
         """The chain of each call: its own, or what one decision gives all that name none."""
         rows = np.array([at for at, call in enumerate(calls) if call.chain is None], dtype=np.int64)
-        decided = iter(await self._decided(users if len(rows) == len(calls) else users.take(rows)) if len(rows) else ())
+        if 0 < len(rows) < len(calls):
+            users, left = users.take(rows), None if left is None else left.take(rows)
+        decided = iter(await self._decided(users, left) if len(rows) else ())
         return [next(decided) if call.chain is None else Given(call.chain) for call in calls]
 
-    async def _decided(self, users: UserRows) -> list[Given]:
+    async def _decided(self, users: UserRows, left: TimeLeft | None) -> list[Given]:
         """One decision for all these users; the safe chain, degraded, when there is none to be had.
 
         Whatever goes wrong with the allocator, a recommendation can still be made.
@@ -189,13 +285,17 @@ class Recommender:
         assert self._allocation is not None
         assert self._decider is not None
         try:
-            decided = await self._decider.decide(users)
+            decided = await self._decider.decide(users, left)
         except Exception as error:
             self._log(error)
+            self._count(UNDECIDED, len(users))
             return [Given(self._allocation.safe, degraded=True)] * len(users)
         self._log(None)
-        pairs = zip(decided.chains.tolist(), decided.rewards.tolist(), strict=True)
-        return [Given(self.space.chains[chain], reward, decided.policy_version) for chain, reward in pairs]
+        late = [False] * len(users) if decided.in_time is None else (~decided.in_time).tolist()
+        self._count(TOO_LATE, sum(late))
+        rows = zip(decided.chains.tolist(), decided.rewards.tolist(), late, strict=True)
+        chains = self.space.chains
+        return [Given(chains[chain], reward, decided.policy_version, is_late) for chain, reward, is_late in rows]
 
     def _log(self, error: Exception | None) -> None:
         """Say once that nobody decides, and once that somebody does again."""
@@ -211,9 +311,9 @@ class Recommender:
         given: Sequence[Given],
         k: IntArray,
         members: IntArray,
-        results: list[Answer | Exception],
+        results: list[Done],
     ) -> None:
-        answers: Sequence[Answer | Exception]
+        answers: Sequence[Done]
         try:
             answers = await self._answers(users.take(members), [given[at] for at in members], k[members])
         except TryAgain as error:
@@ -221,8 +321,10 @@ class Recommender:
         for at, answer in zip(members, answers, strict=True):
             results[at] = answer
 
-    async def _answers(self, users: UserRows, given: Sequence[Given], k: IntArray) -> Sequence[Answer | Exception]:
-        found = await self._executor.run(users, [one.chain for one in given], k)
+    async def _answers(
+        self, users: UserRows, given: Sequence[Given], k: IntArray, spans: Spans | None = None
+    ) -> Sequence[Done]:
+        found = await self._executor.run(users, [one.chain for one in given], k, spans)
         assert found.scores is not None
         joules, rates = self._accounted(given, len(found.items))
         ids, scores = self.cascade.items.ids.ids(found.items), found.scores.tolist()

@@ -4,7 +4,7 @@ Work is held back by events, not by sleeping; times are read off the loop's own 
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.microbatch import MicroBatcher
-from models.errors import TryAgain
+from models.errors import Overloaded, TryAgain
 
-Batcher = MicroBatcher[int, int]
+Answer = Callable[[int, int | Exception], None]
+PLENTY = 10_000
+
+
+class Batcher(MicroBatcher[int, int]):
+    """One in which nobody finds the queue full, unless it is said."""
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[int], Answer], Awaitable[Sequence[int | Exception]]],
+        *,
+        max_rows: int,
+        wait_s: float,
+        in_flight: int,
+        most_waiting: int = PLENTY,
+    ) -> None:
+        super().__init__(work, max_rows=max_rows, wait_s=wait_s, in_flight=in_flight, most_waiting=most_waiting)
 
 
 class Work:
@@ -28,7 +44,7 @@ class Work:
         if not held:
             self.gate.set()
 
-    async def __call__(self, calls: Sequence[int]) -> list[int | Exception]:
+    async def __call__(self, calls: Sequence[int], _: Answer) -> list[int | Exception]:
         self.batches.append(list(calls))
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
@@ -109,7 +125,7 @@ def test_clients_that_come_back_share_the_batches_evenly(clients: int, in_flight
     async def main() -> None:
         sizes: list[int] = []
 
-        async def work(calls: Sequence[int]) -> list[int | Exception]:
+        async def work(calls: Sequence[int], _: Answer) -> list[int | Exception]:
             sizes.append(len(calls))
             await asyncio.sleep(0.01)
             return list(calls)
@@ -225,7 +241,7 @@ def test_a_result_that_is_an_exception_is_raised_in_its_caller_alone() -> None:
 
 def test_an_exception_of_the_work_is_raised_in_all_callers_and_the_next_batch_runs() -> None:
     async def main() -> None:
-        async def fails_once(calls: Sequence[int]) -> list[int | Exception]:
+        async def fails_once(calls: Sequence[int], _: Answer) -> list[int | Exception]:
             if 0 in calls:
                 raise TryAgain("gone")
             return [2 * call for call in calls]
@@ -240,7 +256,7 @@ def test_an_exception_of_the_work_is_raised_in_all_callers_and_the_next_batch_ru
 
 def test_too_few_results_are_an_error_and_never_a_hang() -> None:
     async def main() -> None:
-        async def forgets(calls: Sequence[int]) -> list[int | Exception]:
+        async def forgets(calls: Sequence[int], _: Answer) -> list[int | Exception]:
             return [0 for _ in calls[1:]]
 
         batcher = Batcher(forgets, max_rows=10, wait_s=0.001, in_flight=1)
@@ -252,7 +268,7 @@ def test_too_few_results_are_an_error_and_never_a_hang() -> None:
 
 def test_work_that_is_cancelled_is_told_to_its_callers_and_never_a_hang() -> None:
     async def main() -> None:
-        async def cancelled(calls: Sequence[int]) -> list[int | Exception]:
+        async def cancelled(calls: Sequence[int], _: Answer) -> list[int | Exception]:
             raise asyncio.CancelledError
 
         batcher = Batcher(cancelled, max_rows=10, wait_s=0.001, in_flight=1)
@@ -312,20 +328,114 @@ def test_when_all_callers_leave_nothing_runs_and_later_calls_do() -> None:
     run(main())
 
 
+def test_a_call_that_would_wait_behind_too_many_is_refused_at_once_and_the_others_are_answered() -> None:
+    async def main() -> None:
+        work = Work(held=True)
+        batcher = Batcher(work, max_rows=2, wait_s=0, in_flight=1, most_waiting=3)
+        tasks = submit_all(batcher, range(2))
+        await settle()
+        tasks += submit_all(batcher, range(2, 5))
+        await settle()
+        with pytest.raises(Overloaded, match="3"):
+            async with asyncio.timeout(1):
+                await batcher.submit(99)
+        work.gate.set()
+        assert await asyncio.gather(*tasks) == [0, 2, 4, 6, 8]
+        assert await batcher.submit(7) == 14, "there is room again"
+
+    run(main())
+
+
+def test_a_caller_that_leaves_the_queue_makes_room_for_another() -> None:
+    async def main() -> None:
+        work = Work(held=True)
+        batcher = Batcher(work, max_rows=1, wait_s=0, in_flight=1, most_waiting=2)
+        tasks = submit_all(batcher, range(1))
+        await settle()
+        tasks += submit_all(batcher, range(1, 3))
+        await settle()
+        tasks[1].cancel()
+        await settle()
+        tasks += submit_all(batcher, [3])
+        await settle()
+        with pytest.raises(Overloaded):
+            await batcher.submit(99)
+        work.gate.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [r for r in results if isinstance(r, int)] == [0, 4, 6]
+
+    run(main())
+
+
+def test_calls_under_way_hold_no_place_in_the_queue() -> None:
+    async def main() -> None:
+        work = Work(held=True)
+        batcher = Batcher(work, max_rows=8, wait_s=0, in_flight=1, most_waiting=4)
+        tasks = []
+        for _ in range(2):
+            tasks += submit_all(batcher, range(4))
+            await settle()
+        work.gate.set()
+        assert len(await asyncio.gather(*tasks)) == 8
+
+    run(main())
+
+
+def test_work_may_answer_some_calls_before_the_others() -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def work(calls: Sequence[int], answer: Answer) -> list[int | Exception]:
+            answer(1, 10 * calls[1])
+            answer(2, ValueError("bad"))
+            await gate.wait()
+            return [2 * call for call in calls]
+
+        batcher = Batcher(work, max_rows=3, wait_s=1000, in_flight=1)
+        tasks = submit_all(batcher, [1, 2, 3])
+        assert await tasks[1] == 20
+        with pytest.raises(ValueError, match="bad"):
+            await tasks[2]
+        assert not tasks[0].done()
+        gate.set()
+        assert await tasks[0] == 2
+
+    run(main())
+
+
+def test_an_answer_to_a_caller_that_has_left_disturbs_nobody() -> None:
+    async def main() -> None:
+        leave = asyncio.Event()
+
+        async def work(calls: Sequence[int], answer: Answer) -> list[int | Exception]:
+            await leave.wait()
+            answer(0, 1)
+            return [2 * call for call in calls]
+
+        batcher = Batcher(work, max_rows=2, wait_s=1000, in_flight=1)
+        tasks = submit_all(batcher, [1, 2])
+        await settle()
+        tasks[0].cancel()
+        leave.set()
+        assert await tasks[1] == 4
+
+    run(main())
+
+
 STEPS = st.lists(st.sampled_from(["submit", "submit", "submit", "cancel", "turn", "pause", "finish"]), max_size=60)
 
 
 @settings(deadline=None)
-@given(STEPS, st.integers(1, 5), st.integers(1, 3), st.sampled_from([0, 0.0005]))
-def test_under_any_schedule_every_call_that_stays_is_answered_once(
-    steps: list[str], max_rows: int, in_flight: int, wait_s: float
+@given(STEPS, st.integers(1, 5), st.integers(1, 3), st.sampled_from([0, 0.0005]), st.sampled_from([1, 3, PLENTY]))
+def test_under_any_schedule_every_call_that_stays_is_answered_once_or_refused(
+    steps: list[str], max_rows: int, in_flight: int, wait_s: float, most_waiting: int
 ) -> None:
     async def main() -> None:
         seen: list[int] = []
         held: list[asyncio.Event] = []
         running: list[int] = []
 
-        async def work(calls: Sequence[int]) -> list[int | Exception]:
+        async def work(calls: Sequence[int], _: Answer) -> list[int | Exception]:
             assert 0 < len(calls) <= max_rows
             seen.extend(calls)
             gate = asyncio.Event()
@@ -336,7 +446,7 @@ def test_under_any_schedule_every_call_that_stays_is_answered_once(
             running.pop()
             return [2 * call for call in calls]
 
-        batcher = Batcher(work, max_rows=max_rows, wait_s=wait_s, in_flight=in_flight)
+        batcher = Batcher(work, max_rows=max_rows, wait_s=wait_s, in_flight=in_flight, most_waiting=most_waiting)
         tasks: list[asyncio.Task[int]] = []
         for step in steps:
             if step == "submit":
@@ -355,7 +465,8 @@ def test_under_any_schedule_every_call_that_stays_is_answered_once(
                 gate.set()
             await asyncio.sleep(0.0002)
         for call, result in enumerate(await everyone):
-            assert result == 2 * call or isinstance(result, asyncio.CancelledError)
+            assert result == 2 * call or isinstance(result, asyncio.CancelledError | Overloaded)
+            assert most_waiting < PLENTY or not isinstance(result, Overloaded)
             if result == 2 * call:
                 assert seen.count(call) == 1
         assert len(seen) == len(set(seen))

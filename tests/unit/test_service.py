@@ -14,6 +14,7 @@ from allocator.chains import ActionChain
 from cluster.cascade import CascadeExecutor, StageRunner
 from cluster.config import BatchSettings
 from cluster.deciding import Allocation, Decided
+from cluster.latency import Spans, TimeLeft
 from cluster.schemas import RecommendRequest
 from cluster.service import Recommender
 from models.batch import IntArray, RaggedBatch, UserRows
@@ -64,10 +65,12 @@ class Watched(CascadeExecutor):
 
     batches: list[list[str]]
 
-    async def run(self, users: UserRows, chains: Sequence[ActionChain], k: IntArray) -> RaggedBatch:
+    async def run(
+        self, users: UserRows, chains: Sequence[ActionChain], k: IntArray, spans: Spans | None = None
+    ) -> RaggedBatch:
         self.batches.append([chain.id for chain in chains])
         await asyncio.sleep(0)
-        return await super().run(users, chains, k)
+        return await super().run(users, chains, k, spans)
 
 
 class Fails:
@@ -76,7 +79,7 @@ class Fails:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    async def decide(self, users: UserRows) -> Decided:
+    async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         raise self.error
 
 

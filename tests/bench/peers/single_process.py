@@ -32,6 +32,7 @@ from models.features import UserQuery
 from models.loading import Cascade
 
 IN_FLIGHT = min(4, os.cpu_count() or 1)  # on two cores, 2 answers half as much again as 1, and 3 no more
+MOST_WAITING = BatchSettings().bound
 Call = tuple[UserQuery, int]
 Items = list[dict[str, Any]]
 
@@ -72,10 +73,12 @@ def make_app(cascade: Cascade, max_rows: int, wait_s: float, in_flight: int) -> 
     chain = StaticChain(cascade)
     threads = ThreadPoolExecutor(in_flight)
 
-    async def work(calls: Sequence[Call]) -> list[Items]:
+    async def work(calls: Sequence[Call], _: object) -> list[Items]:
         return await asyncio.get_running_loop().run_in_executor(threads, chain.run, calls)
 
-    batcher = MicroBatcher[Call, Items](work, max_rows=max_rows, wait_s=wait_s, in_flight=in_flight)
+    batcher = MicroBatcher[Call, Items](
+        work, max_rows=max_rows, wait_s=wait_s, in_flight=in_flight, most_waiting=MOST_WAITING
+    )
     most = cascade.spec.k
 
     @app.post("/v1/recommend", response_model=None)
