@@ -110,6 +110,12 @@ class ChainSpace:
                     called[at], inferred[at] = 1.0, _inferred(stage, action)
         return called, inferred
 
+    @property
+    def calls(self) -> NDArray[np.bool_]:
+        """Which of `variants` each chain calls, (J, V)."""
+        called: NDArray[np.bool_] = self._use[0] > 0
+        return called
+
     def problem(self, chain_id: str) -> str | None:
         """Why the id names no chain of this space, in words; None when it does."""
         if chain_id in self._by_id:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allocator.choice import Floats, Ints
+from allocator.energy.windows import Name
 from cluster.work import NO_WORK, WorkCounts, work_since, work_sum
 
 FRESH_WINDOWS = 2.0
@@ -27,6 +28,7 @@ class Totals:
     decided   requests that a policy gave a chain
     handed    items that recommendations held
     work      what its variants did, and what was done around them
+    degraded  requests that were answered less well than decided, or not at all, by reason
     """
 
     at_s: float
@@ -34,6 +36,7 @@ class Totals:
     decided: int
     handed: int = 0
     work: WorkCounts = field(default_factory=dict)
+    degraded: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def none(cls, at_s: float, chains: int) -> "Totals":
@@ -50,6 +53,8 @@ class Report:
     acked    what it had counted in the last report that was answered; at first, nothing
     rewards  (S, J) predicted rewards of a uniform sample of what it decided since its last report, in random order
     version  of the policy that it holds, 0 without any, and that policy's prices (M,)
+    serves   the variants that others reach by it
+    absent   those of which it knows no replica that a request could be sent to
     """
 
     replica: str
@@ -58,6 +63,8 @@ class Report:
     rewards: NDArray[np.float32]
     version: int
     prices: Floats
+    serves: tuple[Name, ...] = ()
+    absent: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,15 +103,17 @@ class Account:
 class Books:
     """All accounts, and what all replicas did since the books were opened, those gone included.
 
-    billed  (J,) requests that ran each chain
-    handed  items that recommendations held
-    work    what variants did
+    billed    (J,) requests that ran each chain
+    handed    items that recommendations held
+    work      what variants did
+    degraded  requests that were answered less well than decided, or not at all, by reason
     """
 
     billed: Ints
     accounts: Mapping[str, Account] = field(default_factory=dict)
     handed: int = 0
     work: WorkCounts = field(default_factory=lambda: NO_WORK)
+    degraded: Mapping[str, int] = field(default_factory=dict)
 
 
 def opened(chains: int) -> Books:
@@ -126,7 +135,10 @@ def heard(books: Books, report: Report, now_s: float) -> Books:
     else:
         account = replace(known, totals=report.totals, rewards=report.rewards, heard_s=now_s)
     accounts = {**books.accounts, report.replica: account}
-    return Books(books.billed + new, accounts, books.handed + handed, work)
+    degraded = {**books.degraded}
+    for reason, times in report.totals.degraded.items():
+        degraded[reason] = degraded.get(reason, 0) + max(0, times - base.degraded.get(reason, 0))
+    return Books(books.billed + new, accounts, books.handed + handed, work, degraded)
 
 
 def closed(books: Books, now_s: float, window_s: float) -> tuple[Window, Books]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, V
 
 import models
 from allocator.limits import Limit
+from cluster.autoscale_settings import AutoscaleSettings
 from cluster.carbon.settings import CarbonSettings
 from cluster.limits.holdable import Holdable
 from cluster.limits.settings import LimitSettings, check_limits
@@ -132,6 +133,7 @@ class Settings(BaseModel):
     max_ongoing_requests  requests that an ingress replica holds at a time; Serve refuses more
     max_body_bytes    a request's body may be this long
     stage_timeout_s   a stage call that takes longer counts as lost
+    autoscale         how many replicas variants with their own deployments have
     batch             how the ingress gathers requests
     allocator         how requests get their chains
     energy            how joules are accounted for
@@ -153,6 +155,7 @@ class Settings(BaseModel):
     ingress_replicas: Annotated[int | None, Field(ge=1, le=1000)] = None
     stage_threads: Annotated[int, Field(ge=1, le=256)] = 1
     inline_threads: Annotated[int, Field(ge=1, le=256)] = 2
+    autoscale: AutoscaleSettings = AutoscaleSettings()
     batch: BatchSettings = BatchSettings()
     allocator: AllocatorSettings = AllocatorSettings()
     energy: EnergySettings = EnergySettings()
@@ -220,6 +223,7 @@ class Settings(BaseModel):
 
 
 GROUPS: Mapping[str, type[BaseModel]] = {
+    "autoscale": AutoscaleSettings,
     "batch": BatchSettings,
     "allocator": AllocatorSettings,
     "energy": EnergySettings,

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from allocator.energy.windows import Name
 from allocator.policy import Policy
 from cluster.accounts import Report, Totals
 from cluster.desk import Clock, Desk, Sleep
@@ -25,6 +27,8 @@ class Tie:
     reward_model  what its reward model is called; snapshots made for another one are not taken
     window_s      how often it reports when nobody says otherwise
     stale_s       a snapshot that has not been confirmed for so long is stale
+    serves        the variants that others reach by it
+    absent        those that it cannot send a request to now
     """
 
     replica: str
@@ -32,6 +36,8 @@ class Tie:
     reward_model: str
     window_s: float
     stale_s: float
+    serves: tuple[Name, ...] = ()
+    absent: Callable[[], tuple[Name, ...]] = tuple
 
 
 class Follower:
@@ -87,8 +93,9 @@ class Follower:
         held = self.snapshot
         prices = np.zeros(0) if held is None else held.policy.prices
         version = 0 if held is None else held.policy.version
-        totals = self._tally.totals(self._clock())
-        return Report(self.tie.replica, totals, self._acked, self._tally.take_sample(), version, prices)
+        tie, totals = self.tie, self._tally.totals(self._clock())
+        sample = self._tally.take_sample()
+        return Report(tie.replica, totals, self._acked, sample, version, prices, tie.serves, tie.absent())
 
     def _take(self, snapshot: Snapshot) -> None:
         policy, held = snapshot.policy, self.snapshot

@@ -22,6 +22,7 @@ class Tally:
         self._handed = 0
         self._executed = np.zeros(chains, np.int64)
         self._decided = 0
+        self._degraded: dict[str, int] = {}
         self._rng = rng
         self._rows = np.empty((sample_rows, chains), np.float32)
         self._seen = 0
@@ -45,9 +46,14 @@ class Tally:
         self._seen += len(rewards)
         self._decided += len(rewards)
 
+    def degraded(self, reason: str, requests: int = 1) -> None:
+        """So many requests were answered less well than decided, or not at all."""
+        self._degraded[reason] = self._degraded.get(reason, 0) + requests
+
     def totals(self, at_s: float) -> Totals:
         """All that was counted, as of `at_s` on the replica's clock."""
-        return Totals(at_s, self._executed.copy(), self._decided, self._handed, self.book.totals())
+        work, degraded = self.book.totals(), dict(self._degraded)
+        return Totals(at_s, self._executed.copy(), self._decided, self._handed, work, degraded)
 
     def take_sample(self) -> NDArray[np.float32]:
         """The sample (S, J), in random order; the next one begins."""
