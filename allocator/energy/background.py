@@ -52,6 +52,17 @@ class Residuals:
         return max(self.covariance - DEVIATIONS * math.sqrt(WEIGHT / 2) * self.variance, now)
 
 
+def raised(belief: Belief) -> Belief:
+    """The belief with a background, its last coefficient, of at least zero: other programs draw nothing or more.
+
+    The other coefficients move as they go with it. Nothing gets any surer by that.
+    """
+    below, variance = float(belief.mean[-1]), float(belief.covariance[-1, -1])
+    if below >= 0 or variance <= 0:
+        return belief
+    return Belief(belief.mean - belief.covariance[-1] / variance * below, belief.covariance)
+
+
 def faded(belief: Belief, variance: float, seconds: float) -> Belief:
     """The belief some seconds later, its last coefficient being the background: an Ornstein-Uhlenbeck process around
     zero of that variance."""

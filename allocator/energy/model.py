@@ -3,13 +3,28 @@
 Per pool and window: joules = idle watts x seconds + sum over variants of (call_j x calls + item_j x items) + noise.
 Each pool has coefficients of its own: machines differ.
 
-What the readings cannot tell stays as the prior has it. They cannot tell idle watts from a constant load of other
-programs; variants that always run in the same proportion; calls from items while every run is alike. In those
-directions the prior decides how a surprise is divided: what is believed less firmly takes more of it, and the errors
-that all coefficients share by the prior (`Spread.common`) move those of variants that have not run yet as well.
-Every request is recalled once, over the whole index, and served once: what those two draw can be told apart hardly at
-all. Load of other programs that lasts for minutes is followed as a background (`allocator.energy.background`), longer
-load ends up as idle watts; load that rises and falls with ours cannot be told from ours.
+Windows are put together to blocks, and each block tells two things where the host tells for how long its processors
+worked:
+
+- its joules above idle follow the processors' busy seconds, whoever kept them busy: joules = idle watts x seconds +
+  joules of a busy second x (busy seconds - what works at rest). This tells idle watts, even under a load that never
+  varies, and without any work report;
+- its joules above idle are those of the work that was reported and of other programs (the background). This tells the
+  joules of variants.
+
+A GPU's busy seconds are those of the runs on it. Where nobody knows them, as in a recording, idle watts are told by
+load that varies, and by nothing else.
+
+What the readings cannot tell stays as the prior has it: variants that always run in the same proportion; calls from
+items while every run is alike; work from other programs that always run, or that rise and fall with it, since both keep
+the same processors busy; idle watts from what works at rest, by `RESTING`. In those directions the prior decides how a
+surprise is divided: what is believed less firmly takes more of it, and the errors that all coefficients share by the
+prior (`Spread.common`) move those of variants that have not run yet as well. Every request is recalled once, over the
+whole index, and served once: what those two draw can be told apart hardly at all.
+
+Load of other programs that comes and goes in minutes is followed as a background (`allocator.energy.background`) that
+is never less than nothing: what is drawn while they pause tells what the work draws. That is learned slowly; what comes
+and goes within a minute, or never pauses, ends up in the joules of variants for the most part.
 """
 
 import math
@@ -18,7 +33,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from allocator.energy.background import faded
+from allocator.energy.background import faded, raised
 from allocator.energy.belief import Belief, nonnegative, observed, relaxed
 from allocator.energy.prior import Prior
 from allocator.energy.state import (
@@ -32,7 +47,7 @@ from allocator.energy.state import (
     nothing,
     with_window,
 )
-from allocator.energy.windows import Gathered, gathered
+from allocator.energy.windows import Gathered, PoolWindow, gathered
 from allocator.joules import DeviceJoules, Work
 
 SILENT_WINDOWS = 3600
@@ -78,21 +93,16 @@ class EnergyModel:
         """As `step`, of a window that is gathered already in the order of `state.names`.
 
         A window of a pool is held back until all its counters are updated and the block is long enough. Held windows
-        are dropped where joules are missing: at a new epoch, or when the pool's devices change.
+        are dropped where joules are missing: at a new epoch, or when the pool's devices change. An estimate that stands
+        in for meters teaches nothing for SILENT_WINDOWS, since it knows less than they have taught.
         """
         number = state.windows + 1
         pools = {name: pool for name, pool in state.pools.items() if number - pool.last < SILENT_WINDOWS}
         due = []
         for one in window.pools:
-            pool = pools.get(one.pool)
+            pool = self._with_window(state, pools.get(one.pool), one, number)
             if pool is None:
-                # Its joules may be those of windows before, which nobody has told of.
-                if one.fresh and one.window_s >= LEAST_S and one.energy_j > 0:
-                    pools[one.pool] = begun(state, one, self.start_noise, self.start_busy_noise, number)
                 continue
-            if one.epochs and one.epochs.keys() != pool.epochs.keys():
-                pool = replace(pool, belief=self._doubted(state, pool, self.doubt))
-            pool = with_window(pool, one, number)
             pools[one.pool] = pool
             if one.fresh and pool.held.window_s >= max(min(self.block_s, 1.0 + pool.blocks), LEAST_S):
                 due.append(one.pool)
@@ -101,6 +111,22 @@ class EnergyModel:
         for name in sorted(due, key=lambda name: -pools[name].held.window_s)[: self.most_pools]:
             pools[name] = self._learned_block(state, pools[name])
         return replace(state, pools=pools, windows=number)
+
+    def _with_window(
+        self, state: EnergyState, pool: PoolState | None, window: PoolWindow, number: int
+    ) -> PoolState | None:
+        """The pool with that window held; None as long as nothing can be known of it."""
+        if pool is None:
+            # Its joules may be those of windows before, which nobody has told of.
+            if window.fresh and window.window_s >= LEAST_S and window.energy_j > 0:
+                return begun(state, window, self.start_noise, self.start_busy_noise, number)
+            return None
+        stands_in = window.epochs and not window.metered
+        if stands_in and pool.metered is not None and number - pool.metered < SILENT_WINDOWS:
+            return replace(pool, held=nothing(pool), last=number)
+        if window.epochs and window.epochs.keys() != pool.epochs.keys():
+            pool = replace(pool, belief=self._doubted(state, pool, self.doubt))
+        return with_window(pool, window, number)
 
     def _learned_block(self, state: EnergyState, pool: PoolState) -> PoolState:
         """Noise is taken as independent from second to second, and in proportion to the watts that are expected."""
@@ -115,6 +141,8 @@ class EnergyModel:
         weight = max(self.learn_noise, 1 / (pool.blocks + 1))
         variance = pool.noise**2 + self.learn_noise * (noise / unit - pool.noise**2)
         power_w = pool.power_w + weight * (block.energy_j / block.window_s - pool.power_w)
+        if math.isfinite(block.busy_s):
+            belief = raised(belief)
         return replace(
             pool,
             belief=belief,

@@ -16,7 +16,7 @@ from allocator.energy.prior import Prior
 from allocator.energy.state import SETTLES_S, Block, EnergyState, PoolState, initial
 from allocator.joules import Quality
 
-FORMAT = 2
+FORMAT = 3
 _FIGURES = ("scale", "mean", "covariance", "point", "per_s", "figures", "debts")
 
 
@@ -25,7 +25,7 @@ def dumped(state: EnergyState, debts: Debts) -> bytes:
     about = {
         "format": FORMAT,
         "names": state.names,
-        "pools": [{"pool": name, "epochs": dict(p.epochs), "quality": p.quality} for name, p in state.pools.items()],
+        "pools": [_about(name, pool) for name, pool in state.pools.items()],
         "debts": [{"pool": name, "epochs": dict(owed.epochs)} for name, owed in debts.pools.items()],
     }
     pools = list(state.pools.values())
@@ -65,6 +65,11 @@ def restored(prior: Prior, data: bytes) -> tuple[EnergyState, Debts]:
     return replace(initial(ordered), pools=pools), Debts(owed)
 
 
+def _about(name: str, pool: PoolState) -> dict[str, object]:
+    metered = pool.metered is not None
+    return {"pool": name, "epochs": dict(pool.epochs), "quality": pool.quality, "metered": metered}
+
+
 def _figures(pool: PoolState) -> list[float]:
     r = pool.residuals
     figures = [pool.first_w, pool.noise, pool.busy_noise, pool.core_j, pool.power_w, pool.blocks]
@@ -94,4 +99,5 @@ def _pool(about: Mapping[str, object], at: int, arrays: Mapping[str, Floats]) ->
         epochs=epochs,
         quality=Quality(str(about["quality"])),
         last=0,
+        metered=0 if about["metered"] else None,
     )

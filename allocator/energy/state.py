@@ -16,17 +16,25 @@ from allocator.joules import Quality
 CORE, RESTING = -3, -2
 """Where a belief has joules of a processor's busy second, and processors that work though nobody asks anything."""
 CORE_DOUBT = 1.0
-LEAST_CORES = 0.25
-SETTLES_S = 5.0
+"""Standard deviation of `CORE` at first, as a share of it."""
 CORE_W = (1.0, 100.0)
+"""A busy processor is first believed to draw no less and no more than that."""
+LEAST_CORES = 0.25
+"""With fewer processors at work a window tells little of what one draws: so many are taken to have worked then."""
 OTHERS_DOUBT = 0.15
+"""Standard deviation of the background at first, as a share of `first_w`, where busy seconds are known."""
 RESTING_CORES = 0.05
 """Processors that work at rest, as believed at first."""
+SETTLES_S = 5.0
+"""How long replicas' reports may lag behind the meters' at most: by then a window tells of its own work alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Windows of one pool that are learned from together, as `PoolWindow` has them."""
+    """Windows of one pool that are learned from together: sums of what `PoolWindow` has.
+
+    busy_s  NaN as soon as nobody knows those of one of the windows
+    """
 
     energy_j: float
     window_s: float
@@ -38,9 +46,11 @@ class Block:
 class PoolState:
     """What is known of one pool. Coefficients are (1 + 2 V,): idle watts, calls' joules, items' joules.
 
-    scale    what a coefficient of one stands for: its prior
-    core_j   the same of `CORE` and `RESTING`: joules of a busy second of a processor
-    belief   of coefficients over `scale`, of `CORE`, of `RESTING`, and last of the background, in first watts
+    scale    what a coefficient of one stands for: its prior, where that was worked out from seconds at the watts that a
+             busy processor seemed to draw here in the first window
+    core_j   joules of a processor's busy second that a `CORE` of one stands for; `RESTING` of one stands for
+             RESTING_CORES processors
+    belief   of coefficients over `scale`, of `CORE`, of `RESTING`, and last of the background, over `first_w`
     point    the likeliest coefficients that are not negative, over `scale`
     residuals  of what the model leaves
     first_w  watts of the first window
@@ -50,11 +60,12 @@ class PoolState:
     per_s    (2 V,) running mean of calls and items a second
     blocks   how many were learned from
     held     windows that are not learned from yet
-    settles_s  for how long windows are not learned from, since work that was done before may be told in them
-    told     whether the processors' busy seconds are known
+    settles_s  for how long windows are not learned from yet, since work that was done before may be told in them
+    told     whether the last window's busy seconds were known
     epochs   of the devices, as last seen
     quality  the worst of the devices', as last seen
     last     number of the last window that told of it
+    metered  number of the last window in which a meter did, rather than an estimate; None before the first
     """
 
     scale: Floats
@@ -74,6 +85,7 @@ class PoolState:
     epochs: Mapping[str, str]
     quality: Quality
     last: int
+    metered: int | None
 
     @property
     def coefficients(self) -> Floats:
@@ -102,10 +114,14 @@ class EnergyState:
 
 
 def initial(prior: Prior) -> EnergyState:
-    """The state before the first window. The background has no prior variance: it grows with what is seen."""
+    """The state before the first window.
+
+    The background has no prior variance: it grows with what is seen. Where the prior's joules are seconds times the
+    watts of a processor, they all err with these: who learns that a processor draws twice as much, learns it of all.
+    """
     spread = np.pad(prior.covariance(), (0, 3))
     spread[CORE, CORE], spread[RESTING, RESTING] = CORE_DOUBT**2, 1.0
-    if prior.core_w is not None:  # then processors' watts are in all joules
+    if prior.core_w is not None:
         spread[1:CORE, 1:CORE] += CORE_DOUBT**2
         spread[CORE, 1:CORE] = spread[1:CORE, CORE] = CORE_DOUBT**2
     return EnergyState(prior, tuple(prior.variants), spread)
@@ -113,16 +129,11 @@ def initial(prior: Prior) -> EnergyState:
 
 def begun(state: EnergyState, window: PoolWindow, noise: float, busy_noise: float, number: int) -> PoolState:
     """A pool of which nothing is known but the prior, and this window's watts, which must be positive."""
-    power_w = window.energy_j / window.window_s
-    idle_w = power_w / 2 if state.prior.idle_w is None else max(state.prior.idle_w, 1e-3)
-    of = [state.prior.variants[name] for name in state.names]
-    scale = np.array([idle_w, *(one.call_j for one in of), *(one.item_j for one in of)])
-    ones = np.ones(len(scale))
-    core_j, spread = power_w / 2, state.spread.copy()
-    if math.isfinite(window.busy_s):
+    told, power_w = math.isfinite(window.busy_s), window.energy_j / window.window_s
+    core_j, scale = _scales(state, window, power_w)
+    ones, spread = np.ones(len(scale)), state.spread.copy()
+    if told:
         spread[-1, -1] = OTHERS_DOUBT**2
-        core_j = float(np.clip(core_j / max(window.busy_s / window.window_s, LEAST_CORES), *CORE_W))
-        scale[1:] *= core_j / (state.prior.core_w or core_j)
     return PoolState(
         scale=scale,
         core_j=core_j,
@@ -137,15 +148,32 @@ def begun(state: EnergyState, window: PoolWindow, noise: float, busy_noise: floa
         blocks=0,
         held=Block(0.0, 0.0, np.zeros(len(scale) - 1), 0.0),
         settles_s=0.0,
-        told=math.isfinite(window.busy_s),
+        told=told,
         epochs=window.epochs,
         quality=window.quality,
         last=number,
+        metered=number if window.metered else None,
     )
 
 
+def _scales(state: EnergyState, window: PoolWindow, power_w: float) -> tuple[float, Floats]:
+    """`PoolState.core_j` and `PoolState.scale`, half of the first watts being thought to be idle."""
+    idle_w = power_w / 2 if state.prior.idle_w is None else max(state.prior.idle_w, 1e-3)
+    of = [state.prior.variants[name] for name in state.names]
+    scale = np.array([idle_w, *(one.call_j for one in of), *(one.item_j for one in of)])
+    if not math.isfinite(window.busy_s):
+        return power_w / 2, scale
+    core_j = float(np.clip(power_w / 2 / max(window.busy_s / window.window_s, LEAST_CORES), *CORE_W))
+    scale[1:] *= core_j / (state.prior.core_w or core_j)
+    return core_j, scale
+
+
 def with_window(pool: PoolState, window: PoolWindow, number: int) -> PoolState:
-    """The pool with one more window held, or with that one alone where joules are missing before it."""
+    """The pool with one more window held, or with that one alone where joules are missing before it.
+
+    A host whose busy seconds are no longer told has lost its meter, or has booted: what its replicas tell in the next
+    SETTLES_S may be work whose joules nobody has told. Until then nothing is held.
+    """
     if not window.epochs:
         return replace(pool, held=_added(pool.held, window), last=number)
     told = math.isfinite(window.busy_s)
@@ -159,11 +187,12 @@ def with_window(pool: PoolState, window: PoolWindow, number: int) -> PoolState:
         epochs=window.epochs,
         quality=window.quality,
         last=number,
+        metered=number if window.metered else pool.metered,
     )
 
 
 def nothing(pool: PoolState) -> Block:
-    """A block that begins."""
+    """A block that holds no window yet."""
     return Block(0.0, 0.0, np.zeros(len(pool.scale) - 1), 0.0)
 
 

@@ -25,6 +25,7 @@ class PoolWindow:
     window_s  over how long
     fresh     meters spoke, and none of its devices' counters waits for an update
     epochs    of its devices, by device; empty where no meter spoke of the pool
+    metered   a meter of its joules spoke, rather than an estimate from busy seconds
     busy_s    for how long its processors worked, all of them added up; a GPU, the runs on it. NaN where nobody knows
     quality   the worst of the devices'
     used      (2 V,) calls, then items
@@ -38,6 +39,7 @@ class PoolWindow:
     quality: Quality
     used: Floats
     busy_s: float = math.nan
+    metered: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +88,7 @@ def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], r
         quality=worst(device.quality for device in devices),
         used=np.array(used),
         busy_s=_busy_s(devices, ran_s),
+        metered=any(device.source != "estimate" for device in devices),
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from allocator.energy.background import Residuals, faded
+from allocator.energy.background import Residuals, faded, raised
 from allocator.energy.belief import Belief
 
 
@@ -47,3 +47,16 @@ def test_unseen_a_background_fades_to_nothing_sure_but_its_variance() -> None:
     np.testing.assert_allclose(late.mean, [1.0, 0.0])
     np.testing.assert_allclose(late.covariance, [[0.5, 0.0], [0.0, 9.0]], atol=1e-12)
     np.testing.assert_array_equal(belief.covariance, [[0.5, 0.1], [0.1, 0.2]])
+
+
+def test_other_programs_draw_nothing_or_more_and_what_was_too_much_by_that_is_too_much_of_the_rest() -> None:
+    belief = Belief(np.array([5.0, 2.0, -3.0]), np.array([[1.0, 0.0, -0.5], [0.0, 1.0, 0.0], [-0.5, 0.0, 1.0]]))
+    found = raised(belief)
+    np.testing.assert_allclose(found.mean, [3.5, 2.0, 0.0])
+    np.testing.assert_array_equal(found.covariance, belief.covariance)
+
+
+@pytest.mark.parametrize(("mean", "variance"), [(3.0, 1.0), (0.0, 1.0), (-1.0, 0.0)])
+def test_a_background_that_is_none_or_of_which_nothing_is_doubted_is_left_alone(mean: float, variance: float) -> None:
+    belief = Belief(np.array([5.0, mean]), np.diag([1.0, variance]))
+    assert raised(belief) is belief

@@ -8,6 +8,7 @@ import pytest
 from small_space import space_of
 
 from allocator.energy.prior import GUESSED, PROFILED, Prior, Spread, VariantJoules, from_flops, from_profile
+from allocator.energy.state import CORE, initial
 from allocator.energy.windows import SERVING
 from allocator.joules import Quality
 from models.errors import FixFile
@@ -46,6 +47,26 @@ def test_a_profiles_joules_are_taken_as_they_are(tmp_path: Path) -> None:
 
 def test_a_profile_is_measured_when_all_of_it_is(tmp_path: Path) -> None:
     assert from_profile(spec(), profile_file(tmp_path, "measured")).quality is Quality.MEASURED
+
+
+def test_a_prior_says_at_which_watts_of_a_processor_its_joules_were_worked_out_from_seconds(tmp_path: Path) -> None:
+    assert from_profile(spec(), profile_file(tmp_path)).core_w == 12.0
+    assert from_profile(spec(), profile_file(tmp_path, "measured")).core_w is None, "joules were read, not worked out"
+    assert from_flops(spec()).core_w == pytest.approx(from_flops(spec()).variants[SERVING].call_j / 2e-3)
+
+
+@pytest.mark.parametrize("spread", [GUESSED, PROFILED, Spread(common=0.0, variant=0.05, part=0.05)])
+@pytest.mark.parametrize("core_w", [None, 12.0])
+def test_beliefs_about_processors_and_variants_can_be_held_together(spread: Spread, core_w: float | None) -> None:
+    """The covariance has only positive eigenvalues, also where all variants err with the watts of a processor."""
+    variants = {("s", name): VariantJoules(1.0, 1.0) for name in "abc"}
+    found = initial(Prior(variants, spread, Quality.ASSUMED, "", core_w=core_w)).spread
+    np.testing.assert_array_equal(found, found.T)
+    assert np.linalg.eigvalsh(found[:-1, :-1]).min() > 1e-4
+    assert (found[-1] == 0).all(), "the background is not believed in before it is seen"
+    together = found[CORE, 1:CORE] / np.sqrt(found[CORE, CORE] * np.diagonal(found)[1:CORE])
+    assert (together == 0).all() if core_w is None else (together > 0).all()
+    assert found[0, CORE] == 0, "idle watts err by themselves"
 
 
 def test_a_coefficient_that_a_fit_found_to_be_zero_can_still_be_learned(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from allocator.energy.attribution import Debts, attribute
 from allocator.energy.model import EnergyModel
 from allocator.energy.prior import Prior
 from allocator.energy.saved import dumped, restored
-from allocator.energy.state import EnergyState
+from allocator.energy.state import SETTLES_S, EnergyState
 from allocator.energy.windows import gathered
 
 WORLD = World()
@@ -40,6 +40,35 @@ def test_what_is_restored_goes_on_alike() -> None:
     np.testing.assert_array_equal(one.pools[WORLD.pool].coefficients, other.pools[WORLD.pool].coefficients)
 
 
+def test_what_is_restored_learns_nothing_until_reports_have_settled() -> None:
+    """Replicas tell of work again whose joules were billed before, or will never be."""
+    state, debts, _ = after(MODEL.init(PRIOR), Debts(), 50, 1)
+    again, owed = restored(PRIOR, dumped(state, debts))
+    assert again.pools[WORLD.pool].settles_s == SETTLES_S
+    settling, owed, _ = after(again, owed, int(SETTLES_S) - 1, 2)
+    assert settling.pools[WORLD.pool].blocks == state.pools[WORLD.pool].blocks
+    assert after(settling, owed, 3, 3)[0].pools[WORLD.pool].blocks > state.pools[WORLD.pool].blocks
+
+
+def test_what_busy_seconds_told_is_restored() -> None:
+    busy = replace(WORLD, core_j=12.0)
+    state, debts = MODEL.init(busy.prior()), Debts()
+    for devices, work in busy.windows(50, 1):
+        state = MODEL.step(state, devices, work)
+    kept, again = state.pools[WORLD.pool], restored(busy.prior(), dumped(state, debts))[0].pools[WORLD.pool]
+    assert (again.core_j, again.busy_noise) == (kept.core_j, kept.busy_noise)
+    np.testing.assert_array_equal(again.belief.mean, kept.belief.mean)
+    assert kept.told
+    assert not again.told, "nobody has told since it was restored"
+
+
+@pytest.mark.parametrize(("source", "metered"), [("rapl", 0), ("estimate", None)])
+def test_whether_meters_have_taught_it_is_remembered(source: str, metered: int | None) -> None:
+    devices, work = next(iter(WORLD.windows(1, 0)))
+    state = MODEL.step(MODEL.init(PRIOR), [replace(devices[0], source=source)], work)
+    assert restored(PRIOR, dumped(state, Debts()))[0].pools[WORLD.pool].metered == metered
+
+
 def test_nothing_learned_can_be_saved_as_well() -> None:
     state, debts = restored(PRIOR, dumped(MODEL.init(PRIOR), Debts()))
     assert (state.pools, debts.pools) == ({}, {})
@@ -62,10 +91,12 @@ def test_another_cascades_model_is_refused() -> None:
         restored(other_variants(PRIOR), data)
 
 
-def test_another_format_is_refused() -> None:
+@pytest.mark.parametrize("number", [1, 2, 99])
+def test_another_format_is_refused(number: int) -> None:
+    """The first knew no busy seconds, the second not who taught it."""
     sink = io.BytesIO()
-    np.savez(sink, about='{"format": 99}', **dict.fromkeys(PARTS, np.zeros(0)))
-    with pytest.raises(ValueError, match="of format 99"):
+    np.savez(sink, about=f'{{"format": {number}}}', **dict.fromkeys(PARTS, np.zeros(0)))
+    with pytest.raises(ValueError, match=f"of format {number}"):
         restored(PRIOR, sink.getvalue())
 
 
