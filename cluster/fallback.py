@@ -1,5 +1,6 @@
 """What a request runs when its chain cannot be run: the nearest chain that can. No Ray here."""
 
+from collections.abc import Collection
 from functools import cached_property
 
 import numpy as np
@@ -60,3 +61,8 @@ class Fallback:
         """A number for the action of each chain in each stage, (J, stages)."""
         names = np.array([[action.id for action in chain.actions] for chain in self._space])
         return np.stack([np.unique(column, return_inverse=True)[1] for column in names.T], axis=1)
+
+
+def uses_none(chain: ActionChain, variants: Collection[Name]) -> bool:
+    """Whether the chain calls none of these variants."""
+    return not any((action.stage, action.variant) in variants for action in chain.actions)

@@ -15,22 +15,25 @@ import numpy as np
 
 from allocator.chains import ActionChain, ChainSpace
 from allocator.choice import Mask
+from allocator.energy.windows import Name
 from allocator.request_joules import Rates, RequestJoules
 from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
 from cluster.deciding import Allocation
+from cluster.fallback import Fallback, uses_none
 from cluster.latency import Latency, Spans, TimeLeft
 from cluster.microbatch import MicroBatcher
 from cluster.schemas import RecommendRequest
 from cluster.standing import policy_payload
 from models.batch import IntArray, UserRows
-from models.errors import FixRequest, OutOfTime, Overloaded, TryAgain
+from models.errors import FixRequest, Lost, OutOfTime, Overloaded, TryAgain
 from models.features import UserQuery
 from models.loading import Cascade
 from models.spec import CascadeSpec
 
 Payload = dict[str, Any]
-Probe = Callable[[], Awaitable[None]]
+Probe = Callable[[], Awaitable[str]]
+OK, COLD = "ok", "cold"
 logger = logging.getLogger(__name__)
 
 
@@ -38,12 +41,14 @@ logger = logging.getLogger(__name__)
 class Call:
     """A request, checked: who asks, for how many items, under which chain; None leaves the chain to the policy.
 
+    named       whether the request itself names that chain
     deadline_s  on the event loop's clock, infinity for none
     """
 
     query: UserQuery
     k: int
     chain: ActionChain | None
+    named: bool = False
     deadline_s: float = inf
 
 
@@ -51,13 +56,16 @@ class Call:
 class Given:
     """The chain that a request runs, and why: `reward` and `version` where a policy decided, else None.
 
-    degraded  nobody could decide in time, or no chain was expected to meet the deadline and this is the quickest
+    degraded  nobody could decide in time; or no chain was expected to meet the deadline and this is the quickest; or
+              the one that was chosen could not be run
+    named     the request itself names it
     """
 
     chain: ActionChain
     reward: float | None = None
     version: int | None = None
     degraded: bool = False
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +84,15 @@ class Answer:
 
 Done = Answer | Exception
 UNDECIDED, TOO_LATE, QUEUE_FULL, OUT_OF_TIME = "undecided", "too_late_for_any_chain", "queue_full", "out_of_time"
-"""Why requests are answered less well than decided (the first two), or not at all."""
+VARIANT_LOST, NO_VARIANT = "variant_lost", "no_variant"
+"""Why requests are answered less well than decided (undecided, too late, variant lost), or not at all."""
 
 
 class Recommender:
     """Answers requests of one cascade.
 
-    probes      one per variant, by `stage/variant`; raises when that variant cannot answer
+    probes      one per variant, by `stage/variant`: OK, COLD where it has no replica on purpose; raises when it cannot
+                answer
     own_stages  stages with a deployment of their own: as many more micro-batches can usefully be under way
     allocation  what gives a chain to requests that name none, and counts; without it they run the static chain
     """
@@ -103,6 +113,7 @@ class Recommender:
         self._undecided = False
         self._joules = RequestJoules(self.space, _max_rows(cascade.spec))
         self._chains = {chain.index: _chain_payload(chain) for chain in self.space}
+        self._fallback = Fallback(self.space)
         self._latency = Latency(self.space, time.monotonic)
         self._timeout_ms = batch.timeout_ms
         self._batcher = MicroBatcher[Call, Answer](
@@ -155,15 +166,16 @@ class Recommender:
     async def health(self) -> Payload:
         """Whether every stage can answer, as `cluster.schemas.HealthResponse`.
 
-        A stage can answer when one of its variants can, so a lost variant is named without making all unhealthy.
+        A stage can answer when one of its variants can, so a lost variant is named without making all unhealthy. One
+        that is cold can be made warm.
         """
         names = list(self._probes)
         results = await asyncio.gather(*(self._probes[name]() for name in names), return_exceptions=True)
         state = {
-            name: "ok" if result is None else f"{type(result).__name__}: {result}".splitlines()[0]
+            name: result if isinstance(result, str) else f"{type(result).__name__}: {result}".splitlines()[0]
             for name, result in zip(names, results, strict=True)
         }
-        answering = {name.split("/")[0] for name, text in state.items() if text == "ok"}
+        answering = {name.split("/")[0] for name, text in state.items() if text in (OK, COLD)}
         healthy = all(stage.name in answering for stage in self.cascade.spec.stages)
         return {"healthy": healthy, "cascade": self.cascade.spec.name, "variants": state}
 
@@ -202,9 +214,9 @@ class Recommender:
         self.cascade.users.check_query(query)
         timeout_ms = self._timeout_ms if request.timeout_ms is None else request.timeout_ms
         if timeout_ms is None:
-            return Call(query, k, chain)
+            return Call(query, k, chain, request.chain is not None)
         came_s = asyncio.get_running_loop().time() if came_s is None else came_s
-        return Call(query, k, chain, came_s + timeout_ms / 1e3)
+        return Call(query, k, chain, request.chain is not None, came_s + timeout_ms / 1e3)
 
     async def _work(self, calls: Sequence[Call], answer: Callable[[int, Done], None]) -> Sequence[Done]:
         """All calls in one micro-batch; those first, by themselves, that would miss their deadlines in it."""
@@ -249,15 +261,51 @@ class Recommender:
         return hurried
 
     async def _all(self, users: UserRows, given: Sequence[Given], k: IntArray, start_s: float) -> Sequence[Done]:
-        """Together; when a variant is lost, chain by chain, so that only its own chains fail.
+        """Together. While variants turn out to be lost, requests that name no chain take the nearest without them.
 
         start_s  when the work on them began
         """
+        results: list[Done] = [TryAgain("not answered")] * len(given)
+        runs, rows, lost = list(given), np.arange(len(given)), frozenset[Name]()
+        while len(rows):
+            some = users if len(rows) == len(users) else users.take(rows)
+            try:
+                done = await self._together(some, [runs[at] for at in rows], k[rows], start_s)
+            except Lost as error:
+                lost |= {(error.stage, error.variant)}
+                for at in rows.tolist():
+                    runs[at], results[at] = self._without(given[at], lost), error
+                rows = np.array([at for at in rows if uses_none(runs[at].chain, lost)], dtype=np.int64)
+            else:
+                for at, result in zip(rows, done, strict=True):
+                    results[at] = result
+                break
+        self._count(NO_VARIANT, len(given) - len(rows))
+        self._count(VARIANT_LOST, sum(runs[at] is not given[at] for at in rows.tolist()))
+        return results
+
+    def _without(self, given: Given, lost: frozenset[Name]) -> Given:
+        """The same where its chain needs none of the lost variants, or cannot be replaced."""
+        if given.named or uses_none(given.chain, lost):
+            return given
+        instead = self._fallback.instead(given.chain, lost, self._available)
+        return given if instead is None else Given(instead, degraded=True)
+
+    @property
+    def _available(self) -> Mask | None:
+        """(J,) of the newest policy."""
+        snapshot = None if self._allocation is None else self._allocation.follower.snapshot
+        return None if snapshot is None else snapshot.policy.available
+
+    async def _together(self, users: UserRows, given: Sequence[Given], k: IntArray, start_s: float) -> Sequence[Done]:
+        """Together; when a stage call fails twice, chain by chain, so that only its own chains fail. Raises Lost."""
         spans = Spans()
         try:
             answers = await self._answers(users, given, k, spans)
             self._latency.saw(spans, len(given), time.perf_counter() - start_s)
             return answers
+        except Lost:
+            raise
         except TryAgain as error:
             by_chain: dict[int, list[int]] = defaultdict(list)
             for at, one in enumerate(given):
@@ -275,7 +323,7 @@ class Recommender:
         if 0 < len(rows) < len(calls):
             users, left = users.take(rows), None if left is None else left.take(rows)
         decided = iter(await self._decided(users, left) if len(rows) else ())
-        return [next(decided) if call.chain is None else Given(call.chain) for call in calls]
+        return [next(decided) if call.chain is None else Given(call.chain, named=call.named) for call in calls]
 
     async def _decided(self, users: UserRows, left: TimeLeft | None) -> list[Given]:
         """One decision for all these users; the safe chain, degraded, when there is none to be had.
@@ -289,7 +337,8 @@ class Recommender:
         except Exception as error:
             self._log(error)
             self._count(UNDECIDED, len(users))
-            return [Given(self._allocation.safe, degraded=True)] * len(users)
+            safe = self._fallback.instead(self._allocation.safe, frozenset(), self._available)
+            return [Given(safe or self._allocation.safe, degraded=True)] * len(users)
         self._log(None)
         late = [False] * len(users) if decided.in_time is None else (~decided.in_time).tolist()
         self._count(TOO_LATE, sum(late))

@@ -14,8 +14,9 @@ from models.loading import Cascade
 Name = tuple[str, str]
 
 
-async def alive() -> None:
+async def alive() -> str:
     """A probe that always answers."""
+    return "ok"
 
 
 def inline_runners(cascade: Cascade, threads: ThreadPoolExecutor) -> dict[Name, InlineRunner]:

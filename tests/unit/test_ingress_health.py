@@ -10,7 +10,7 @@ from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
 from cluster.ingress import make_app
 from cluster.schemas import HealthResponse
-from cluster.service import Probe, Recommender
+from cluster.service import COLD, OK, Probe, Recommender
 from models.batch import IntArray, RaggedBatch, UserRows
 from models.errors import TryAgain
 from models.loading import Cascade
@@ -28,11 +28,17 @@ class Gone:
         raise TryAgain("rank-fine: ActorDiedError")
 
 
-async def answers() -> None:
+async def answers() -> str:
     """A probe of a variant that lives."""
+    return OK
 
 
-async def fails() -> None:
+async def is_cold() -> str:
+    """A probe of a variant that has no replica on purpose."""
+    return COLD
+
+
+async def fails() -> str:
     raise ConnectionError("no replica\nand a long story")
 
 
@@ -70,6 +76,15 @@ class TestHealth:
         assert (response.status_code, state.healthy) == (status, status == 200)
         assert {name for name, text in state.variants.items() if text != "ok"} == lost
         assert all(text == "ConnectionError: no replica" for text in state.variants.values() if text != "ok")
+
+    @pytest.mark.parametrize(("cold", "lost"), [({"rank/fine"}, set()), ({"recall/dot"}, {"recall/seq"})])
+    def test_a_cold_variant_is_named_cold_and_can_carry_its_stage(
+        self, tiny: TinyCascade, cold: set[str], lost: set[str]
+    ) -> None:
+        states = dict.fromkeys(VARIANTS, answers) | dict.fromkeys(cold, is_cold) | dict.fromkeys(lost, fails)
+        response = with_probes(tiny, states).get("/v1/health")
+        assert response.status_code == 200
+        assert {name for name, text in response.json()["variants"].items() if text == "cold"} == cold
 
     def test_a_stage_that_cannot_answer_means_503_with_retry_after(self, tiny: TinyCascade) -> None:
         response = with_probes(tiny, dict.fromkeys(VARIANTS, answers)).post({"user_id": 2})
