@@ -239,7 +239,8 @@ class Control:
         least = means.costs[seen.next_available].min(axis=0) * ratio * load
         fixed = np.array([aim.fixed for aim in means.aims])
         limit = np.array([aim.limit for aim in means.aims])
-        reachable: Mask = least + fixed <= REACH * limit
+        told = np.array([aim.reachable for aim in means.aims])
+        reachable: Mask = (least + fixed <= REACH * limit) & told
         return reachable
 
     def _available(self, means: Means) -> Mask:

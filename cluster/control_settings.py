@@ -5,6 +5,7 @@ import numpy as np
 from allocator.chains import ActionChain, ChainSpace
 from allocator.constraints import flops_per_second
 from allocator.known_users import known_rewards
+from allocator.limits import Kind
 from allocator.price.select import strategy
 from allocator.price.start import Start
 from allocator.reward import RewardModel
@@ -40,8 +41,8 @@ def safe_chain(settings: AllocatorSettings, space: ChainSpace) -> ActionChain:
 
 
 def start_of(settings: AllocatorSettings, cascade: Cascade, space: ChainSpace) -> Start | None:
-    """What prices begin from; None without a limit, for then there is no price. Raises FixFile as the reward model."""
-    if settings.flops_per_s is None:
+    """What prices begin from when there is a limit; None without an allocator. Raises FixFile as the reward model."""
+    if not wants_allocator(settings, cascade.spec):
         return None
     model = RewardModel.open(cascade.folder, cascade.spec, space)
     users = max(1, min(LEAST_ROWS, START_BYTES // (4 * len(space))))
@@ -52,7 +53,7 @@ def start_of(settings: AllocatorSettings, cascade: Cascade, space: ChainSpace) -
 
 def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace, start: Start | None = None) -> Control:
     """The control tick of these settings."""
-    limit = settings.allocator.flops_per_s
+    limit = next((one.limit for one in settings.stated_limits if one.kind is Kind.FLOPS), None)
     return Control(
         space,
         (flops_per_second(np.inf if limit is None else limit),),

@@ -1,55 +1,67 @@
-"""The Controller's deployment: the one replica that owns the prices and the account of joules."""
+"""The Controller's deployment: the one replica that owns limits, prices and the account of joules."""
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable
+from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import RayServeException
-from ray.serve.handle import DeploymentHandle
 
 from allocator.chains import ChainSpace
 from allocator.energy.model import EnergyModel
 from allocator.energy.prior import Prior, from_flops, from_profile
+from allocator.limits import Limit
 from cluster.accountant import Accountant
-from cluster.accounts import Report
+from cluster.accounts import Report, Window
 from cluster.bookkeeping import Bookkeeper, Payload
-from cluster.carbon.base import keep_fresh
+from cluster.carbon.base import CarbonProvider, keep_fresh
 from cluster.carbon.select import open_carbon
 from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
 from cluster.control_settings import control_of, start_of
 from cluster.desk import ControllerDesk
+from cluster.kept import Kept, spent_since
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
+from cluster.limit_desk import LocalLimitDesk
+from cluster.limits.book import LimitBook
+from cluster.means import Means
 from cluster.meters import Meters
 from cluster.metrics_ray import RayMetrics
+from cluster.pacer import QuotaPacer
+from cluster.purse import Purse
 from cluster.snapshot import Answer
-from models.errors import GreenFlowError, Late, TryAgain
 from models.loading import Cascade
 from models.spec import CascadeSpec
 
 DAY_S = 86_400.0
-CALL_S = 10.0
-"""What somebody who asks for the account waits at most."""
+TAKE_UP_S = 1.0
 
 
 class Controller:
-    """The one replica that owns the prices and the account of joules."""
+    """The one replica that owns limits, prices and the account of joules."""
 
     def __init__(self, settings: Settings) -> None:
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
         start = start_of(settings.allocator, cascade, space)
         self._desk = ControllerDesk(control_of(settings, cascade.spec, space, start), time.monotonic, time.time)
+        self._ledger = Ledger(settings.energy.ledger_file, Retention(settings.energy.retention_days * DAY_S))
+        self._book = LimitBook(settings.stated_limits, self._ledger, settings.holdable)
+        self._limits = LocalLimitDesk(self._book, lambda: self._desk.standings, time.time)
+        carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
+        self._pacer = QuotaPacer(partial(spent_since, self._ledger), carbon, settings.carbon.building.ratio)
+        self._kept = Kept(self._ledger, self._desk, self._pacer, time.time)
+        self._purse = Purse(space, settings.allocator.window_s, self._book.limits, self._pacer, lambda: None)
         self._bookkeeper: Bookkeeper | None = None
-        loop = asyncio.get_running_loop()  # Serve constructs replicas on their loop
-        self._runs = [loop.create_task(self._desk.run())]
+        self._desk.measure = self._measured
+        runs = [self._desk.run(), self._take_up()]
         if settings.energy.enabled:
-            self._runs += self._account(settings, cascade.spec, loop)
+            runs += self._account(settings, cascade.spec, carbon)
+        loop = asyncio.get_running_loop()  # Serve constructs replicas on their loop
+        self._runs = [loop.create_task(run) for run in runs]
 
     async def report(self, report: Report) -> Answer:
         """As `cluster.desk.Desk.report`."""
@@ -63,6 +75,22 @@ class Controller:
         """As `cluster.bookkeeping.EnergyDesk.energy`."""
         return await self._books.energy(windows)
 
+    async def constraints(self) -> list[Payload]:
+        """As `cluster.limits.desk.LimitDesk.constraints`."""
+        return await self._limits.constraints()
+
+    async def put_limit(self, limit: Limit, author: str) -> Payload:
+        """As `cluster.limits.desk.LimitDesk.put_limit`."""
+        return await self._limits.put_limit(limit, author)
+
+    async def clear_limit(self, name: str, author: str) -> None:
+        """As `cluster.limits.desk.LimitDesk.clear_limit`."""
+        await self._limits.clear_limit(name, author)
+
+    async def limit_changes(self, most: int) -> list[Payload]:
+        """As `cluster.limits.desk.LimitDesk.limit_changes`."""
+        return await self._limits.limit_changes(most)
+
     def check_health(self) -> None:
         """Called by Serve, which replaces a replica of which something has stopped."""
         for run in self._runs:
@@ -75,54 +103,29 @@ class Controller:
         return self._bookkeeper
 
     def _account(
-        self, settings: Settings, spec: CascadeSpec, loop: asyncio.AbstractEventLoop
-    ) -> list[asyncio.Task[None]]:
-        carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
-        ledger = Ledger(settings.energy.ledger_file, Retention(settings.energy.retention_days * DAY_S))
+        self, settings: Settings, spec: CascadeSpec, carbon: CarbonProvider
+    ) -> list[Coroutine[Any, Any, None]]:
         meters = Meters(settings.power, owner=serve.get_replica_context().app_name)
-        accountant = Accountant(EnergyModel(), prior_of(settings, spec), ledger, carbon, settings.carbon.building)
+        accountant = Accountant(EnergyModel(), prior_of(settings, spec), self._ledger, carbon, settings.carbon.building)
         window_s = settings.allocator.window_s
-        self._bookkeeper = Bookkeeper(accountant, ledger, self._desk, meters, window_s, time.time, RayMetrics())
-        runs = (meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep))
-        return [loop.create_task(run) for run in runs]
+        self._bookkeeper = Bookkeeper(
+            accountant, self._ledger, self._desk, meters, window_s, time.time, RayMetrics(), self._kept.states
+        )
+        return [meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep)]
+
+    async def _measured(self, window: Window) -> Means:
+        closed = None if self._bookkeeper is None else await self._bookkeeper.soon()
+        return self._purse.means(window, closed, time.time())
+
+    async def _take_up(self) -> None:
+        """Take up what an earlier controller left in the ledger, once it can be read."""
+        await asyncio.to_thread(self._kept.take_up)
+        while not await asyncio.to_thread(self._book.take_up, time.time()):
+            await asyncio.sleep(TAKE_UP_S)
+        await asyncio.Event().wait()
 
 
 def prior_of(settings: Settings, spec: CascadeSpec) -> Prior:
     """What the energy model starts from. Raises FixFile for a profile that is none, or of another cascade."""
     profile = settings.energy.profile
     return from_flops(spec) if profile is None else from_profile(spec, profile)
-
-
-class RemoteDesk:
-    """The Controller's deployment, as `cluster.desk.Desk`, and as `cluster.bookkeeping.EnergyDesk`."""
-
-    def __init__(self, handle: DeploymentHandle[Controller], timeout_s: float) -> None:
-        self._handle, self._timeout_s = handle, timeout_s
-
-    async def report(self, report: Report) -> Answer:
-        """As `cluster.desk.Desk.report`."""
-        answer: Answer = await self._answered(self._handle.report.remote(report))
-        return answer
-
-    async def power(self) -> Payload:
-        """As `cluster.bookkeeping.EnergyDesk.power`."""
-        payload: Payload = await self._answered(self._handle.power.remote())
-        return payload
-
-    async def energy(self, windows: int) -> Payload:
-        """As `cluster.bookkeeping.EnergyDesk.energy`."""
-        payload: Payload = await self._answered(self._handle.energy.remote(windows))
-        return payload
-
-    async def _answered(self, response: Awaitable[Any]) -> Any:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await response
-        except TimeoutError:
-            raise Late(f"the controller did not answer in {self._timeout_s:g} s") from None
-        except RayTaskError as error:
-            if isinstance(error.cause, GreenFlowError):  # as it was raised there, without the traceback of that process
-                raise error.cause from None
-            raise
-        except (RayActorError, RayServeException) as error:
-            raise TryAgain(f"the controller: {type(error).__name__}") from error

@@ -27,6 +27,7 @@ class Aim:
     limit  what the next window may spend in all; infinity where there is no limit
     fixed  what of that no choice of chains changes: machines at rest, other programs
     spent  by the window that ended, in all and with `last_fixed`; NaN where nobody measured it
+    reachable  False where it is known that no choice of chains can hold the limit
     """
 
     name: str
@@ -36,6 +37,7 @@ class Aim:
     spent: float = nan
     last_fixed: float = 0.0
     shown: Shown = field(default_factory=lambda: Shown("", ""))
+    reachable: bool = True
 
     @property
     def left(self) -> float:

@@ -8,9 +8,9 @@ from allocator.constraints import Resource
 from allocator.energy.figures import RowsPerRun
 from allocator.limits import Limit
 from cluster.accountant import Closed
-from cluster.accounts import Books, Window
+from cluster.accounts import Window
 from cluster.means import Means
-from cluster.spending import Drawn, Pacer, Rate, aims_of, free, joules_rate, means_of
+from cluster.spending import Drawn, Pacer, Rate, aims_of, free, joules_rate, means_of, spent_in
 
 Limits = Callable[[], Sequence[Limit]]
 Available = Callable[[], Mask | None]
@@ -33,6 +33,9 @@ class Purse:
     def means(self, window: Window, closed: Closed | None, now_s: float) -> Means:
         """For the window that begins at `now_s`, Unix time. `closed` are the books of the one that ended."""
         rates = self._rates(window, closed)
+        spent = None if closed is None else spent_in(closed)
+        requests = window.decided_per_s * self._window_s
+        self._pacer.seen(now_s, self._window_s, requests, window.rewards, spent)
         aims = aims_of(self._limits(), rates, self._pacer, now_s, self._window_s)
         return means_of(aims or free(self._space, rates[Resource.FLOPS]), rates, self._available())
 

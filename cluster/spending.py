@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 
 from allocator.chains import ChainSpace
-from allocator.choice import Floats, Mask
+from allocator.choice import Floats, Mask, Rewards
 from allocator.constraints import Resource
+from allocator.emissions import grams_of
 from allocator.energy.figures import RowsPerRun, chain_joules
 from allocator.energy.state import EnergyState
 from allocator.limits import Limit
@@ -74,18 +75,39 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """What all machines have spent."""
+
+    joules: float = 0.0
+    grams: float = 0.0
+
+    def __add__(self, other: "Total") -> "Total":
+        return Total(self.joules + other.joules, self.grams + other.grams)
+
+    def of(self, resource: Resource) -> float:
+        """Joules or grams."""
+        return self.grams if resource is Resource.GRAMS else self.joules
+
+
+@dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a quota leaves for the next window, fixed part included, and what its period has spent so far."""
+    """What a quota leaves for the next window, fixed part included, what its period has spent so far, and whether the
+    cheapest chains would keep it to the end."""
 
     limit: float
     spent: float
+    reachable: bool = True
 
 
 class Pacer(Protocol):
     """Spreads a quota over its hour or day."""
 
-    def allowance(self, limit: Limit, rate: Rate, now_s: float) -> Allowance:
-        """For the window that begins now."""
+    def seen(self, now_s: float, window_s: float, requests: float, rewards: Rewards, spent: Total | None) -> None:
+        """A window has ended."""
+        ...
+
+    def allowance(self, limit: Limit, rates: Mapping[Resource, Rate], window_s: float, now_s: float) -> Allowance:
+        """For the window that begins now. `rates` holds joules, and grams for a limit of grams."""
         ...
 
 
@@ -93,16 +115,18 @@ def aims_of(
     limits: Sequence[Limit], rates: Mapping[Resource, Rate], pacer: Pacer, now_s: float, window_s: float
 ) -> tuple[Aim, ...]:
     """The aims of the next window. A limit of a resource that nobody can tell of is left out."""
-    return tuple(_aim(one, rates[one.resource], pacer, now_s, window_s) for one in limits if one.resource in rates)
+    return tuple(_aim(one, rates, pacer, now_s, window_s) for one in limits if one.resource in rates)
 
 
-def _aim(limit: Limit, rate: Rate, pacer: Pacer, now_s: float, window_s: float) -> Aim:
+def _aim(limit: Limit, rates: Mapping[Resource, Rate], pacer: Pacer, now_s: float, window_s: float) -> Aim:
+    rate, reachable = rates[limit.resource], True
     shown = Shown(str(limit.kind), limit.unit, limit.limit)
     allowed = limit.quota * window_s
     if limit.period_s is not None:
-        found = pacer.allowance(limit, rate, now_s)
+        found = pacer.allowance(limit, rates, window_s, now_s)
+        reachable = found.reachable
         allowed, shown = found.limit, replace(shown, spend=found.spent / limit.size)
-    return Aim(limit.name, limit.resource, allowed, rate.fixed, rate.spent, rate.last_fixed, shown)
+    return Aim(limit.name, limit.resource, allowed, rate.fixed, rate.spent, rate.last_fixed, shown, reachable)
 
 
 def joules_rate(state: EnergyState, space: ChainSpace, rows: RowsPerRun, drawn: Drawn, window_s: float) -> Rate:
@@ -121,3 +145,11 @@ def means_of(aims: tuple[Aim, ...], rates: Mapping[Resource, Rate], available: M
     costs = np.stack([rates[aim.resource].costs for aim in aims], axis=1)
     most = np.max(costs, axis=0, initial=0.0, where=np.isfinite(costs))
     return Means(aims, np.where(np.isfinite(costs), costs, most), available)
+
+
+def spent_in(closed: Closed) -> Total:
+    """What the books of a window say, whether the ledger has them or not."""
+    account = closed.account
+    assert account is not None
+    joules = sum(device.energy_j for device in account.devices)
+    return Total(joules, grams_of(joules, account.pue, account.intensity_g_per_kwh or 0.0))

@@ -16,8 +16,8 @@ from tiny_reward import open_allocation, snapshot_of, space_of, with_reward
 
 from allocator.reward import RewardModel
 from cluster.allocation import FAILURES, PAUSE_S, RemoteDecider
-from cluster.controller import RemoteDesk
 from cluster.deciding import Allocation, Decider
+from cluster.remote_desk import RemoteDesk
 from cluster.snapshot import Snapshot
 from models.errors import Late, TryAgain
 from models.features import UserQuery

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from small_space import SPACE, concave_rewards
 
 from allocator.chains import ChainSpace
-from allocator.constraints import flops_per_second
+from allocator.choice import Rewards
+from allocator.constraints import Resource, flops_per_second
 from allocator.energy.attribution import Debts, attribute
 from allocator.energy.model import EnergyModel
 from allocator.energy.prior import GUESSED, Prior, VariantJoules
@@ -27,7 +28,7 @@ from cluster.accountant import Closed
 from cluster.accounts import Window
 from cluster.control import Control, ControlState
 from cluster.purse import Purse
-from cluster.spending import Allowance, Pacer, Rate
+from cluster.spending import Allowance, Pacer, Rate, Total
 
 Floats = NDArray[np.float64]
 POOL = "web/cpu"
@@ -37,10 +38,13 @@ REWARDS = concave_rewards(4000, 11).astype(np.float32)
 class EvenPace:
     """A quota's pace for tests that have none."""
 
-    def allowance(self, limit: Limit, rate: Rate, now_s: float) -> Allowance:
+    def seen(self, now_s: float, window_s: float, requests: float, rewards: Rewards, spent: Total | None) -> None:
+        """Nothing is learned."""
+
+    def allowance(self, limit: Limit, rates: Mapping[Resource, Rate], window_s: float, now_s: float) -> Allowance:
         """An even share of it."""
         assert limit.period_s is not None
-        return Allowance(limit.quota / limit.period_s, 0.0)
+        return Allowance(limit.quota / limit.period_s * window_s, 0.0)
 
 
 def watts(name: str, limit: float) -> Limit:

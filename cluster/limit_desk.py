@@ -1,0 +1,48 @@
+"""Limits as the controller answers for them: the book of what is in force, and how each stands. No Ray here."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from allocator.limits import Limit
+from cluster.limits.book import LimitBook
+from cluster.limits.schemas import change_payload
+from cluster.snapshot import Standing
+
+Payload = dict[str, Any]
+
+
+class LocalLimitDesk:
+    """As `cluster.limits.desk.LimitDesk`.
+
+    standings  those of the newest snapshot
+    wall       Unix time
+    """
+
+    def __init__(self, book: LimitBook, standings: Callable[[], Sequence[Standing]], wall: Callable[[], float]) -> None:
+        self._book, self._standings, self._wall = book, standings, wall
+
+    async def constraints(self) -> list[Payload]:
+        """As `LimitDesk.constraints`."""
+        return [self._payload(limit) for limit in self._book.limits()]
+
+    async def put_limit(self, limit: Limit, author: str) -> Payload:
+        """As `LimitDesk.put_limit`."""
+        await asyncio.to_thread(self._book.put, limit, author, self._wall())
+        return self._payload(limit)
+
+    async def clear_limit(self, name: str, author: str) -> None:
+        """As `LimitDesk.clear_limit`."""
+        await asyncio.to_thread(self._book.clear, name, author, self._wall())
+
+    async def limit_changes(self, most: int) -> list[Payload]:
+        """As `LimitDesk.limit_changes`."""
+        return [change_payload(change) for change in await asyncio.to_thread(self._book.changes, most)]
+
+    def _payload(self, limit: Limit) -> Payload:
+        """A limit that has just been set has no standing yet; neither has one whose resource nobody can tell of."""
+        stated = {"name": limit.name, "kind": limit.kind.value, "limit": limit.limit, "unit": limit.unit}
+        for one in self._standings():
+            if (one.name, one.kind, one.unit, one.limit) == (limit.name, limit.kind.value, limit.unit, limit.limit):
+                return {**stated, "spend": one.spend, "price": one.price, "reachable": one.reachable}
+        return {**stated, "spend": None, "price": None, "reachable": None}

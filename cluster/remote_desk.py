@@ -1,0 +1,75 @@
+"""The Controller's deployment as its replicas see it: where they report, and whom they ask for people."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from allocator.limits import Limit
+from cluster.accounts import Report
+from cluster.snapshot import Answer
+from models.errors import GreenFlowError, Late, TryAgain
+
+if TYPE_CHECKING:  # replicas need nothing of what the controller imports
+    from cluster.controller import Controller
+
+CALL_S = 10.0
+"""What somebody who asks for the account waits at most."""
+Payload = dict[str, Any]
+
+
+class RemoteDesk:
+    """As `cluster.desk.Desk`, `cluster.bookkeeping.EnergyDesk` and `cluster.limits.desk.LimitDesk`."""
+
+    def __init__(self, handle: "DeploymentHandle[Controller]", timeout_s: float) -> None:
+        self._handle, self._timeout_s = handle, timeout_s
+
+    async def report(self, report: Report) -> Answer:
+        """As `Desk.report`."""
+        answer: Answer = await self._answered(self._handle.report.remote(report))
+        return answer
+
+    async def power(self) -> Payload:
+        """As `EnergyDesk.power`."""
+        payload: Payload = await self._answered(self._handle.power.remote())
+        return payload
+
+    async def energy(self, windows: int) -> Payload:
+        """As `EnergyDesk.energy`."""
+        payload: Payload = await self._answered(self._handle.energy.remote(windows))
+        return payload
+
+    async def constraints(self) -> list[Payload]:
+        """As `LimitDesk.constraints`."""
+        payload: list[Payload] = await self._answered(self._handle.constraints.remote())
+        return payload
+
+    async def put_limit(self, limit: Limit, author: str) -> Payload:
+        """As `LimitDesk.put_limit`."""
+        payload: Payload = await self._answered(self._handle.put_limit.remote(limit, author))
+        return payload
+
+    async def clear_limit(self, name: str, author: str) -> None:
+        """As `LimitDesk.clear_limit`."""
+        await self._answered(self._handle.clear_limit.remote(name, author))
+
+    async def limit_changes(self, most: int) -> list[Payload]:
+        """As `LimitDesk.limit_changes`."""
+        payload: list[Payload] = await self._answered(self._handle.limit_changes.remote(most))
+        return payload
+
+    async def _answered(self, response: Awaitable[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await response
+        except TimeoutError:
+            raise Late(f"the controller did not answer in {self._timeout_s:g} s") from None
+        except RayTaskError as error:
+            if isinstance(error.cause, GreenFlowError):  # as it was raised there, without the traceback of that process
+                raise error.cause from None
+            raise
+        except (RayActorError, RayServeException) as error:
+            raise TryAgain(f"the controller: {type(error).__name__}") from error
