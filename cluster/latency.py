@@ -186,7 +186,7 @@ def in_time(time: TimeLeft, available: Mask) -> tuple[Mask, Mask]:
     A request for which none would be in time may take the quickest of those that are `available`, (J,).
     """
     allowed: Mask = (time.chains_s <= time.left_s[:, None]) & available
-    fits: Mask = allowed.any(axis=1)
+    fits: Mask = np.any(allowed, axis=1)
     if not fits.all():
         quickest = int(np.where(available, time.chains_s, np.inf).argmin())
         allowed[~fits, quickest] = True

@@ -1,12 +1,15 @@
 """What one replica counts for the controller: executed chains, decided requests, a sample of their rewards, work."""
 
+import time
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from allocator.choice import Ints
 from allocator.energy.windows import SERVING
 from cluster.accounts import Totals
-from cluster.work import Workbook
+from cluster.work import Workbook, of_processors
 
 
 class Tally:
@@ -15,10 +18,20 @@ class Tally:
     chains       size of the chain space, J
     sample_rows  most reward rows that a report carries
     book         what the variants in this process did
+    cpu          seconds of processor time of the thread that calls it: the event loop's, on which all is done that is
+                 not a variant's run
     """
 
-    def __init__(self, chains: int, sample_rows: int, rng: np.random.Generator, book: Workbook) -> None:
+    def __init__(
+        self,
+        chains: int,
+        sample_rows: int,
+        rng: np.random.Generator,
+        book: Workbook,
+        cpu: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.book = book
+        self._cpu, self._cpu_s = cpu, cpu()
         self._handed = 0
         self._executed = np.zeros(chains, np.int64)
         self._decided = 0
@@ -51,7 +64,10 @@ class Tally:
         self._degraded[reason] = self._degraded.get(reason, 0) + requests
 
     def totals(self, at_s: float) -> Totals:
-        """All that was counted, as of `at_s` on the replica's clock."""
+        """All that was counted, as of `at_s` on the replica's clock. Called from the event loop's thread."""
+        before_s, self._cpu_s = self._cpu_s, self._cpu()
+        if of_processors(self.book.pool):
+            self.book.ran(*SERVING, calls=0, items=0, busy_s=max(0.0, self._cpu_s - before_s))
         work, degraded = self.book.totals(), dict(self._degraded)
         return Totals(at_s, self._executed.copy(), self._decided, self._handed, work, degraded)
 

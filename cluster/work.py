@@ -13,9 +13,17 @@ Key = tuple[str, str, str]
 """A stage, a variant, and the pool of devices that it runs on."""
 
 
+PROCESSORS = "/cpu"
+
+
 def pool_of(host: str) -> str:
     """The pool of what a host's processors and memory draw."""
-    return f"{host}/cpu"
+    return f"{host}{PROCESSORS}"
+
+
+def of_processors(pool: str) -> bool:
+    """Whether it is such a pool, and no GPU's."""
+    return pool.endswith(PROCESSORS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,12 @@ class LimitSettings(BaseModel):
     energy_kwh_per_day  kWh of all machines from midnight to midnight UTC: `energy`
     carbon_g_per_h      grams of CO2e of each full hour: `carbon-hour`; needs an intensity, see the settings of carbon
     carbon_g_per_day    grams of CO2e from midnight to midnight UTC: `carbon-day`
-    compute_busy_s_per_s  seconds a second that variants run, all replicas added up: `compute`
+    compute_busy_s_per_s  seconds a second that variants run and that the work around them takes, all replicas added up:
+                        `compute`
     flops_per_s         floating-point operations a second, as counted from the models: `flops`; the same as
                         allocator.flops_per_s
+    capacity_share      share of the processors that requests may take before their chains are shortened; 0 for no such
+                        limit, and requests then queue
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +35,7 @@ class LimitSettings(BaseModel):
     carbon_g_per_day: Amount = None
     compute_busy_s_per_s: Amount = None
     flops_per_s: Amount = None
+    capacity_share: Annotated[float, Field(ge=0, le=1)] = 0.8
 
     def stated(self, flops_per_s: float | None = None) -> tuple[Limit, ...]:
         """The limits, by name.

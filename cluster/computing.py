@@ -1,0 +1,60 @@
+"""What computation costs and what a window spent of it, from the books of replicas. Pure; no Ray here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp
+
+from allocator import busy, rows
+from allocator.busy import BusyState
+from allocator.chains import ChainSpace
+from allocator.choice import Floats
+from allocator.energy.windows import Name
+from allocator.rows import RowsState
+from cluster.accounts import Window
+from cluster.work import NO_WORK, WorkCounts, as_work, work_since
+
+SETTLES_S = 5.0
+"""Over how long measured seconds are held against those of the chains that ran: a window's report may come with the
+next one's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computing:
+    """What is known after a window.
+
+    counted    work of all replicas since the books were opened, as of that window
+    measured_s, said_s  busy seconds of late: as reported, and by the costs of the chains that ran
+    spent_s    busy seconds of the window
+    """
+
+    busy: BusyState
+    rows: RowsState = field(default_factory=RowsState)
+    counted: WorkCounts | None = None
+    measured_s: float = 0.0
+    said_s: float = 0.0
+    spent_s: float = 0.0
+
+    @property
+    def rows_per_run(self) -> Mapping[Name, float]:
+        """Requests that share a run, by stage and variant, as `allocator.energy.figures.RowsPerRun`."""
+        return self.rows.per_run
+
+    def costs(self, space: ChainSpace) -> Floats:
+        """Busy seconds of one request under each chain, (J,)."""
+        return busy.chain_busy_s(self.busy, space, self.rows_per_run)
+
+    def after(self, space: ChainSpace, window: Window, counted: WorkCounts, window_s: float) -> "Computing":
+        """With one more window. counted: work of all replicas since the books were opened.
+
+        What the first window shows is where counting begins: nobody knows how long its work took to do.
+        """
+        if self.counted is None:
+            return Computing(self.busy, self.rows, counted)
+        work = as_work(work_since(counted, self.counted or NO_WORK))
+        known = busy.learned(self.busy, work)
+        shared = rows.seen(self.rows, space, window.executed_per_s, window_s, work)
+        said_s = float(window.executed_per_s @ busy.chain_busy_s(known, space, shared.per_run)) * window_s
+        kept = exp(-window_s / SETTLES_S)
+        measured_s, all_s = kept * self.measured_s + busy.spent_busy_s(work), kept * self.said_s + said_s
+        spent_s = said_s * (measured_s / all_s if all_s > 0 else 1.0)
+        return Computing(known, shared, counted, measured_s, all_s, spent_s)
