@@ -13,6 +13,7 @@ COMMANDS = {
     "status": ("cluster.commands.up", "status"),
     "down": ("cluster.commands.up", "down"),
     "doctor": ("cluster.commands.doctor", "command"),
+    "budget": ("cluster.commands.budget", "command"),
     "report": ("cluster.commands.report", "command"),
     "load": ("cluster.commands.load", "load"),
     "train": ("cluster.commands.train", "train"),

@@ -7,8 +7,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from ingress_client import Client
+from tiny_cascade import TinyCascade
+from tiny_serving import open_recommender
 
 from allocator.limits import Kind, Limit
+from cluster.ingress import make_app
 from cluster.limits.desk import LimitDesk, Payload
 from cluster.limits.routes import add_limits
 from cluster.limits.schemas import ChangesResponse, LimitOut, LimitsResponse
@@ -301,3 +304,12 @@ def test_the_routes_are_described(desk: Told) -> None:
     for change in one.values():
         assert change["security"] == [{"HTTPBearer": []}]
     assert "security" not in document["paths"]["/v1/constraints"]["get"]
+
+
+def test_the_application_has_the_routes_and_knows_who_may_change_limits(tiny: TinyCascade, desk: Told) -> None:
+    with open_recommender(tiny.folder) as recommender:
+        client = Client(make_app(recommender, MAX_BODY, limits=desk, admins=tokens_of(TOKENS)))
+        assert (put(client).status_code, put(client, token="wrong").status_code) == (200, 401)
+        assert problem_of(put(client, {**POWER, "unit": "W" * MAX_BODY}))[0] == ["body"]
+        without = Client(make_app(recommender, MAX_BODY))
+        assert (put(without).status_code, without.get("/v1/constraints").status_code) == (403, 404)
