@@ -82,7 +82,8 @@ def test_the_first_price_is_that_of_the_expected_rate_or_safe_at_any(rewarded: T
         state = control_of(Settings(allocator=allocator), cascade.spec, space, start).init(0.0)
         prices.append(float(state.policy.prices[0]))
     assert prices[0] > prices[1] > prices[2] == 0.0
-    assert start_of(AllocatorSettings(), cascade, space) is None
+    assert start_of(AllocatorSettings(enabled=False), cascade, space) is None, "nobody decides"
+    assert start_of(AllocatorSettings(), cascade, space) is not None, "a limit may be set live"
 
 
 def test_reward_models_are_told_apart_by_their_content(rewarded: TinyCascade, tmp_path: Path) -> None:

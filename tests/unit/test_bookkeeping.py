@@ -21,7 +21,7 @@ from allocator.joules import Quality
 from allocator.price.select import strategy
 from allocator.request_joules import Rates
 from cluster.accountant import Accountant, Closed
-from cluster.accounts import Report, Totals
+from cluster.accounts import Report, Totals, Window
 from cluster.bookkeeping import Bookkeeper, power_payload
 from cluster.carbon.fixed import FixedCarbon
 from cluster.control import Control
@@ -64,6 +64,11 @@ class Room:
         self.books = Bookkeeper(
             accountant, self.ledger, self.desk, self.meters, window_s, lambda: UNIX_S + next(seconds)
         )
+        self.desk.measure = self.measured
+        self.closed: list[Closed | None] = []
+
+    async def measured(self, window: Window) -> None:
+        self.closed.append(await self.books.soon())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -109,7 +114,7 @@ class TestBooks:
 
         asyncio.run(story())
 
-    def test_they_are_closed_right_after_each_tick(self) -> None:
+    def test_they_are_closed_in_each_tick(self) -> None:
         async def story() -> None:
             room = Room(window_s=60.0)
             async with room.running():
@@ -122,27 +127,40 @@ class TestBooks:
                     await report
             assert requests_in(room.ledger) == (30, 150)
             assert work_in(room.ledger)[DIN] == (30, 2400)
-            assert room.meters.asked == [30.0] * 3, "half of a window is left for meters"
+            assert room.meters.asked == [15.0] * 3, "a quarter of a window is left for meters"
+            assert [one.account.requests for one in room.closed if one and one.account] == [10, 10, 10]
 
         asyncio.run(story())
 
-    def test_rates_are_in_the_snapshot_after_the_next_tick(self) -> None:
+    def test_rates_are_in_the_snapshot_of_the_same_tick(self) -> None:
         async def story() -> None:
             room = Room(window_s=60.0)
             async with room.running():
                 report = room.serves(1, at_s=1.0)
                 await room.time.advance(1.0)
-                first = (await report).snapshot
-                await until(lambda: room.desk.rates is not None)
-                await room.time.advance(0.9)
-                report = room.serves(2, at_s=1.9)
-                await room.time.advance(0.1)
-                second = (await report).snapshot
-            assert first is not None
-            assert first.rates is None
-            assert second is not None
-            assert second.rates is not None
-            assert second.rates.grams_per_j == pytest.approx(PUE.ratio * 300 / 3.6e6)
+                snapshot = (await report).snapshot
+            assert snapshot is not None
+            assert snapshot.rates is not None
+            assert snapshot.rates.grams_per_j == pytest.approx(PUE.ratio * 300 / 3.6e6)
+
+        asyncio.run(story())
+
+    def test_a_meter_that_is_slow_holds_up_no_prices_and_its_window_is_closed_all_the_same(self) -> None:
+        async def story() -> None:
+            room = Room(window_s=0.02)
+            answered = asyncio.Event()
+            report = room.meters.reports
+
+            async def slow(timeout_s: float) -> tuple[MeterReport, ...]:
+                await answered.wait()
+                return await report(timeout_s)
+
+            room.meters.reports = slow  # type: ignore[method-assign]
+            assert await room.books.soon() is None
+            assert await room.books.soon() is None, "the same closing is waited for, no second one begun"
+            answered.set()
+            await until(lambda: room.windows == 1)
+            assert await room.books.soon() is not None
 
         asyncio.run(story())
 
