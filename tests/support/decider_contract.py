@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from allocator.policy import Policy
 from allocator.reward import RewardModel, context_of
 from cluster.deciding import Decided, Decider
+from cluster.latency import TimeLeft
 from cluster.snapshot import Snapshot
 from cluster.tally import Tally
 from models.batch import UserRows
@@ -37,8 +38,8 @@ class DeciderBench:
     def users(self, count: int) -> UserRows:
         return self.cascade.users.rows([UserQuery(n) for n in range(count)])
 
-    def decide(self, users: UserRows) -> Decided:
-        return asyncio.run(self.decider.decide(users))
+    def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
+        return asyncio.run(self.decider.decide(users, time))
 
     def by_hand(self, users: UserRows, policy: Policy) -> list[int]:
         rewards = self.model.predict(context_of(users)).astype(np.float64)
@@ -88,3 +89,33 @@ class DeciderContract:
         assert bench.tally.totals(0.0).executed.sum() == 0, "deciding is not running"
         sample = {tuple(row) for row in bench.tally.take_sample().tolist()}
         assert sample == {tuple(row) for row in bench.model.predict(context_of(users)).tolist()}
+
+    def test_each_request_gets_the_best_of_the_chains_that_its_deadline_leaves(self, bench: DeciderBench) -> None:
+        snapshot = bench.snapshot(1, 0.0)
+        bench.publish(snapshot)
+        users = bench.users(3)
+        chains_s = snapshot.policy.costs[:, 0] / snapshot.policy.costs.max()
+        left_s = np.array([np.inf, np.median(chains_s), chains_s.min()])
+        decided = bench.decide(users, TimeLeft(left_s, chains_s))
+        rewards = bench.model.predict(context_of(users))
+        for row, chain in enumerate(decided.chains):
+            allowed = np.flatnonzero(chains_s <= left_s[row])
+            assert chain == allowed[rewards[row, allowed].argmax()]
+        assert decided.rewards == pytest.approx(rewards[np.arange(3), decided.chains])
+        assert len(set(decided.chains.tolist())) == 3
+        assert decided.in_time is not None
+        assert decided.in_time.all()
+        sample = bench.tally.take_sample()
+        assert np.isfinite(sample).all(), "prices are made by what chains are worth, late or not"
+
+    def test_where_every_chain_would_be_late_the_quickest_available_one_is_taken(self, bench: DeciderBench) -> None:
+        snapshot = bench.snapshot(1, 0.0)
+        quickest = 1
+        available = np.ones(len(snapshot.policy.costs), bool)
+        available[0] = False
+        bench.publish(replace(snapshot, policy=snapshot.policy.next(0.0, available=available)))
+        chains_s = np.arange(len(available)) + 1.0
+        decided = bench.decide(bench.users(2), TimeLeft(np.array([0.5, np.inf]), chains_s))
+        assert decided.chains[0] == quickest
+        assert decided.in_time is not None
+        assert decided.in_time.tolist() == [False, True]

@@ -1,11 +1,14 @@
 """A replica's counters never forget, and its sample is fair."""
 
 import numpy as np
+import pytest
+from fake_time import FakeTime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allocator.energy.windows import SERVING
 from cluster.tally import Tally
-from cluster.work import Workbook
+from cluster.work import Counts, Workbook
 
 
 def numbered(start: int, count: int) -> np.ndarray:
@@ -61,3 +64,14 @@ def test_the_first_rows_of_a_sample_are_as_fair_as_all_of_it() -> None:
         tally.decided(numbered(0, 16))
         early += int((tally.take_sample()[:4, 0] < 8).sum())
     assert abs(early / 4000 - 0.5) < 0.05
+
+
+@pytest.mark.parametrize(("pool", "counts"), [("here/cpu", True), ("GPU-1", False)])
+def test_processor_time_of_the_event_loop_is_work_around_the_models(pool: str, counts: bool) -> None:
+    cpu = FakeTime()
+    tally = Tally(2, 4, np.random.default_rng(0), Workbook(pool), cpu)
+    tally.executed(np.array([0, 1, 1]), handed=6)
+    for seconds in (0.25, 0.5):
+        cpu.now_s += seconds
+        totals = tally.totals(0.0)
+    assert totals.work[*SERVING, pool] == Counts(1, 3, 0.75 if counts else 0.0)
