@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ray.exceptions import RayActorError
@@ -14,21 +15,25 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from allocator.chains import ChainSpace
+from allocator.energy.windows import Name
 from allocator.reward import RewardModel
 from cluster.config import Settings
 from cluster.control_settings import reward_model_name, safe_chain, wants_allocator
-from cluster.controller import Controller, RemoteDesk
 from cluster.deciding import Allocation, Decided, Decider, LocalDecider
 from cluster.desk import Clock
 from cluster.follower import Follower, Tie
 from cluster.host import host_pool
 from cluster.latency import TimeLeft
+from cluster.remote_desk import RemoteDesk
 from cluster.tally import Tally
 from cluster.work import Workbook
 from models.batch import UserRows
 from models.errors import Late, TryAgain
 from models.loading import Cascade
 from models.spec import CascadeSpec
+
+if TYPE_CHECKING:  # a replica needs nothing of what the controller imports
+    from cluster.controller import Controller
 
 FIRST_POLICY_S = 10.0
 FAILURES, PAUSE_S = 3, 0.25
@@ -38,7 +43,7 @@ SAMPLE_BYTES = 1 << 20
 class Allocator:
     """A replica that decides for micro-batches of any ingress. Without state but for the snapshot."""
 
-    def __init__(self, settings: Settings, controller: DeploymentHandle[Controller]) -> None:
+    def __init__(self, settings: Settings, controller: "DeploymentHandle[Controller]") -> None:
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
         follower, tally = tied(settings, cascade.spec, space, controller, Workbook(host_pool()))
@@ -92,15 +97,17 @@ def allocation_of(
     settings: Settings,
     cascade: Cascade,
     space: ChainSpace,
-    controller: DeploymentHandle[Controller],
+    controller: "DeploymentHandle[Controller]",
     allocator: DeploymentHandle[Allocator] | None,
     book: Workbook,
+    absent: Callable[[], tuple[Name, ...]] = tuple,
 ) -> Allocation:
     """What an ingress replica needs; decisions are worked out here where the allocator has no deployment.
 
-    book  what the variants in this process do
+    book    what the variants in this process do
+    absent  the variants that no request can be sent to from here
     """
-    follower, tally = tied(settings, cascade.spec, space, controller, book)
+    follower, tally = tied(settings, cascade.spec, space, controller, book, absent=absent)
     decider: Decider | None = None
     if not wants_allocator(settings.allocator, cascade.spec):
         pass
@@ -133,12 +140,20 @@ def tied(
     settings: Settings,
     spec: CascadeSpec,
     space: ChainSpace,
-    controller: DeploymentHandle[Controller],
+    controller: "DeploymentHandle[Controller]",
     book: Workbook,
+    *,
+    serves: tuple[Name, ...] = (),
+    absent: Callable[[], tuple[Name, ...]] = tuple,
 ) -> tuple[Follower, Tally]:
-    """A tally, and the follower that reports it with what the variants of this process did."""
+    """A tally, and the follower that reports it with what the variants of this process did.
+
+    serves  the variants that others reach by this replica
+    absent  those that it cannot send a request to now
+    """
     allocator = settings.allocator
-    tie = Tie(uuid.uuid4().hex, len(space), reward_model_name(spec), allocator.window_s, allocator.stale_s)
+    model = reward_model_name(spec)
+    tie = Tie(uuid.uuid4().hex, len(space), model, allocator.window_s, allocator.stale_s, serves, absent)
     rows = max(1, min(allocator.sample_rows, SAMPLE_BYTES // (4 * len(space))))
     tally = Tally(len(space), rows, np.random.default_rng(), book)
     desk = RemoteDesk(controller, timeout_s=2 * allocator.window_s + 1)

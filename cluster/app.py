@@ -5,6 +5,7 @@ import os
 import random
 import time
 from collections import Counter
+from typing import Any
 
 from ray import serve
 from ray.serve import Application
@@ -13,12 +14,14 @@ from ray.serve.schema import LoggingConfig
 from allocator.chains import SEPARATOR, SKIP, ChainSpace
 from allocator.reward import RewardModel
 from cluster.allocation import Allocator
+from cluster.autoscale import kept_warm, scaling
 from cluster.carbon.select import open_carbon
 from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
 from cluster.control_settings import safe_chain, wants_allocator
 from cluster.controller import Controller, prior_of
-from cluster.stages import Ingress, StageReplica, deployment_name
+from cluster.placing import deployment_name, own_variants, placement_of
+from cluster.stages import Ingress, StageReplica
 from models.checking import check_cascade
 from models.errors import FixFile
 from models.loading import Cascade
@@ -36,14 +39,14 @@ ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM
 def build(settings: Settings) -> Application:
     """The ingress and a deployment for each variant with a placement of its own.
 
-    With them the Controller, where a policy chooses the chains or joules are counted, and the Allocator if it has a
-    placement of its own.
+    With them the Controller, where a policy chooses the chains, joules are counted or variants go cold, and the
+    Allocator if it has a placement of its own.
     The cascade is checked first, whole: a broken one raises FixFile, settings that do not fit it raise FixSetup, and
     nothing is deployed.
     """
     cascade = check(settings)
     controller, allocator = _allocation(settings, cascade)
-    own = _own_variants(settings, cascade, controller if settings.energy.enabled else None)
+    own = _own_variants(settings, cascade, controller)
     return serve.deployment(
         name="ingress",
         num_replicas=settings.ingress_replicas or usual_ingress_replicas(cascade.spec, settings),
@@ -55,24 +58,33 @@ def build(settings: Settings) -> Application:
 
 def _own_variants(settings: Settings, cascade: Cascade, controller: Application | None) -> dict[str, Application]:
     own: dict[str, Application] = {}
+    placed = own_variants(settings, cascade.spec)
+    warm = kept_warm(settings, ChainSpace(cascade.spec, len(cascade.items)))
     for stage in cascade.spec.stages:
         for variant in stage.variants:
-            if placement_of(variant, settings) is Placement.OWN:
+            if (stage.name, variant.name) in placed:
                 name = deployment_name(stage.name, variant.name)
                 own[name] = serve.deployment(
                     name=name,
-                    num_replicas=settings.gpu_replicas if variant.device is Device.CUDA else settings.cpu_replicas,
                     max_ongoing_requests=ONGOING_STAGE_CALLS,
                     ray_actor_options=_resources(settings, variant),
                     logging_config=LOGGING,
+                    **_replicas(settings, variant, warm=(stage.name, variant.name) in warm),
                 )(StageReplica).bind(settings, stage.name, variant.name, controller)
     return own
+
+
+def _replicas(settings: Settings, variant: VariantSpec, warm: bool) -> dict[str, Any]:
+    replicas = settings.gpu_replicas if variant.device is Device.CUDA else settings.cpu_replicas
+    if settings.autoscale.enabled:
+        return {"autoscaling_config": scaling(settings.autoscale, replicas, warm)}
+    return {"num_replicas": replicas}
 
 
 def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | None, Application | None]:
     """The Controller and the Allocator; None for what is not wanted."""
     allocates = wants_allocator(settings.allocator, cascade.spec)
-    if not (allocates or settings.energy.enabled):
+    if not (allocates or settings.energy.enabled or settings.autoscale.enabled):
         return None, None
     controller = serve.deployment(
         name=CONTROLLER,
@@ -111,13 +123,6 @@ def check(settings: Settings) -> Cascade:
         problem = f"two variants would be deployed as {twice[0]!r}; rename a stage or a variant"
         raise FixFile(settings.cascade / FILE_NAME, "stages", problem)
     return cascade
-
-
-def placement_of(variant: VariantSpec, settings: Settings) -> Placement:
-    """Where a variant runs under these settings; a CUDA variant always has a deployment of its own."""
-    if settings.placement == "file" or variant.device is Device.CUDA:
-        return variant.placement
-    return Placement(settings.placement)
 
 
 def usual_ingress_replicas(spec: CascadeSpec, settings: Settings, cores: int | None = os.cpu_count()) -> int:

@@ -20,3 +20,13 @@ def own_variants(settings: Settings, spec: CascadeSpec) -> frozenset[Name]:
         for variant in stage.variants
         if placement_of(variant, settings) is Placement.OWN
     )
+
+
+def scaled_variants(settings: Settings, spec: CascadeSpec) -> frozenset[Name]:
+    """Those of them that Serve's autoscaler looks after."""
+    return own_variants(settings, spec) if settings.autoscale.enabled else frozenset()
+
+
+def deployment_name(stage: str, variant: str) -> str:
+    """Name of the deployment of a variant with a placement of its own."""
+    return f"{stage}-{variant}"

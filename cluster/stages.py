@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from functools import cached_property
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from ray import serve
@@ -13,28 +14,37 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from allocator.chains import ChainSpace
+from allocator.energy.windows import Name
 from cluster.allocation import FIRST_POLICY_S, Allocator, allocation_of, followed, tied
+from cluster.autoscale import cold_variants
 from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
 from cluster.config import Settings
-from cluster.controller import CALL_S, Controller, RemoteDesk
 from cluster.deciding import Allocation
 from cluster.host import gpu_pool, host_pool
 from cluster.ingress import Lifespan, make_app
-from cluster.service import Probe, Recommender
+from cluster.placing import deployment_name
+from cluster.reaching import Reach, Waker
+from cluster.remote_desk import CALL_S, RemoteDesk
+from cluster.service import COLD, OK, Probe, Recommender
 from cluster.work import CountedVariant, Workbook
 from models.batch import IntArray, RaggedBatch, UserRows
-from models.errors import Late, TryAgain
+from models.errors import Late, Lost, TryAgain
 from models.loading import Cascade
 from models.spec import Device, StageSpec, VariantSpec
+from models.warm_up import warm_up
+
+if TYPE_CHECKING:  # a replica needs nothing of what the controller imports
+    from cluster.controller import Controller
 
 PROBE_TIMEOUT_S = 2.0
+Runners = Mapping[Name, StageRunner]
 
 
 class StageReplica:
-    """One replica of one variant."""
+    """One replica of one variant. It reports that it serves once it is warm."""
 
     def __init__(
-        self, settings: Settings, stage: str, variant: str, controller: DeploymentHandle[Controller] | None = None
+        self, settings: Settings, stage: str, variant: str, controller: "DeploymentHandle[Controller] | None" = None
     ) -> None:
         cascade = Cascade.open(settings.cascade)
         found = find_variant(cascade, stage, variant)
@@ -44,7 +54,7 @@ class StageReplica:
         self._reports: asyncio.Task[None] | None = None
         if controller is not None:
             space = ChainSpace(cascade.spec, len(cascade.items))
-            follower, _ = tied(settings, cascade.spec, space, controller, book)
+            follower, _ = tied(settings, cascade.spec, space, controller, book, serves=((stage, variant),))
             self._reports = asyncio.get_running_loop().create_task(follower.run())
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
@@ -62,10 +72,18 @@ class StageReplica:
 
 
 class RemoteRunner:
-    """A variant in a deployment of its own."""
+    """A variant in a deployment of its own.
 
-    def __init__(self, handle: DeploymentHandle[StageReplica], timeout_s: float) -> None:
-        self._handle, self._timeout_s = handle, timeout_s
+    name  of the stage and the variant
+    cold  whether it may have no replica on purpose; a call that finds none has one started then
+    """
+
+    def __init__(
+        self, handle: DeploymentHandle[StageReplica], name: Name, timeout_s: float, cold: bool = False
+    ) -> None:
+        self._handle, self._name, self._timeout_s, self._cold = handle, name, timeout_s, cold
+        self._reach = Reach(handle)
+        self._waker = Waker(self._ping)
 
     @cached_property
     def _run(self) -> "DeploymentHandle[StageReplica]":
@@ -74,20 +92,49 @@ class RemoteRunner:
         return self._handle.options(method_name="run", request_serialization="pickle", response_serialization="pickle")
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
-        """As `cluster.cascade.StageRunner.run`."""
+        """As `cluster.cascade.StageRunner.run`. Raises Lost, at once, when there is no replica."""
+        call = self._run
+        if not await self._reach.present():
+            raise self._lost()
         try:
-            async with asyncio.timeout(self._timeout_s):
-                result: RaggedBatch = await self._run.remote(users, candidates, keep)
-                return result
+            async with asyncio.timeout(self._timeout_s) as limit:
+                with self._reach.watched(limit):
+                    result: RaggedBatch = await call.remote(users, candidates, keep)
+                    return result
         except TimeoutError:
+            if self._reach.absent:
+                raise self._lost() from None
             raise Late(f"{self._handle.deployment_name} did not answer in {self._timeout_s:g} s") from None
         except (RayActorError, RayServeException) as error:
             raise TryAgain(f"{self._handle.deployment_name}: {type(error).__name__}") from error
 
-    async def probe(self) -> None:
-        """Returns when a replica answers; raises when none does in time."""
+    @property
+    def absent(self) -> bool:
+        """Whether no replica is there to be called."""
+        _ = self._run
+        return self._reach.absent
+
+    async def probe(self) -> str:
+        """How it is: "ok" when a replica answers, "cold" where there is none on purpose; raises when none does in time.
+
+        Nobody calls one that is cold: that would have it started.
+        """
+        _ = self._run
+        if not await self._reach.present():
+            if self._cold:
+                return COLD
+            raise self._lost()
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            await self._handle.ping.remote()
+            await self._ping()
+        return OK
+
+    async def _ping(self) -> None:
+        await self._handle.ping.remote()
+
+    def _lost(self) -> Lost:
+        if self._cold:
+            self._waker.wake()
+        return Lost(*self._name)
 
 
 @serve.ingress()
@@ -98,7 +145,7 @@ class Ingress:
         self,
         settings: Settings,
         own: Mapping[str, DeploymentHandle[StageReplica]],
-        controller: DeploymentHandle[Controller] | None = None,
+        controller: "DeploymentHandle[Controller] | None" = None,
         allocator: DeploymentHandle[Allocator] | None = None,
     ) -> None:
         cascade = Cascade.open(settings.cascade)
@@ -108,7 +155,8 @@ class Ingress:
         allocation: Allocation | None = None
         if controller is not None:
             space = ChainSpace(cascade.spec, len(cascade.items))
-            allocation = allocation_of(settings, cascade, space, controller, allocator, book)
+            absent = partial(_absent, runners)
+            allocation = allocation_of(settings, cascade, space, controller, allocator, book, absent)
         executor = CascadeExecutor(runners)
         recommender = Recommender(cascade, executor, settings.batch, probes, own_stages, allocation)
         energy = RemoteDesk(controller, CALL_S) if controller is not None and settings.energy.enabled else None
@@ -130,35 +178,37 @@ def _lifespan(allocation: Allocation | None) -> Lifespan | None:
     return lifespan
 
 
+def _absent(runners: Runners) -> tuple[Name, ...]:
+    """The variants that no request can be sent to from here."""
+    return tuple(name for name, one in runners.items() if isinstance(one, RemoteRunner) and one.absent)
+
+
 def _runners(
     settings: Settings, cascade: Cascade, own: Mapping[str, DeploymentHandle[StageReplica]], book: Workbook
-) -> tuple[dict[tuple[str, str], StageRunner], dict[str, Probe]]:
+) -> tuple[Runners, dict[str, Probe]]:
     """A runner and a probe for each variant; those without a deployment of their own are loaded here."""
     threads = ThreadPoolExecutor(settings.inline_threads, thread_name_prefix="inline")
-    runners: dict[tuple[str, str], StageRunner] = {}
+    goes_cold = cold_variants(settings, ChainSpace(cascade.spec, len(cascade.items)))
+    runners: dict[Name, StageRunner] = {}
     probes: dict[str, Probe] = {}
     for stage in cascade.spec.stages:
         for variant in stage.variants:
-            handle = own.get(deployment_name(stage.name, variant.name))
+            name = stage.name, variant.name
+            handle = own.get(deployment_name(*name))
             if handle is None:
-                runners[stage.name, variant.name] = InlineRunner(counted(cascade, stage, variant, book), threads)
-                probes[f"{stage.name}/{variant.name}"] = _here
+                runners[name] = InlineRunner(counted(cascade, stage, variant, book), threads)
+                probes["/".join(name)] = _here
             else:
-                remote = RemoteRunner(handle, settings.stage_timeout_s)
-                runners[stage.name, variant.name] = remote
-                probes[f"{stage.name}/{variant.name}"] = remote.probe
+                remote = RemoteRunner(handle, name, settings.stage_timeout_s, name in goes_cold)
+                runners[name], probes["/".join(name)] = remote, remote.probe
     return runners, probes
 
 
 def counted(cascade: Cascade, stage: StageSpec, variant: VariantSpec, book: Workbook) -> CountedVariant:
-    """A loaded variant whose runs are written into `book`."""
+    """A loaded variant, warm, whose runs are written into `book`."""
     loaded = cascade.variant(stage, variant)
+    warm_up(cascade, stage, loaded)
     return CountedVariant(loaded, (stage.name, variant.name), book, len(cascade.items), variant.max_rows)
-
-
-def deployment_name(stage: str, variant: str) -> str:
-    """Name of the deployment of a variant with a placement of its own."""
-    return f"{stage}-{variant}"
 
 
 def find_variant(cascade: Cascade, stage: str, variant: str) -> tuple[StageSpec, VariantSpec]:
@@ -167,5 +217,6 @@ def find_variant(cascade: Cascade, stage: str, variant: str) -> tuple[StageSpec,
     return found, found.variant(variant)
 
 
-async def _here() -> None:
+async def _here() -> str:
     """An inline variant answers whenever its ingress does."""
+    return OK

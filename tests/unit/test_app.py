@@ -6,8 +6,9 @@ from typing import Literal
 import pytest
 from tiny_cascade import Document, TinyCascade, stage, variant
 
-from cluster.app import build, check, placement_of, usual_ingress_replicas
+from cluster.app import build, check, usual_ingress_replicas
 from cluster.config import Settings
+from cluster.placing import placement_of
 from models.errors import FixFile
 from models.spec import Placement, VariantSpec
 
