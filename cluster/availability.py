@@ -82,6 +82,6 @@ class Roster:
 
 def without(space: ChainSpace, away: Collection[Name]) -> Mask:
     """The chains that use none of these variants, (J,)."""
-    gone = np.array([name in away for name in space.variants])
-    open_chains: Mask = ~space.calls[:, gone].any(axis=1)
-    return open_chains
+    gone = [at for at, name in enumerate(space.variants) if name in away]
+    used: Mask = np.any(space.calls[:, gone], axis=1)
+    return np.logical_not(used)

@@ -53,8 +53,8 @@ class Fallback:
             return None
         changed = (self._actions[candidates] != self._actions[chain.index]).sum(axis=1)
         more = self._space.flops[candidates] - chain.flops
-        first = np.lexsort((np.abs(more), more > 0, changed))[0]
-        return self._space.chains[candidates[first]]
+        first = int(np.lexsort((np.abs(more), more > 0, changed))[0])
+        return self._space.chains[int(candidates[first])]
 
     @cached_property
     def _actions(self) -> NDArray[np.int64]:

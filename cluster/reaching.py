@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 LOOK_S = 0.05
@@ -52,23 +51,9 @@ class Reach:
             await asyncio.sleep(LOOK_S)
         return not self._known_none()
 
-    @contextmanager
-    def watched(self, limit: asyncio.Timeout) -> Iterator[None]:
+    def watched(self, limit: asyncio.Timeout) -> "Watch":
         """While it is entered, `limit` runs out as soon as there is no replica any more."""
-        loop = asyncio.get_running_loop()
-
-        def look() -> None:
-            nonlocal due
-            if self.absent:
-                limit.reschedule(loop.time())
-            else:
-                due = loop.call_later(LOOK_S, look)
-
-        due = loop.call_later(LOOK_S, look)
-        try:
-            yield
-        finally:
-            due.cancel()
+        return Watch(self, limit)
 
     def _known_none(self) -> bool:
         return known_replicas(self._handle) == 0
@@ -77,6 +62,25 @@ class Reach:
         now_s = asyncio.get_running_loop().time()
         self._since_s = now_s if self._since_s is None else self._since_s
         return not self._handle.running_replicas_populated() and now_s - self._since_s <= MEET_S
+
+
+class Watch:
+    """Looks after a call that waits."""
+
+    def __init__(self, reach: Reach, limit: asyncio.Timeout) -> None:
+        self._reach, self._limit, self._loop = reach, limit, asyncio.get_running_loop()
+
+    def __enter__(self) -> None:
+        self._due = self._loop.call_later(LOOK_S, self._look)
+
+    def __exit__(self, *_: object) -> None:
+        self._due.cancel()
+
+    def _look(self) -> None:
+        if self._reach.absent:
+            self._limit.reschedule(self._loop.time())
+        else:
+            self._due = self._loop.call_later(LOOK_S, self._look)
 
 
 class Waker:

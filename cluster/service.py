@@ -277,7 +277,7 @@ class Recommender:
                     runs[at], results[at] = self._without(given[at], lost), error
                 rows = np.array([at for at in rows if uses_none(runs[at].chain, lost)], dtype=np.int64)
             else:
-                for at, result in zip(rows, done, strict=True):
+                for at, result in zip(rows.tolist(), done, strict=True):
                     results[at] = result
                 break
         self._count(NO_VARIANT, len(given) - len(rows))
