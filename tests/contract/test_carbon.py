@@ -14,6 +14,7 @@ from fake_time import FakeTime
 
 from allocator.emissions import Kind
 from allocator.joules import Quality
+from cluster.carbon.ahead import steps_ahead
 from cluster.carbon.base import CarbonProvider, Span, keep_fresh
 from cluster.carbon.fake import ScriptedCarbon
 from cluster.carbon.fixed import UnknownCarbon
@@ -76,6 +77,21 @@ class CarbonContract:
             found = provider.now((span.from_s + span.to_s) / 2)
             assert found is not None
             assert (found.g_per_kwh, found.quality) == (span.g_per_kwh, span.quality)
+
+    def test_steps_ahead_are_means_of_the_spans_that_lie_in_them(self, provider: CarbonProvider) -> None:
+        asyncio.run(provider.refresh())
+        until_s = NOON + 5000  # the last of them is 500 seconds long
+        steps = steps_ahead(provider, NOON, until_s, 900.0)
+        assert len(steps) == 6
+        for begin_s, found in zip(range(int(NOON), int(until_s), 900), steps, strict=True):
+            spans = provider.ahead(begin_s, min(begin_s + 900, until_s))
+            assert (found is None) == (not spans)
+            if found is not None:
+                known_s = sum(span.to_s - span.from_s for span in spans)
+                mean = sum(span.g_per_kwh * (span.to_s - span.from_s) for span in spans) / known_s
+                assert found == pytest.approx(mean)
+        assert steps[0] is not None
+        assert steps[0] == pytest.approx(provider.now(NOON).g_per_kwh)  # type: ignore[union-attr]
 
     def test_a_refresh_says_when_the_next_is_due(self, provider: CarbonProvider) -> None:
         assert asyncio.run(provider.refresh()) >= 30
@@ -142,6 +158,7 @@ def test_nobody_knows_what_nobody_said() -> None:
     assert isinstance(provider, UnknownCarbon)
     assert provider.now(NOON) is None
     assert provider.ahead(NOON, NOON + 1) == ()
+    assert steps_ahead(provider, NOON, NOON + 1000, 900) == (None, None)
     assert asyncio.run(provider.refresh()) == math.inf
 
 
@@ -165,3 +182,37 @@ def test_what_never_changes_is_refreshed_once_and_what_changes_again_and_again()
         task.cancel()
 
     asyncio.run(story())
+
+
+def test_a_step_of_which_only_a_part_is_known_has_the_mean_of_that_part() -> None:
+    spans = [
+        Span(NOON, NOON + 300, 100, Quality.MODELLED),
+        Span(NOON + 300, NOON + 400, 500, Quality.MODELLED),
+        Span(NOON + 2000, NOON + 1e6, 50, Quality.MODELLED),
+    ]
+    script = ScriptedCarbon(spans)
+    assert steps_ahead(script, NOON - 100, NOON + 2300, 800) == (pytest.approx(200), None, pytest.approx(50))
+    assert steps_ahead(script, NOON + 2000, NOON + 2000, 800) == ()
+    assert steps_ahead(script, NOON - 1600, NOON, 800) == (None, None)
+
+
+def test_the_hours_ahead_that_a_server_foretells_are_known_without_asking_it_again() -> None:
+    with carbon_server() as server:
+        server.routes["/intensity"] = Route(uk_national(HALF_HOURS[0]))
+        server.routes["/intensity/2024-03-06T12:00Z/fw48h"] = Route(uk_national(*HALF_HOURS))
+        provider = opened(FakeTime(NOON), provider="uk", url=server.url)
+        assert steps_ahead(provider, NOON, NOON + 5400, 1800) == (None, None, None), "nothing was fetched yet"
+        asyncio.run(provider.refresh())
+        asked = len(server.paths)
+        assert steps_ahead(provider, NOON, NOON + 7200, 1800) == (263, 250, 240, None)
+        assert len(server.paths) == asked
+
+
+def test_a_plan_without_forecasts_knows_the_present_hour_alone() -> None:
+    with carbon_server() as server:
+        latest = maps_latest("DE", "2024-03-06T12:00:00.000Z", 216)
+        server.routes["/v3/carbon-intensity/latest?zone=DE"] = Route(latest)
+        server.routes["/v3/carbon-intensity/forecast?zone=DE"] = Route({"error": "not in your plan"}, 403)
+        provider = opened(FakeTime(NOON), provider="electricity-maps", zone="DE", token="secret", url=server.url)
+        asyncio.run(provider.refresh())
+        assert steps_ahead(provider, NOON, NOON + 3 * 3600, 3600) == (216, None, None)
