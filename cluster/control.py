@@ -66,6 +66,8 @@ class Control:
 
     constraints  in FLOPs, for when nobody says more (`means`); at least one, of infinity where there is no limit
     safe_chain   index of the chain that a request takes when nobody can decide
+    safe_follows while something has a price, that is instead the best chain which all could take within the limits:
+                 nobody at the helm is no reason to overspend
     start        what prices begin from; without it they begin at zero, and the first windows overspend
     """
 
@@ -77,6 +79,7 @@ class Control:
     window_s: float = 1.0
     seed: int = 0
     start: Start | None = None
+    safe_follows: bool = False
 
     def __post_init__(self) -> None:
         if not self.constraints:
@@ -163,16 +166,30 @@ class Control:
             return self._published(past, now_s, state.policy.prices)
         follows = priced and state.warm >= WARM_UP
         prices = self.strategy.step(state.prices, seen) if follows else self._started(seen, state.warm)
-        return self._published(replace(past, prices=prices), now_s, prices.prices)
+        return self._published(
+            replace(past, prices=prices), now_s, prices.prices, self._safe(seen, prices.prices, load)
+        )
 
-    def _published(self, state: ControlState, now_s: float, prices: Floats) -> ControlState:
+    def _published(self, state: ControlState, now_s: float, prices: Floats, safe: int | None = None) -> ControlState:
         """The state with a policy of these prices: the same one where it would decide alike and none was priced."""
         policy, terms = state.policy, state.terms
         same = policy.costs.shape == state.means.costs.shape and (policy.available == terms.available).all()
         if same and (policy.prices == prices).all() and (not prices.any() or (policy.costs == state.means.costs).all()):
             return state
-        made = policy.next(now_s, prices=prices, costs=state.means.costs, available=terms.available)
+        chain = policy.safe_chain if safe is None else safe
+        made = policy.next(now_s, prices=prices, costs=state.means.costs, available=terms.available, safe_chain=chain)
         return replace(state, policy=made, terms=replace(terms, prices=made.prices))
+
+    def _safe(self, seen: Observation, prices: Floats, load: float) -> int:
+        """The chain for when nobody decides."""
+        rows = self._enough(usable(seen.rewards))
+        if not (self.safe_follows and prices.any() and len(rows) and seen.next_available.any()):
+            return self.safe_chain
+        within = (seen.costs * _ratio(rows, seen) * load <= seen.next_limit).all(axis=1) & seen.next_available
+        if not within.any():
+            relative = seen.costs * prices
+            return int(np.where(seen.next_available, relative.sum(axis=1), inf).argmin())
+        return int(np.where(within, rows.mean(axis=0), -inf).argmax())
 
     def _rearranged(self, state: ControlState, means: Means) -> ControlState:
         """The state under other constraints: those that stay keep their prices, and all are looked for anew."""

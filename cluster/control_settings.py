@@ -62,6 +62,7 @@ def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace, start: 
         safe_chain(settings.allocator, space).index,
         settings.allocator.window_s,
         start=start,
+        safe_follows=settings.allocator.safe_chain is None,
     )
 
 
