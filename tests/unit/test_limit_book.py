@@ -1,6 +1,8 @@
 """The book of limits: settings below, what was set live above; kept, or refused whole."""
 
 import logging
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,31 @@ def test_a_change_that_cannot_be_kept_is_refused_and_changes_nothing() -> None:
     ledger.writes = True
     book.put(power(100), "anna", 2.0)
     assert (book.limits(), len(book.changes(9))) == ((power(100),), 1)
+
+
+def test_a_ledger_that_somebody_else_writes_to_refuses_a_change_until_they_are_done(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite"
+    ledger = Ledger.open(file, busy_s=0.05)
+    book = opened(ledger, power(150))
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(TryAgain, match=r"stay as they were.*another process is writing"):
+        book.put(power(100), "anna", 1.0)
+    assert book.limits() == (power(150),)
+    other.execute("COMMIT")
+    other.close()
+    book.put(power(100), "anna", 2.0)
+    assert opened(ledger, power(150)).limits() == (power(100),)
+    ledger.close()
+
+
+def test_changes_that_come_at_the_same_time_are_all_kept(ledger: Ledger) -> None:
+    book = LimitBook([], ledger, ALL)
+    names = [f"f{number}" for number in range(MOST_LIMITS)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: book.put(flops(1, name), "anna", 1.0), names))
+    assert [limit.name for limit in book.limits()] == sorted(names)
+    assert opened(ledger).limits() == book.limits()
 
 
 def test_while_the_ledger_cannot_be_read_settings_hold_and_nothing_can_change(caplog: pytest.LogCaptureFixture) -> None:
