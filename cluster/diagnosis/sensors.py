@@ -9,6 +9,7 @@ from cluster.power.base import Refusal
 from cluster.power.meter import HostId, Meter, Metered, MeterReport
 from cluster.power.select import Opened
 from cluster.power.settings import PowerSettings
+from cluster.power.stand_in import STAND_IN
 from models.errors import GreenFlowError, SensorAbsent
 
 Open = Callable[[PowerSettings], Opened]
@@ -35,7 +36,9 @@ def sensor_findings(
     named = settings.sensors not in ("auto", "none")
     absent = set(opened.refusals)
     refused = [_refusal(one, one in absent, named) for one in report.refusals]
-    return (*(_device(one) for one in report.devices), *refused, *_quality(settings, report))
+    metered = any(one.counter.pool == "cpu" and one.counter.source != STAND_IN for one in report.devices)
+    devices = [_device(one, metered and one.counter.source == STAND_IN) for one in report.devices]
+    return (*devices, *refused, *_quality(settings, report))
 
 
 def _watched(opened: Opened, sleep: Callable[[float], None], sample_s: float) -> MeterReport:
@@ -49,7 +52,7 @@ def _watched(opened: Opened, sleep: Callable[[float], None], sample_s: float) ->
         meter.close()
 
 
-def _device(metered: Metered) -> Finding:
+def _device(metered: Metered, stands_in: bool) -> Finding:
     counter = metered.counter
     watts = "" if metered.power_w is None else f", {metered.power_w:.1f} W now"
     facts = {
@@ -62,6 +65,9 @@ def _device(metered: Metered) -> Finding:
     if counter.live and not metered.power_w:
         says = f"{counter.device} is read, but its counter stands still, as no real one does"
         return Finding(counter.source, State.NOTE, says, "see whether it moves under load; if not, leave it out", facts)
+    if stands_in:
+        says = f"{counter.device} stands in for the meters of the processors, should they be lost"
+        return Finding(counter.source, State.OK, f"{says} ({counter.quality.value}{watts})", "", facts)
     known = {Quality.MEASURED: State.OK, Quality.MODELLED: State.OK, Quality.ASSUMED: State.NOTE}
     kind = "" if counter.kind == counter.device else f"{counter.kind}, "
     says = f"{counter.device} is read ({kind}{counter.quality.value}{watts})"

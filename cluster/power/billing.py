@@ -1,9 +1,10 @@
 """What devices drew since the bill before, from the reports of all meters: the controller's side. Pure.
 
-Every moment of a pool is billed from one source. Where several could tell (one container of a host reads its package
-counters, another can only estimate), it is the best one; the others are followed meanwhile, so that whoever takes over
-goes on from where the one before stopped. A device that several meters read is billed once, since it is the device's
-own counter that is billed (`cluster/power/tabs.py`).
+Every moment of a pool is billed from one source. Where several could tell (a meter that reads package counters can
+estimate as well, and another container of the host may do no better), it is the best one; the others are followed
+meanwhile, so that whoever takes over goes on from where the one before stopped. An estimate that takes over is scaled
+by what it was worth beside the meters (`cluster/power/stand_in.py`). A device that several meters read is billed once,
+since it is the device's own counter that is billed (`cluster/power/tabs.py`).
 
 A step whose bill could not be written down may be forgotten: stepping from the state before it bills it again.
 """
@@ -17,6 +18,7 @@ from cluster.ledger.marks import Mark
 from cluster.power import tabs
 from cluster.power.meter import MeterReport
 from cluster.power.names import Names, Reading, named, names_of, pool_of, readings_of
+from cluster.power.stand_in import STAND_IN, Compared, compared
 from cluster.power.tabs import REPLACED, Moved, Tab
 from cluster.power.unwrap import Event
 
@@ -44,6 +46,7 @@ class Billing:
 
     tabs     by device
     claims   by pool
+    compared  what the estimate of each pool is worth; a restart forgets it
     names    of hosts, by boot id
     events   how often each has happened to a device, as far as this controller knows
     since_s  Unix time of its first step, and `at_s` of its last
@@ -51,6 +54,7 @@ class Billing:
 
     tabs: Mapping[str, Tab] = field(default_factory=dict)
     claims: Mapping[str, Claim] = field(default_factory=dict)
+    compared: Mapping[str, Compared] = field(default_factory=dict)
     names: Names = field(default_factory=dict)
     events: Mapping[tuple[str, Event], int] = field(default_factory=dict)
     since_s: float | None = None
@@ -76,9 +80,9 @@ def step(billing: Billing, reports: Sequence[MeterReport], now_s: float) -> tupl
 
     reports  of this window; those that are lost, late, repeated or out of order cost nothing but time
     now_s    Unix time
-    The windows of a device add up to the time that passed, and its joules to what its counter moved: joules of a row
-    that is not fresh come with a later one. Joules after a gap in which the counter may have wrapped once more are the
-    fewest possible, and modelled.
+    The windows of a device add up to the time that passed, and its joules to what its counter moved (times what an
+    estimate is worth): joules of a row that is not fresh come with a later one. Joules after a gap in which the counter
+    may have wrapped once more are the fewest possible, and modelled.
     """
     start = _started(billing, reports, now_s)
     readings = readings_of(reports, start.names)
@@ -102,6 +106,7 @@ def _started(billing: Billing, reports: Sequence[MeterReport], now_s: float) -> 
     return Billing(
         tabs=kept,
         claims=claims,
+        compared={pool: known for pool, known in billing.compared.items() if pool in claims},
         names={boot: name for boot, name in names.items() if boot in boots},
         events=billing.events,
         since_s=since_s,
@@ -122,24 +127,45 @@ class _Window:
         self.rows: list[DeviceJoules] = []
         self._start, self._readings, self._now_s = start, readings, now_s
         self._tabs, self._claims, self._events = dict(start.tabs), dict(start.claims), dict(start.events)
+        self._compared = dict(start.compared)
 
     def after(self) -> Billing:
         """The state as it is now."""
-        return replace(self._start, tabs=self._tabs, claims=self._claims, events=self._events, at_s=self._now_s)
+        return replace(
+            self._start,
+            tabs=self._tabs,
+            claims=self._claims,
+            compared=self._compared,
+            events=self._events,
+            at_s=self._now_s,
+        )
 
     def bill(self, pool: str, devices: Sequence[str]) -> None:
         """Bill a pool from its source, and let its other devices keep pace."""
         news = {device: reading for device in devices if (reading := self._news(device)) is not None}
-        source = self._source(pool, devices, news)
-        heard = any(reading.counter.source == source for reading in news.values())
+        moving = {device: reading for device, reading in news.items() if not reading.metered.stale} or news
+        source = self._source(pool, devices, moving)
+        heard = any(reading.counter.source == source for reading in moving.values())
+        first, estimate = len(self.rows), self._beside(source, news)
         for device in devices:
             reading = news.get(device)
             if source is not None and self._source_of(device, reading) == source:
-                self._charge(device, reading)
+                self._charge(device, reading, pool)
             elif heard or (reading is not None and device not in self._tabs):
                 self._keep_pace(device, reading)
+        if estimate is not None:
+            self._compared[pool] = compared(self._compared.get(pool, Compared()), self.rows[first:], estimate)
         if heard:
-            self._claims[pool] = Claim(_best(news.values()), self._now_s)
+            self._claims[pool] = Claim(_best(moving.values()), self._now_s)
+
+    def _beside(self, source: str | None, news: Mapping[str, Reading]) -> Moved | None:
+        """What the estimate adds, where one meter tells of it and of the source that is billed, as it did before."""
+        told = [(self._tabs.get(d), r) for d, r in news.items() if r.counter.source in (source, STAND_IN)]
+        sessions = {reading.session for _, reading in told} | {tab.session for tab, _ in told if tab is not None}
+        estimates = [(tab, reading) for tab, reading in told if tab is not None and reading.counter.source == STAND_IN]
+        if source in (None, STAND_IN) or len(sessions) != 1 or len(estimates) != 1:
+            return None
+        return tabs.moved(*estimates[0], self._now_s)[1]
 
     def _news(self, device: str) -> Reading | None:
         tab = self._tabs.get(device)
@@ -172,7 +198,7 @@ class _Window:
         last = reading or (tab.last if tab is not None else None)
         return None if last is None else last.counter.source
 
-    def _charge(self, device: str, reading: Reading | None) -> None:
+    def _charge(self, device: str, reading: Reading | None, pool: str) -> None:
         """Bill what the device drew, or let it wait where nothing was heard."""
         tab, others = self._tabs.get(device), self._readings.get(device, ())
         if reading is not None:
@@ -182,12 +208,21 @@ class _Window:
                 after, moved = tabs.moved(tab, reading, self._now_s)
             self._tabs[device] = tabs.anchored(after, others, anew=True)
             self._count(device, moved.events)
-            self.rows.append(_row(reading, moved, Event.GAP in moved.events))
+            self.rows.append(self._row_of(reading, moved, pool))
         elif tab is not None and tab.last is not None and self._now_s - tab.heard_s <= LEFT_S:
             passed_s = max(0.0, self._now_s - self._start.at_s)
             self._tabs[device] = tabs.anchored(tabs.waiting(tab, passed_s), others, anew=False)
             silent = self._now_s - tab.heard_s > PATIENCE_S
-            self.rows.append(_row(tab.last, Moved(0.0, passed_s, fresh=False, busy_s=0.0), silent))
+            quality = _doubted(tab.last.counter.quality, silent)
+            self.rows.append(_row(tab.last, Moved(0.0, passed_s, fresh=False, busy_s=0.0), quality))
+
+    def _row_of(self, reading: Reading, moved: Moved, pool: str) -> DeviceJoules:
+        """What a reading adds; of an estimate, times what it is worth."""
+        ratio = self._compared.get(pool, Compared()).ratio if reading.counter.source == STAND_IN else None
+        if ratio is not None:
+            return _row(reading, replace(moved, energy_j=moved.energy_j * ratio), Quality.MODELLED)
+        doubtful = reading.metered.stale or Event.GAP in moved.events
+        return _row(reading, moved, _doubted(reading.counter.quality, doubtful))
 
     def _keep_pace(self, device: str, reading: Reading | None) -> None:
         """Another source was billed for this window: what this device drew in it is not to be billed any more."""
@@ -214,7 +249,11 @@ def _best(readings: Iterable[Reading]) -> str:
     return min(readings, key=rank).counter.source
 
 
-def _row(reading: Reading, moved: Moved, doubtful: bool) -> DeviceJoules:
+def _doubted(quality: Quality, doubtful: bool) -> Quality:
+    return worst((quality, Quality.MODELLED)) if doubtful else quality
+
+
+def _row(reading: Reading, moved: Moved, quality: Quality) -> DeviceJoules:
     counter = reading.counter
     return DeviceJoules(
         device=reading.device,
@@ -223,7 +262,7 @@ def _row(reading: Reading, moved: Moved, doubtful: bool) -> DeviceJoules:
         host=reading.name,
         kind=counter.kind,
         source=counter.source,
-        quality=worst((counter.quality, Quality.MODELLED)) if doubtful else counter.quality,
+        quality=quality,
         energy_j=moved.energy_j,
         window_s=moved.window_s,
         counter_j=counter.energy_j,

@@ -14,7 +14,8 @@ class ModelledMemory:
     """Constant watts for the installed memory; with `boot_id`, one counter for all processes of the host.
 
     Memory draws some 10 to 20% of a server. To leave it out would report these joules as zero; so they stand apart, as
-    `modelled`, under their own device.
+    `modelled`, under their own device. Their source is the sensor that reads the processors beside them: a pool is
+    billed from one source, and they are to be billed with these.
     """
 
     power_w: float
@@ -27,7 +28,7 @@ class ModelledMemory:
             device="memory",
             pool="cpu",
             kind="dram",
-            source="estimate",
+            source="rapl",
             quality=Quality.MODELLED,
             at_s=at_s,
             energy_j=self.power_w * at_s,

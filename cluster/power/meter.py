@@ -35,6 +35,7 @@ class Metered:
     energy_j  joules since the session began, and `before_j` those of them from before `first`
     power_w   between the last two readings that moved the counter; None before there are two
     fresh     False while the counter waits for an update, is stale, or is lost
+    stale     the counter stands still, as none does that works
     events    how often each has happened since then too
     """
 
@@ -46,6 +47,7 @@ class Metered:
     fresh: bool = False
     events: Events = field(default_factory=dict)
     busy_s: float | None = None
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,6 @@ class Track:
     state: UnwrapState
     moved_s: float
     lost: bool = False
-    stale: bool = False
 
 
 def begun(counter: Counter, busy_s: float | None = None) -> Track:
@@ -91,7 +92,7 @@ def read(track: Track, counter: Counter, busy_s: float | None = None) -> Track:
     moved_s = counter.at_s if step.energy_j > 0 or step.event else track.moved_s
     stale = counter.at_s - moved_s >= STALE_S
     events = [step.event] if step.event else []
-    if stale and not track.stale:
+    if stale and not before.stale:
         events.append(Event.STALE)
     energy_j = before.energy_j + step.energy_j
     anew = step.event in _UNCOMPARABLE
@@ -104,8 +105,9 @@ def read(track: Track, counter: Counter, busy_s: float | None = None) -> Track:
         fresh=step.fresh and not stale,
         events=counted(before.events, events),
         busy_s=busy_s,
+        stale=stale,
     )
-    return Track(metered, state, moved_s, stale=stale)
+    return Track(metered, state, moved_s)
 
 
 def lost(track: Track) -> Track:
@@ -126,7 +128,7 @@ class Meter:
 
     refusals  of sensors that could not be opened
     busy_s    for how long the host's processors have worked since it booted, all of them added up; it may raise OSError
-              or ValueError
+              or ValueError, and nobody knows then
     """
 
     def __init__(

@@ -12,7 +12,11 @@ from cluster.power.settings import PowerSettings
 from models.errors import SensorAbsent, SensorLost
 
 ORDER = ("replay", "nvml", "rapl", "estimate")
-"""NVML before RAPL, because its module scope includes the processors; what is measured before what is modelled."""
+"""NVML before RAPL, because its module scope includes the processors; what is measured before what is modelled.
+
+The estimate comes last and is opened beside the others: it stands in for those that read the processors when they are
+lost. Billing takes one source at a time (`cluster.power.billing`), so that it is not billed as well.
+"""
 
 AUTO = ("nvml", "rapl", "estimate")
 
@@ -36,8 +40,7 @@ def open_sensors(settings: PowerSettings, openers: Openers | None = None) -> Ope
     """The sensors that `settings` ask for.
 
     With `auto`, one that is absent is a refusal, and the next is tried. One that is named must open: else its
-    SensorAbsent is raised. In either case processors are read by one sensor only: where a GPU's module scope includes
-    them RAPL is left out, and where anything reads them the estimate is.
+    SensorAbsent is raised. In either case RAPL is left out where a GPU's module scope includes the processors.
 
     openers  name -> how to open that sensor; by default the real ones
     """
@@ -46,10 +49,10 @@ def open_sensors(settings: PowerSettings, openers: Openers | None = None) -> Ope
     named = settings.sensors != "auto"
     wanted = AUTO if settings.sensors == "auto" else settings.sensors
     openers = openers or default_openers(settings)
-    opened, processors = Opened(), ""
+    opened, module = Opened(), ""
     for name in (name for name in ORDER if name in wanted):
-        if processors and name in ("rapl", "estimate"):
-            opened.refusals.append(_left_out(name, processors))
+        if module and name == "rapl":
+            opened.refusals.append(_left_out(name, module))
             continue
         try:
             sensor = openers[name]()
@@ -60,7 +63,7 @@ def open_sensors(settings: PowerSettings, openers: Openers | None = None) -> Ope
             opened.refusals.append(Refusal(name, "", absent.problem, absent.remedy))
             continue
         opened.sensors.append(sensor)
-        processors = processors or _reads_processors(sensor)
+        module = module or _reads_module(sensor)
     return opened
 
 
@@ -92,16 +95,15 @@ def _watts(settings: PowerSettings) -> HostWatts | None:
     return stated_watts(settings.idle_w, settings.full_w)
 
 
-def _reads_processors(sensor: PowerSensor) -> str:
-    """What reads the processors through `sensor`, in words; "" where it does not."""
+def _reads_module(sensor: PowerSensor) -> str:
+    """The sensor's name where it reads whole modules, processors included; else ""."""
     try:
         counters: tuple[Counter, ...] = sensor.read()
     except SensorLost:
         return ""
-    if any(counter.kind == "module" for counter in counters):
-        return f"{sensor.name}, whose module scope includes them"
-    return sensor.name if any(counter.pool == "cpu" for counter in counters) else ""
+    return sensor.name if any(counter.kind == "module" for counter in counters) else ""
 
 
-def _left_out(name: str, processors: str) -> Refusal:
-    return Refusal(name, "", f"the processors are read by {processors}; read twice, they would be billed twice", "")
+def _left_out(name: str, module: str) -> Refusal:
+    problem = f"the processors are read by {module}, whose module scope includes them; read twice, they would be billed"
+    return Refusal(name, "", f"{problem} twice", "")

@@ -21,8 +21,8 @@ def _split(value: object) -> object:
 class PowerSettings(BaseModel):
     """What reads power on every node.
 
-    sensors      auto: what there is, in the order NVML, RAPL, then an estimate if nothing reads the processors;
-                 none: nothing; or names, of which each must work
+    sensors      auto: what there is, in the order NVML, RAPL, then an estimate, which stands in for what reads the
+                 processors; none: nothing; or names, of which each must work
     rapl_root    the powercap tree; in containers, where the host's is mounted
     idle_w       what a host without meters draws when idle, and
     full_w       with all processors busy; published averages, marked as assumed, when left out

@@ -59,9 +59,10 @@ def test_every_device_that_is_read_says_its_watts_and_how_they_are_known(tmp_pat
     host = Host(tmp_path / "host", intel_two_sockets())
     node = look(host, tmp_path)
     read = {one.facts["device"]: one for one in node.findings if "device" in one.facts}
-    assert set(read) == {"package-0", "package-0/dram", "package-1", "package-1/dram"}
+    assert set(read) == {"package-0", "package-0/dram", "package-1", "package-1/dram", "host"}
     assert {one.state for one in read.values()} == {State.OK}
-    assert all(one.facts["power_w"] > 0 and one.facts["quality"] == "measured" for one in read.values())
+    assert all(one.facts["power_w"] > 0 for one in read.values())
+    assert {name for name, one in read.items() if one.facts["quality"] == "measured"} == read.keys() - {"host"}
     watts = read["package-0"].facts["power_w"]
     assert f"package-0 is read (package, measured, {watts:.1f} W now)" == read["package-0"].says
 
@@ -80,8 +81,15 @@ def test_what_is_not_read_says_why_and_what_to_do_and_nothing_is_wrong_with_it(t
     node = look(Host(tmp_path / "host", desktop()), tmp_path)
     off = {one.subject: one for one in by_state(node, State.OFF)}
     assert (off["nvml"].says, off["nvml"].remedy) == ("not read: no driver here", "install one")
-    assert "would be billed twice" in off["estimate"].says
     assert not by_state(node, State.WRONG)
+
+
+def test_an_estimate_beside_meters_is_told_as_what_stands_in_for_them_and_is_worth_no_note(tmp_path: Path) -> None:
+    node = look(Host(tmp_path / "host", desktop()), tmp_path)
+    (estimate,) = [one for one in node.findings if one.subject == "estimate"]
+    assert estimate.says.startswith("host stands in for the meters of the processors, should they be lost (assumed, ")
+    assert (estimate.state, estimate.facts["quality"]) == (State.OK, "assumed")
+    assert "estimate" not in {one.subject for one in by_state(node, State.NOTE)}
 
 
 def test_a_sensor_that_is_asked_for_by_name_and_absent_is_wrong(tmp_path: Path) -> None:

@@ -46,13 +46,20 @@ def told(opened: Opened) -> dict[str, str]:
 
 
 ESTIMATE = {"estimate": sensor("estimate", HOST)}
+NO_ESTIMATE = {"estimate": absent("estimate")}
 
 
-def test_gpus_and_processors_are_read_and_no_estimate_is_added() -> None:
+def test_gpus_and_processors_are_read_and_an_estimate_stands_in_for_what_may_be_lost() -> None:
     openers = {"nvml": sensor("nvml", GPU), "rapl": sensor("rapl", PACKAGE), **ESTIMATE}
     opened = open_sensors(PowerSettings(), openers)
-    assert names(opened) == ["nvml", "rapl"]
-    assert "read by rapl" in told(opened)["estimate"]
+    assert names(opened) == ["nvml", "rapl", "estimate"]
+    assert opened.refusals == []
+
+
+def test_where_nothing_can_stand_in_meters_are_read_all_the_same_and_it_is_said() -> None:
+    opened = open_sensors(PowerSettings(), {"nvml": absent("nvml"), "rapl": sensor("rapl", PACKAGE)} | NO_ESTIMATE)
+    assert names(opened) == ["rapl"]
+    assert told(opened)["estimate"] == "no estimate here"
 
 
 def test_without_a_sensor_of_the_processors_they_are_estimated_and_every_failure_is_kept() -> None:
@@ -68,12 +75,12 @@ def test_gpus_alone_leave_the_processors_to_the_estimate() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["auto", "nvml,rapl,estimate"])
-def test_a_module_that_includes_the_processors_leaves_out_rapl_and_the_estimate(wanted: str) -> None:
+def test_a_module_that_includes_the_processors_leaves_out_rapl_which_would_be_billed_as_well(wanted: str) -> None:
     openers = {"nvml": sensor("nvml", MODULE), "rapl": sensor("rapl", PACKAGE), **ESTIMATE}
     opened = open_sensors(PowerSettings.model_validate({"sensors": wanted}), openers)
-    assert names(opened) == ["nvml"]
-    assert "module scope" in told(opened)["rapl"]
-    assert "billed twice" in told(opened)["estimate"]
+    assert names(opened) == ["nvml", "estimate"]
+    assert told(opened).keys() == {"rapl"}
+    assert "nvml, whose module scope includes them" in told(opened)["rapl"]
 
 
 def test_a_sensor_that_is_named_must_open() -> None:

@@ -177,7 +177,7 @@ def test_memory_that_amd_does_not_meter_is_modelled_and_not_zero(tmp_path: Path)
     before = next(c for c in sensor.read() if c.kind == "dram")
     machine.pass_s(10.0)
     after = next(c for c in sensor.read() if c.kind == "dram")
-    assert (after.quality, after.source, after.pool) == (Quality.MODELLED, "estimate", "cpu")
+    assert (after.quality, after.source, after.pool) == (Quality.MODELLED, "rapl", "cpu")
     assert after.energy_j - before.energy_j == pytest.approx(39.2 * 10.0, rel=1e-6)
 
 
