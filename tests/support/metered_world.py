@@ -52,22 +52,32 @@ class Device:
 
 @dataclass
 class World:
-    """A host with devices and a clock."""
+    """A host with devices and a clock, whose processors work a hundredth of a second for each joule.
+
+    busy_s  for how long they have worked; None where the kernel does not tell
+    """
 
     devices: list[Device] = field(default_factory=lambda: [Device()])
     host: HostId = field(default_factory=lambda: HostId("boot-1", "web"))
     at_s: float = 100.0
+    busy_s: float | None = None
 
     def run(self, seconds: float, watts: float) -> None:
         for device in self.devices:
             device.run(self.at_s, seconds, watts)
         self.at_s += seconds
+        self.busy_s = None if self.busy_s is None else self.busy_s + 0.01 * watts * seconds
 
     def true_j(self) -> float:
         return sum(device.true_j for device in self.devices)
 
     def meter(self, session: str, node: str = "node", sensors: Iterable["Sensor"] = ()) -> Meter:
-        return Meter(node, self.host, session, list(sensors) or [Sensor(self)])
+        return Meter(node, self.host, session, list(sensors) or [Sensor(self)], busy_s=self._busy)
+
+    def _busy(self) -> float:
+        if self.busy_s is None:
+            raise OSError("no /proc/stat")
+        return self.busy_s
 
 
 class Sensor:

@@ -106,9 +106,9 @@ def test_a_counter_that_stands_still_for_long_is_stale_until_it_moves(live: bool
     assert polled(meter, world, 1.0, 0.0).fresh is live
     for _ in range(int(STALE_S)):
         device = polled(meter, world, 2.0, 0.0)
-    assert (device.fresh, device.events) == (False, {Event.STALE: 1})
+    assert (device.fresh, device.stale, device.events) == (False, True, {Event.STALE: 1})
     device = polled(meter, world, 1.0, 10.0)
-    assert (device.fresh, device.energy_j) == (True, pytest.approx(10.0))
+    assert (device.fresh, device.stale, device.energy_j) == (True, False, pytest.approx(10.0))
 
 
 def test_it_polls_as_often_as_its_most_demanding_sensor_wants(world: World) -> None:
@@ -125,3 +125,72 @@ def test_a_report_names_node_host_session_and_all_refusals(world: World) -> None
     report = Meter("node-1", world.host, "session-1", [sensor], (absent,)).report()
     assert (report.node, report.host, report.session) == ("node-1", world.host, "session-1")
     assert report.refusals == (absent, *sensor.refusals)
+
+
+class Busy:
+    """For how long a host's processors have worked, as its kernel tells; or that it does not."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.seconds, self.asked, self.error = 40.0, 0, error
+
+    def __call__(self) -> float:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return self.seconds
+
+
+def busy_of(world: World, busy: Busy, *sensors: Sensor) -> dict[str, float | None]:
+    meter = Meter("node", world.host, "session", sensors, busy_s=busy)
+    for _ in range(2):
+        meter.poll()
+        world.run(1.0, 50.0)
+    busy.seconds += 0.7
+    meter.poll()
+    return {device.counter.device: device.busy_s for device in meter.report().devices}
+
+
+def test_busy_seconds_go_with_what_the_hosts_processors_draw_and_not_with_gpus() -> None:
+    devices = [Device("package-0"), Device("package-0/dram", kind="dram"), Device("GPU-1", "GPU-1", "gpu", live=False)]
+    world = World(devices)
+    found = busy_of(world, Busy(), Sensor(world))
+    assert found == {"package-0": pytest.approx(40.7), "package-0/dram": pytest.approx(40.7), "GPU-1": None}
+
+
+def test_the_first_reading_has_busy_seconds_to_count_from(world: World) -> None:
+    meter = Meter("node", world.host, "session", [Sensor(world)], busy_s=Busy())
+    meter.poll()
+    assert only(meter).busy_s == 40.0
+
+
+def test_an_estimate_has_busy_seconds_as_well() -> None:
+    world = World([Device("host", kind="host")])
+    assert busy_of(world, Busy(), Sensor(world, "estimate")) == {"host": pytest.approx(40.7)}
+
+
+def test_a_recording_tells_of_another_time_than_the_kernel_does() -> None:
+    world, busy = World(), Busy()
+    assert busy_of(world, busy, Sensor(world, "replay")) == {"package-0": None}
+    assert busy.asked == 0
+
+
+def test_a_kernel_is_asked_once_a_poll_and_not_about_gpus_alone() -> None:
+    world, busy = World([Device("package-0"), Device("package-1")]), Busy()
+    busy_of(world, busy, Sensor(world))
+    assert busy.asked == 3
+    world, busy = World([Device("GPU-1", "GPU-1", "gpu", live=False)]), Busy()
+    busy_of(world, busy, Sensor(world, "nvml"))
+    assert busy.asked == 0
+
+
+@pytest.mark.parametrize("error", [OSError("no /proc/stat"), ValueError("no line cpu")])
+def test_a_kernel_that_does_not_tell_costs_nothing_but_its_busy_seconds(error: Exception) -> None:
+    world = World()
+    assert busy_of(world, Busy(error), Sensor(world)) == {"package-0": None}
+    meter = Meter("node", world.host, "session", [Sensor(world)], busy_s=Busy(error))
+    meter.poll()
+    assert polled(meter, world, 1.0, 50.0).energy_j == pytest.approx(50.0)
+
+
+def test_without_a_kernel_to_ask_nobody_knows_busy_seconds(world: World, meter: Meter) -> None:
+    assert polled(meter, world, 1.0, 50.0).busy_s is None

@@ -81,6 +81,14 @@ def test_who_asks_is_told_what_is_true_now() -> None:
     assert first.session == second.session
 
 
+def test_joules_of_processors_come_with_how_long_this_machine_has_worked() -> None:
+    began_s = HostFiles().busy_cpu_s()
+    with metering({"rapl": lambda: FakeSensor(COUNTER)}) as meter:
+        told_s = meter.report().devices[0].busy_s
+    assert told_s is not None
+    assert began_s <= told_s <= HostFiles().busy_cpu_s()
+
+
 def test_each_life_is_a_session_of_its_own() -> None:
     sessions = set()
     for _ in range(3):
