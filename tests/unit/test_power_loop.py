@@ -1,0 +1,158 @@
+"""Power caps hold on a machine that the loop has to learn: through changes, blindness, restarts, and out of reach."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from power_loop import Loop, Machine, averaged, watts
+from small_space import SPACE
+
+from allocator.limits import Kind, Limit
+from allocator.price.select import STRATEGIES
+
+CAP_W = 115.0
+FREE_W, LEAST_W = 144.0, 90.0
+"""What Machine draws without a cap, and with the cheapest chains alone."""
+
+
+def test_the_machine_is_as_it_is_said_to_be() -> None:
+    machine = Machine()
+    assert machine.idle_w + 300 * machine.chain_joules().min() == pytest.approx(LEAST_W, abs=0.5)
+    free = np.mean(Loop(machine, []).run(60).watts[10:])
+    assert free == pytest.approx(FREE_W, abs=2)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_cap_is_held_whatever_was_believed_of_joules_before(name: str) -> None:
+    for off in (0.1, 3.0):
+        played = Loop(Machine(off=off), [watts("power", CAP_W)], name=name).run(320)
+        assert np.mean(played.watts[20:]) == pytest.approx(CAP_W, rel=0.01 if name == "predictive" else 0.03)
+        assert averaged(played.watts[20:]).max() < 1.06 * CAP_W
+
+
+def test_after_a_change_of_the_cap_or_of_the_traffic_ten_seconds_are_enough() -> None:
+    loop = Loop(Machine(), [watts("power", 130.0)])
+    loop.run(60)
+    for cap_w, rate in ((105.0, 300.0), (130.0, 300.0), (105.0, 300.0), (130.0, 150.0), (200.0, 150.0), (200.0, 450.0)):
+        loop.limits = [watts("power", cap_w)]
+        loop.machine.rate = lambda _, rate=rate: rate  # type: ignore[misc]
+        before = loop.at
+        played = loop.run(60)
+        goal = np.clip(cap_w, played.least_w[before + 10 :], 48 + rate * (FREE_W - 48) / 300)
+        relative = averaged(played.watts[before + 10 :]) / averaged(goal)
+        assert np.abs(relative - 1).max() < 0.06, (cap_w, rate)
+
+
+def test_of_two_caps_the_tighter_one_holds_and_the_other_has_no_price() -> None:
+    loop = Loop(Machine(), [watts("loose", 140.0), watts("tight", CAP_W)])
+    played = loop.run(100)
+    assert np.mean(played.watts[30:]) == pytest.approx(CAP_W, rel=0.02)
+    prices = played.states[-1].named_prices
+    assert prices["tight"] > 0
+    assert prices["loose"] < 0.02 * prices["tight"]
+
+
+def test_a_cap_of_watts_and_one_of_flops_hold_side_by_side() -> None:
+    flops = Limit("flops", Kind.FLOPS, 300 * float(np.median(SPACE.flops)) * 0.9, "FLOP/s")
+    loop = Loop(Machine(), [flops, watts("power", 140.0)])
+    played = loop.run(80)
+    spend = np.mean([state.spend[0] for state in played.states[30:]])
+    assert spend == pytest.approx(flops.limit, rel=0.02)
+    assert np.mean(played.watts[30:]) < 140
+
+
+def test_a_cap_that_cannot_be_reached_is_told_and_its_price_stays_finite_and_comes_back() -> None:
+    loop = Loop(Machine(), [watts("power", CAP_W)])
+    loop.run(60)
+    loop.limits = [watts("power", 60.0)]
+    played = loop.run(300)
+    assert not any(state.reachable[0] for state in played.states[70:360])
+    assert np.mean(played.watts[70:]) == pytest.approx(np.mean(played.least_w[70:]), rel=0.01)
+    assert max(float(state.policy.prices[0]) for state in played.states) < 1e5
+    loop.limits = [watts("power", CAP_W)]
+    played = loop.run(40)
+    assert played.states[-1].reachable[0]
+    assert np.mean(played.watts[-30:]) == pytest.approx(CAP_W, rel=0.03), "ten seconds later it is held again"
+
+
+def test_a_limit_that_is_set_or_cleared_holds_within_two_windows() -> None:
+    loop = Loop(Machine(noise=0.0), [])
+    loop.run(60)
+    loop.limits = [watts("power", CAP_W)]
+    played = loop.run(30)
+    assert np.mean(played.watts[62:]) == pytest.approx(CAP_W, rel=0.03)
+    loop.limits = []
+    played = loop.run(30)
+    assert np.mean(played.watts[92:]) == pytest.approx(FREE_W, rel=0.03)
+
+
+def test_while_meters_are_blind_the_cap_is_held_by_what_is_modelled() -> None:
+    loop = Loop(Machine(blind=lambda at: 120 <= at < 720), [watts("power", CAP_W)])
+    played = loop.run(800)
+    assert np.mean(played.watts[120:720]) == pytest.approx(CAP_W, rel=0.05)
+    assert np.mean(played.watts[720:]) == pytest.approx(CAP_W, rel=0.03)
+
+
+def test_other_programs_take_from_what_chains_may_spend() -> None:
+    loop = Loop(Machine(others_w=lambda at: 15.0 if at >= 100 else 0.0), [watts("power", CAP_W)])
+    played = loop.run(200)
+    assert np.mean(played.watts[60:100]) == pytest.approx(CAP_W, rel=0.02)
+    assert np.mean(played.watts[110:]) == pytest.approx(CAP_W, rel=0.02)
+
+
+def test_a_restart_goes_on_from_the_prices_that_were_kept() -> None:
+    whole, broken = (Loop(Machine(), [watts("power", CAP_W)]) for _ in range(2))
+    for loop in (whole, broken):
+        loop.run(100)
+    broken.boot(broken.played.states[-1].named_prices)
+    for loop in (whole, broken):
+        loop.run(60)
+    assert averaged(broken.played.watts[100:]).max() < 1.05 * CAP_W
+    assert averaged(broken.played.watts[100:]).min() > 0.95 * CAP_W
+    first, second = (loop.played.states[104].policy.prices[0] for loop in (whole, broken))
+    assert second == pytest.approx(first, rel=0.5)
+
+
+def test_the_chain_for_when_nobody_decides_keeps_the_cap() -> None:
+    loop = Loop(Machine(), [watts("power", CAP_W)])
+    loop.control = replace(loop.control, safe_follows=True)
+    costs = loop.machine.chain_joules()
+    safe = [48 + 300 * costs[state.policy.safe_chain] for state in loop.run(100).states[20:]]
+    assert max(safe) < 1.06 * CAP_W
+    assert np.mean(safe) > 0.9 * CAP_W, "it is not just the cheapest"
+
+
+@examples(max_examples=25, deadline=None)
+@given(
+    changes=st.lists(
+        st.tuples(
+            st.integers(1, 12),
+            st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1e4)), max_size=3, unique_by=lambda one: one[0]),
+            st.floats(0, 600),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    noise=st.floats(0, 0.5),
+    seed=st.integers(0, 99),
+)
+def test_whatever_comes_prices_are_finite_accounts_close_and_no_limit_is_lost(
+    changes: list[tuple[int, list[tuple[str, float]], float, bool]], noise: float, seed: int
+) -> None:
+    blind = [False]
+    loop = Loop(Machine(noise=noise, seed=seed, blind=lambda _: blind[0]), [])
+    for windows, limits, rate, blinded in changes:
+        loop.limits, blind[0] = [watts(name, limit) for name, limit in limits], blinded
+        loop.machine.rate = lambda _, rate=rate: rate  # type: ignore[misc]
+        for state in loop.run(windows).states[-windows:]:
+            assert np.isfinite(state.policy.prices).all()
+            assert (state.policy.prices >= 0).all()
+            assert (state.policy.prices < 1e9).all()
+            assert np.isfinite(state.policy.costs).all()
+            told = {aim.name: aim.shown.limit for aim in state.means.aims if aim.name != "flops"}
+            assert told == dict(limits)
+            assert len(state.policy.prices) == len(state.means.aims) == state.policy.costs.shape[1]
