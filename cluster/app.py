@@ -20,10 +20,11 @@ from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
 from cluster.control_settings import safe_chain, wants_allocator
 from cluster.controller import Controller, prior_of
+from cluster.limits.holdable import NO_ALLOCATOR
 from cluster.placing import deployment_name, own_variants, placement_of
 from cluster.stages import Ingress, StageReplica
 from models.checking import check_cascade
-from models.errors import FixFile
+from models.errors import FixFile, FixSetup
 from models.loading import Cascade
 from models.spec import FILE_NAME, CascadeSpec, Device, Placement, VariantSpec
 
@@ -70,7 +71,7 @@ def _own_variants(settings: Settings, cascade: Cascade, controller: Application 
                     ray_actor_options=_resources(settings, variant),
                     logging_config=LOGGING,
                     **_replicas(settings, variant, warm=(stage.name, variant.name) in warm),
-                )(StageReplica).bind(settings, stage.name, variant.name, controller)
+                )(StageReplica).bind(_without_token(settings), stage.name, variant.name, controller)
     return own
 
 
@@ -92,7 +93,7 @@ def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | Non
         max_ongoing_requests=ONGOING_REPORTS,
         ray_actor_options=_resources(settings),
         logging_config=LOGGING,
-    )(Controller).bind(settings)
+    )(Controller).bind(_without_token(settings))
     if settings.allocator.placement == "inline" or not allocates:
         return controller, None
     allocator = serve.deployment(
@@ -101,7 +102,7 @@ def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | Non
         max_ongoing_requests=ONGOING_STAGE_CALLS,
         ray_actor_options=_resources(settings),
         logging_config=LOGGING,
-    )(Allocator).bind(settings, controller)
+    )(Allocator).bind(_without_token(settings), controller)
     return controller, allocator
 
 
@@ -115,6 +116,8 @@ def check(settings: Settings) -> Cascade:
     if wants_allocator(settings.allocator, cascade.spec):
         safe_chain(settings.allocator, space)
         RewardModel.open(settings.cascade, cascade.spec, space)
+    elif settings.stated_limits:
+        raise FixSetup(f"settings limits: the limit {settings.stated_limits[0].name}: {NO_ALLOCATOR}")
     if settings.energy.enabled:
         prior_of(settings, cascade.spec)
         open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
@@ -123,6 +126,11 @@ def check(settings: Settings) -> Cascade:
         problem = f"two variants would be deployed as {twice[0]!r}; rename a stage or a variant"
         raise FixFile(settings.cascade / FILE_NAME, "stages", problem)
     return cascade
+
+
+def _without_token(settings: Settings) -> Settings:
+    """For deployments that answer no person."""
+    return settings.model_copy(update={"admin_token": None})
 
 
 def usual_ingress_replicas(spec: CascadeSpec, settings: Settings, cores: int | None = os.cpu_count()) -> int:

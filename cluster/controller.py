@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from cluster.carbon.base import CarbonProvider, keep_fresh
 from cluster.carbon.select import open_carbon
 from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
-from cluster.control_settings import control_of, start_of
+from cluster.control_settings import control_of, start_of, wants_allocator
 from cluster.desk import ControllerDesk
 from cluster.kept import Kept, spent_since
 from cluster.ledger.prune import Retention
@@ -49,7 +50,8 @@ class Controller:
         start = start_of(settings.allocator, cascade, space)
         self._desk = ControllerDesk(control_of(settings, cascade.spec, space, start), time.monotonic, time.time)
         self._ledger = Ledger(settings.energy.ledger_file, Retention(settings.energy.retention_days * DAY_S))
-        self._book = LimitBook(settings.stated_limits, self._ledger, settings.holdable)
+        allocates = wants_allocator(settings.allocator, cascade.spec)
+        self._book = LimitBook(settings.stated_limits, self._ledger, replace(settings.holdable, allocates=allocates))
         self._limits = LocalLimitDesk(self._book, lambda: self._desk.standings, time.time)
         carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
         self._pacer = QuotaPacer(partial(spent_since, self._ledger), carbon, settings.carbon.building.ratio)

@@ -18,7 +18,8 @@ from allocator.energy.windows import Name
 from cluster.allocation import FIRST_POLICY_S, Allocator, allocation_of, followed, tied
 from cluster.autoscale import cold_variants
 from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
-from cluster.config import Settings
+from cluster.config import Settings, admin_tokens
+from cluster.control_settings import wants_allocator
 from cluster.deciding import Allocation
 from cluster.host import gpu_pool, host_pool
 from cluster.ingress import Lifespan, make_app
@@ -159,8 +160,11 @@ class Ingress:
             allocation = allocation_of(settings, cascade, space, controller, allocator, book, absent)
         executor = CascadeExecutor(runners)
         recommender = Recommender(cascade, executor, settings.batch, probes, own_stages, allocation)
-        energy = RemoteDesk(controller, CALL_S) if controller is not None and settings.energy.enabled else None
-        self._app = make_app(recommender, settings.max_body_bytes, _lifespan(allocation), energy)
+        desk = None if controller is None else RemoteDesk(controller, CALL_S)
+        energy = desk if settings.energy.enabled else None
+        limits = desk if wants_allocator(settings.allocator, cascade.spec) else None
+        admins = admin_tokens(settings)
+        self._app = make_app(recommender, settings.max_body_bytes, _lifespan(allocation), energy, limits, admins)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application that this replica serves."""
