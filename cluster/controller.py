@@ -56,7 +56,8 @@ class Controller:
         carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
         self._pacer = QuotaPacer(partial(spent_since, self._ledger), carbon, settings.carbon.building.ratio)
         self._kept = Kept(self._ledger, self._desk, self._pacer, time.time)
-        self._purse = Purse(space, settings.allocator.window_s, self._book.limits, self._pacer, lambda: None)
+        prior = prior_of(settings, cascade.spec)
+        self._purse = Purse(space, settings.allocator.window_s, self._book.limits, self._pacer, prior)
         self._bookkeeper: Bookkeeper | None = None
         self._desk.measure = self._measured
         runs = [self._desk.run(), self._take_up()]
@@ -117,7 +118,7 @@ class Controller:
 
     async def _measured(self, window: Window) -> Means:
         closed = None if self._bookkeeper is None else await self._bookkeeper.soon()
-        return self._purse.means(window, closed, time.time())
+        return self._purse.means(window, self._desk.books.work, closed, time.time())
 
     async def _take_up(self) -> None:
         """Take up what an earlier controller left in the ledger, once it can be read."""

@@ -2,46 +2,67 @@
 
 from collections.abc import Callable, Sequence
 
+from allocator import busy, rows
 from allocator.chains import ChainSpace
 from allocator.choice import Mask
 from allocator.constraints import Resource
-from allocator.energy.figures import RowsPerRun
+from allocator.energy.prior import Prior
+from allocator.joules import Work
 from allocator.limits import Limit
 from cluster.accountant import Closed
 from cluster.accounts import Window
 from cluster.means import Means
 from cluster.spending import Drawn, Pacer, Rate, aims_of, free, joules_rate, means_of, spent_in
+from cluster.work import NO_WORK, WorkCounts, as_work, work_since
 
 Limits = Callable[[], Sequence[Limit]]
-Available = Callable[[], Mask | None]
 
 
 class Purse:
     """Used from one event loop, once a window.
 
-    limits     those in force
-    available  (J,) the chains that may be taken
+    limits  those in force
+    prior   what is believed of variants before any has run
     """
 
-    def __init__(self, space: ChainSpace, window_s: float, limits: Limits, pacer: Pacer, available: Available) -> None:
-        self._space, self._window_s, self._limits = space, window_s, limits
-        self._pacer, self._available = pacer, available
+    def __init__(self, space: ChainSpace, window_s: float, limits: Limits, pacer: Pacer, prior: Prior) -> None:
+        self._space, self._window_s, self._limits, self._pacer = space, window_s, limits, pacer
+        self._busy, self._rows = busy.initial(prior), rows.RowsState()
+        self._work: WorkCounts = NO_WORK
         self._drawn = Drawn()
         self._joules: Rate | None = None
         self._grams_per_j: float | None = None
 
-    def means(self, window: Window, closed: Closed | None, now_s: float) -> Means:
-        """For the window that begins at `now_s`, Unix time. `closed` are the books of the one that ended."""
-        rates = self._rates(window, closed)
+    def means(
+        self,
+        window: Window,
+        work: WorkCounts,
+        closed: Closed | None,
+        now_s: float,
+        available: Mask | None = None,
+    ) -> Means:
+        """For the window that begins at `now_s`, Unix time.
+
+        window     the one that ended, and `closed` its books, None where there are none in time
+        work       what variants did since the controller began
+        available  (J,) the chains that may be taken
+        """
+        rates = self._rates(window, as_work(work_since(work, self._work)), closed)
+        self._work = work
         spent = None if closed is None else spent_in(closed)
         requests = window.decided_per_s * self._window_s
         self._pacer.seen(now_s, self._window_s, requests, window.rewards, spent)
         aims = aims_of(self._limits(), rates, self._pacer, now_s, self._window_s)
-        return means_of(aims or free(self._space, rates[Resource.FLOPS]), rates, self._available())
+        return means_of(aims or free(self._space, rates[Resource.FLOPS]), rates, available)
 
-    def _rates(self, window: Window, closed: Closed | None) -> dict[Resource, Rate]:
-        flops = Rate(self._space.flops, float(window.executed_per_s @ self._space.flops) * self._window_s)
-        rates = {Resource.FLOPS: flops}
+    def _rates(self, window: Window, work: Sequence[Work], closed: Closed | None) -> dict[Resource, Rate]:
+        self._busy = busy.learned(self._busy, work)
+        self._rows = rows.seen(self._rows, self._space, window.executed_per_s, self._window_s, work)
+        seconds = busy.chain_busy_s(self._busy, self._space, self._rows.per_run)
+        rates = {
+            Resource.FLOPS: Rate(self._space.flops, float(window.executed_per_s @ self._space.flops) * self._window_s),
+            Resource.COMPUTE: Rate(seconds, busy.spent_busy_s(work)),
+        }
         if closed is not None:
             self._take(closed)
         if self._joules is not None:
@@ -54,9 +75,5 @@ class Purse:
     def _take(self, closed: Closed) -> None:
         assert closed.model is not None
         self._drawn = self._drawn.after(closed)
-        self._joules = joules_rate(closed.model, self._space, self._rows, self._drawn, self._window_s)
+        self._joules = joules_rate(closed.model, self._space, self._rows.per_run, self._drawn, self._window_s)
         self._grams_per_j = closed.rates.grams_per_j
-
-    @property
-    def _rows(self) -> RowsPerRun:
-        return 1.0

@@ -29,6 +29,7 @@ from cluster.accounts import Window
 from cluster.control import Control, ControlState
 from cluster.purse import Purse
 from cluster.spending import Allowance, Pacer, Rate, Total
+from cluster.work import Counts, Key
 
 Floats = NDArray[np.float64]
 POOL = "web/cpu"
@@ -69,6 +70,7 @@ class Machine:
     joules_per_flop: float = 2e-5
     request_j: float = 0.05
     core_j: float = 40.0
+    busy_s_per_flop: float = 5e-7
     noise: float = 0.01
     blind: Callable[[int], bool] = lambda _: False
     off: float = 0.3
@@ -130,7 +132,8 @@ class Loop:
     def boot(self, remembered: Mapping[str, float] | None = None) -> None:
         """A controller begins."""
         self.remembered = dict(remembered or {})
-        self.purse = Purse(self.machine.space, 1.0, lambda: self.limits, self.pacer, lambda: None)
+        self.purse = Purse(self.machine.space, 1.0, lambda: self.limits, self.pacer, self.machine.prior())
+        self.counts: dict[Key, Counts] = {}
         self.state: ControlState | None = None
 
     def run(self, windows: int) -> Played:
@@ -153,7 +156,7 @@ class Loop:
         executed = np.bincount(chains, minlength=len(costs)).astype(float)
         window = Window(executed, float(requests), rows[:128])
         closed = self._closed(true_w, work_j + machine.others_w(at), executed, at)
-        means = self.purse.means(window, closed, 1000.0 + at)
+        means = self.purse.means(window, self._counted(executed), closed, 1000.0 + at)
         if self.state is None:
             self.state = self.control.init(1000.0 + at, means=means, remembered=self.remembered)
         else:
@@ -186,6 +189,16 @@ class Loop:
         )  # fmt: skip
         rates = Rates({}, None, Quality.MODELLED, Quality.MODELLED)
         return replace(Closed(1000.0 + at, (device,), (), rates), account=account, model=self.model)
+
+    def _counted(self, executed: Floats) -> dict[Key, Counts]:
+        """As replicas report: cumulative, one second of a processor for so many FLOPs."""
+        flops = {(s.name, v.name): v.flops for s in self.machine.space._spec.stages for v in s.variants}
+        for one in self._work(executed):
+            of = flops.get((one.stage, one.variant))
+            busy_s = 0.0 if of is None else (of.row * one.calls + of.item * one.items) * self.machine.busy_s_per_flop
+            key = (one.stage, one.variant, one.pool)
+            self.counts = {**self.counts, key: self.counts.get(key, Counts()) + Counts(one.calls, one.items, busy_s)}
+        return self.counts
 
     def _work(self, executed: Floats) -> list[Work]:
         """One run a request: rows per run are one."""

@@ -156,3 +156,11 @@ def test_whatever_comes_prices_are_finite_accounts_close_and_no_limit_is_lost(
             told = {aim.name: aim.shown.limit for aim in state.means.aims if aim.name != "flops"}
             assert told == dict(limits)
             assert len(state.policy.prices) == len(state.means.aims) == state.policy.costs.shape[1]
+
+
+def test_busy_seconds_are_held_within_a_compute_limit_that_is_learned() -> None:
+    machine = Machine()
+    seconds = 300 * machine.busy_s_per_flop * SPACE.flops
+    limit = Limit("compute", Kind.COMPUTE, float(seconds.min() + 0.4 * np.ptp(seconds)), "busy_s/s")
+    played = Loop(machine, [limit]).run(120)
+    assert np.mean([state.spend[0] for state in played.states[20:]]) == pytest.approx(limit.limit, rel=0.02)
