@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 
 from allocator.choice import Floats, Mask, Rewards, best_chains, ceilings, in_chunks, penalties, rewards_of
 
@@ -73,6 +72,8 @@ def _lowest(planes: list[DualPoint], limit: Floats, low: Floats, high: Floats) -
 
     Solved in units of the box and of the planes' own range, as prices may be as small as 1e-12.
     """
+    from scipy.optimize import linprog  # 0.3 s, which replicas that solve nothing are spared
+
     width = np.where(high > low, high - low, 1.0)
     slopes = np.array([(limit - plane.spend) * width for plane in planes])
     starts = np.array([(plane.prices - low) / width for plane in planes])

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import nnls
 
 from models.profile import Timing
 from models.spec import CascadeSpec, Device
@@ -63,6 +62,8 @@ def idle_watts(joules: Callable[[], float], clock: Callable[[], float], sleep: C
 
 
 def _line(stage: str, variant: str, timings: Sequence[Timing], busy_w: float) -> VariantFit:
+    from scipy.optimize import nnls  # 0.3 s, which replicas that fit nothing are spared
+
     measured = all(t.run_j is not None for t in timings)
     run_j = np.array([t.run_j if measured and t.run_j is not None else t.run_ms / 1e3 * busy_w for t in timings])
     items = np.array([float(t.rows * t.items) for t in timings])

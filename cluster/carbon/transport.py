@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import aiohttp
+from typing import TYPE_CHECKING, Protocol
 
 from models.errors import TryAgain
+
+if TYPE_CHECKING:
+    import aiohttp
 
 MOST_BYTES = 4 << 20
 MOST_WAIT_S = 86_400.0
@@ -43,6 +44,8 @@ class HttpTransport:
 
     async def get(self, ask: Ask, timeout_s: float) -> Answer:
         """As `Transport.get`; `timeout_s` is for everything from the look-up of the name to the last byte."""
+        import aiohttp  # 0.1 s, which replicas that only import this file are spared
+
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with (
@@ -59,7 +62,7 @@ class HttpTransport:
             raise TryAgain(f"{_host(ask.url)} cannot be reached: {error}") from None
 
 
-async def _bounded(got: aiohttp.ClientResponse) -> bytes:
+async def _bounded(got: "aiohttp.ClientResponse") -> bytes:
     body = bytearray()
     async for chunk in got.content.iter_chunked(1 << 16):
         body += chunk
