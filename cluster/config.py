@@ -35,8 +35,8 @@ class BatchSettings(BaseModel):
     wait_ms    longest that a request waits for company while the stages are free
     in_flight  micro-batches under way at a time in one ingress replica, so that its stages work on different ones at
                once; when left out, one more than there are stages with a deployment of their own
-    most_waiting  requests that wait in one ingress replica to get into a micro-batch; more are answered 503 at once.
-               When left out, 8 times max_rows, and 256 at least
+    most_waiting  requests that wait in one ingress replica to get into a micro-batch, and of those in a hurry as many
+               again; more are answered 503 at once. When left out, 8 times max_rows, and 256 at least
     timeout_ms of requests that do not say: the time after which they are of no use, and answered 504; when left out,
                there is none
     """
@@ -130,7 +130,8 @@ class Settings(BaseModel):
                       as cores (4 at most) if the static chain runs inline, for then they do all the work, else 1
     stage_threads     model runs at a time inside one replica of a variant
     inline_threads    model runs at a time inside one ingress replica
-    max_ongoing_requests  requests that an ingress replica holds at a time; Serve refuses more
+    max_ongoing_requests  requests that an ingress replica holds at a time. Serve refuses more, or behind HAProxy lets
+                      them wait without a bound: keep it above what waits and runs in micro-batches (batch.most_waiting)
     max_body_bytes    a request's body may be this long
     stage_timeout_s   a stage call that takes longer counts as lost
     autoscale         how many replicas variants with their own deployments have
@@ -163,7 +164,7 @@ class Settings(BaseModel):
     carbon: CarbonSettings = CarbonSettings()
     limits: LimitSettings = LimitSettings()
     admin_token: SecretStr | None = None
-    max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 1024
+    max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 2048
     max_body_bytes: Annotated[int, Field(ge=256, le=16 << 20)] = 64 << 10
     stage_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
 

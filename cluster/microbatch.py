@@ -19,6 +19,7 @@ from models.errors import Overloaded, TryAgain
 
 T = TypeVar("T")
 R = TypeVar("R")
+SETTLES = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class MicroBatcher(Generic[T, R]):
     wait_s        longest that a call waits for company while fewer than `in_flight` lists are under way
     in_flight     most lists under way at a time
     most_waiting  most calls that wait to get into a list
+
+    usual_s       what the work on a list took of late, on average; 0 before the first
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class MicroBatcher(Generic[T, R]):
         self._running: set[asyncio.Task[None]] = set()
         self._batches = self._rows = 0  # under way
         self._demand = 0
+        self.usual_s = 0.0
         self._look: asyncio.Handle | None = None
         self._due = False
 
@@ -120,6 +124,8 @@ class MicroBatcher(Generic[T, R]):
             task.add_done_callback(self._running.discard)
 
     async def _run(self, batch: list[_Waiting[T, R]]) -> None:
+        loop = asyncio.get_running_loop()
+        start_s = loop.time()
         results: Sequence[R | Exception] = []
         try:
             results = await self._work([entry.call for entry in batch], partial(_answer, batch))
@@ -132,6 +138,8 @@ class MicroBatcher(Generic[T, R]):
             results = [TryAgain("the micro-batch was cancelled")] * len(batch)
             raise
         finally:
+            took_s = loop.time() - start_s
+            self.usual_s += SETTLES * (took_s - self.usual_s) if self.usual_s else took_s
             self._end(batch, results)
 
     def _end(self, batch: list[_Waiting[T, R]], results: Sequence[R | Exception]) -> None:

@@ -88,6 +88,10 @@ VARIANT_LOST, NO_VARIANT = "variant_lost", "no_variant"
 """Why requests are answered less well than decided (undecided, too late, variant lost), or not at all."""
 
 
+HURRY_BATCHES = 3.0
+"""Who has no more time than so many micro-batches usually take is gathered apart from those who have."""
+
+
 class Recommender:
     """Answers requests of one cascade.
 
@@ -116,11 +120,14 @@ class Recommender:
         self._fallback = Fallback(self.space)
         self._latency = Latency(self.space, time.monotonic)
         self._timeout_ms = batch.timeout_ms
-        self._batcher = MicroBatcher[Call, Answer](
+        self._batcher, self._express = (self._gathering(batch, own_stages + 1) for _ in range(2))
+
+    def _gathering(self, batch: BatchSettings, stages: int) -> MicroBatcher[Call, Answer]:
+        return MicroBatcher(
             self._work,
             max_rows=batch.max_rows,
             wait_s=batch.wait_ms / 1e3,
-            in_flight=batch.in_flight or own_stages + 1,
+            in_flight=batch.in_flight or stages,
             most_waiting=batch.bound,
         )
 
@@ -190,9 +197,12 @@ class Recommender:
             raise
 
     async def _by_then(self, call: Call) -> Answer:
+        """With others in a hurry, where waiting for a usual micro-batch and running in one could take too long."""
+        left_s = call.deadline_s - asyncio.get_running_loop().time()
+        batcher = self._express if left_s < HURRY_BATCHES * self._batcher.usual_s else self._batcher
         try:
             async with asyncio.timeout_at(call.deadline_s):
-                return await self._batcher.submit(call)
+                return await batcher.submit(call)
         except TimeoutError:
             raise OutOfTime("no answer within timeout_ms") from None
 

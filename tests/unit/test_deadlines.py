@@ -196,6 +196,23 @@ def test_a_request_in_a_hurry_does_not_wait_for_slow_ones_in_its_micro_batch(rew
         asyncio.run(main())
 
 
+def test_a_request_in_a_hurry_does_not_wait_for_a_slow_micro_batch_under_way(rewarded: TinyCascade) -> None:
+    async def main() -> None:
+        for chain in (HEAVY, LIGHT) * FEWEST:
+            await here.recommender.recommend(RecommendRequest(user_id=2, chain=chain))
+        slow = asyncio.ensure_future(timed(here.recommender, RecommendRequest(user_id=2, chain=HEAVY)))
+        await asyncio.sleep(0.05)
+        quick, took_s = await timed(here.recommender, RecommendRequest(user_id=3, timeout_ms=HURRY_MS))
+        assert isinstance(quick, dict)
+        assert took_s < HURRY_MS / 1e3
+        assert not slow.done()
+        assert isinstance((await slow)[0], dict)
+
+    with world(rewarded, BatchSettings(max_rows=2, wait_ms=0, in_flight=1)) as here:
+        asyncio.run(main())
+        assert here.counted == {}
+
+
 def test_a_broken_reward_model_is_found_out_with_deadlines_too(rewarded: TinyCascade) -> None:
     rewards: FloatArray = np.array([[1.0, np.nan, 2.0], [1.0, np.inf, 2.0]], np.float32)
     allowed = np.array([[True, False, True]] * 2)

@@ -422,6 +422,21 @@ def test_an_answer_to_a_caller_that_has_left_disturbs_nobody() -> None:
     run(main())
 
 
+def test_it_tells_what_the_work_on_a_list_usually_takes() -> None:
+    async def main() -> None:
+        async def work(calls: Sequence[int], _: Answer) -> list[int | Exception]:
+            await asyncio.sleep(0.02)
+            return list(calls)
+
+        batcher = Batcher(work, max_rows=2, wait_s=0, in_flight=1)
+        assert batcher.usual_s == 0.0
+        for n in range(5):
+            await batcher.submit(n)
+        assert 0.019 <= batcher.usual_s < 0.5
+
+    run(main())
+
+
 STEPS = st.lists(st.sampled_from(["submit", "submit", "submit", "cancel", "turn", "pause", "finish"]), max_size=60)
 
 
