@@ -54,7 +54,7 @@ class Report:
     rewards  (S, J) predicted rewards of a uniform sample of what it decided since its last report, in random order
     version  of the policy that it holds, 0 without any, and that policy's prices (M,)
     serves   the variants that others reach by it
-    absent   those of which it knows no replica that a request could be sent to
+    absent   of those that it sends requests to, the ones of which it knows no replica; None where it sends none
     """
 
     replica: str
@@ -64,7 +64,7 @@ class Report:
     version: int
     prices: Floats
     serves: tuple[Name, ...] = ()
-    absent: tuple[Name, ...] = ()
+    absent: tuple[Name, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -100,12 +100,12 @@ def allocation_of(
     controller: "DeploymentHandle[Controller]",
     allocator: DeploymentHandle[Allocator] | None,
     book: Workbook,
-    absent: Callable[[], tuple[Name, ...]] = tuple,
+    absent: Callable[[], tuple[Name, ...]] | None = None,
 ) -> Allocation:
     """What an ingress replica needs; decisions are worked out here where the allocator has no deployment.
 
     book    what the variants in this process do
-    absent  the variants that no request can be sent to from here
+    absent  which variants no request can be sent to from here
     """
     follower, tally = tied(settings, cascade.spec, space, controller, book, absent=absent)
     decider: Decider | None = None
@@ -144,12 +144,12 @@ def tied(
     book: Workbook,
     *,
     serves: tuple[Name, ...] = (),
-    absent: Callable[[], tuple[Name, ...]] = tuple,
+    absent: Callable[[], tuple[Name, ...]] | None = None,
 ) -> tuple[Follower, Tally]:
     """A tally, and the follower that reports it with what the variants of this process did.
 
     serves  the variants that others reach by this replica
-    absent  those that it cannot send a request to now
+    absent  which it cannot send a request to now; None where it sends none
     """
     allocator = settings.allocator
     model = reward_model_name(spec)

@@ -18,6 +18,7 @@ from allocator.policy import Policy
 from cluster.autoscale_settings import AutoscaleSettings
 from cluster.availability import without
 from cluster.config import Settings
+from cluster.ongoing import by_load
 
 LEAST_SHARE = 0.02
 """Of the requests in a window, below which a variant is not worth a replica."""
@@ -59,6 +60,7 @@ def scaling(settings: AutoscaleSettings, replicas: int, warm: bool) -> dict[str,
         "upscale_delay_s": settings.upscale_delay_s,
         "downscale_delay_s": settings.downscale_delay_s,
         "look_back_period_s": settings.look_back_s,
+        "policy": {"policy_function": f"{by_load.__module__}:{by_load.__name__}"},
     }
     if settings.look_back_s <= METRICS_S:
         config["metrics_interval_s"] = settings.look_back_s / 3

@@ -1,9 +1,10 @@
 """Which variants are there, and so which chains may be taken: from what replicas report. No Ray here, and no clock.
 
 A variant inside the ingress replicas is there whenever they are. One with a deployment of its own is there while
-replicas say that they serve it; a replica that falls silent is gone. Those who route requests say besides which
-deployments have no replica that they know of: they notice a death within milliseconds, so that together with a report
-that is due the variant is away by the next tick, not the one after.
+replicas say that they serve it; a replica that falls silent is gone. Those who send requests say besides of which
+variants they know no replica. They notice a death within milliseconds, so that together with a report that is due the
+variant is away by the next tick, not the one after; and a replica that has just started, or is about to stop, serves
+nobody as long as none of them knows it.
 
 Silence is counted up to the newest report of anybody, not up to now: a controller that was held up itself would else
 take all for gone at once.
@@ -31,7 +32,7 @@ class Heard:
 
     at_s: float
     serves: tuple[Name, ...]
-    absent: tuple[Name, ...]
+    absent: tuple[Name, ...] | None
 
 
 class Roster:
@@ -66,8 +67,12 @@ class Roster:
         on_time = self._serving(latest_s, ON_TIME_WINDOWS)
         grace = latest_s - self._began_s <= GRACE_WINDOWS * self._window_s
         silent = {name for name in self._own - serving if name in self._met or not grace}
-        missed = {name for one in self._fresh(latest_s, SILENT_WINDOWS) for name in one.absent} - on_time
-        return frozenset(silent | (missed & self._own))
+        return frozenset(silent | self._missed(latest_s, on_time) & self._own)
+
+    def _missed(self, latest_s: float, on_time: set[Name]) -> set[Name]:
+        """The variants that all who send requests miss, or some of them and no report of a replica says otherwise."""
+        missing = [set(one.absent) for one in self._fresh(latest_s, SILENT_WINDOWS) if one.absent is not None]
+        return set.intersection(*missing) | (set.union(*missing) - on_time) if missing else set()
 
     def _serving(self, latest_s: float, windows: float) -> set[Name]:
         return {name for one in self._fresh(latest_s, windows) for name in one.serves}

@@ -28,7 +28,7 @@ class Tie:
     window_s      how often it reports when nobody says otherwise
     stale_s       a snapshot that has not been confirmed for so long is stale
     serves        the variants that others reach by it
-    absent        those that it cannot send a request to now
+    absent        which it cannot send a request to now; None where it sends none
     """
 
     replica: str
@@ -37,7 +37,7 @@ class Tie:
     window_s: float
     stale_s: float
     serves: tuple[Name, ...] = ()
-    absent: Callable[[], tuple[Name, ...]] = tuple
+    absent: Callable[[], tuple[Name, ...]] | None = None
 
 
 class Follower:
@@ -95,7 +95,8 @@ class Follower:
         version = 0 if held is None else held.policy.version
         tie, totals = self.tie, self._tally.totals(self._clock())
         sample = self._tally.take_sample()
-        return Report(tie.replica, totals, self._acked, sample, version, prices, tie.serves, tie.absent())
+        absent = None if tie.absent is None else tie.absent()
+        return Report(tie.replica, totals, self._acked, sample, version, prices, tie.serves, absent)
 
     def _take(self, snapshot: Snapshot) -> None:
         policy, held = snapshot.policy, self.snapshot

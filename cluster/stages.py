@@ -1,6 +1,7 @@
 """Thin Serve deployments around the ground floor: a variant's replica, and the ingress that holds the inline ones."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
@@ -23,6 +24,7 @@ from cluster.control_settings import wants_allocator
 from cluster.deciding import Allocation
 from cluster.host import gpu_pool, host_pool
 from cluster.ingress import Lifespan, make_app
+from cluster.ongoing import LOAD, Ongoing
 from cluster.placing import deployment_name
 from cluster.reaching import Reach, Waker
 from cluster.remote_desk import CALL_S, RemoteDesk
@@ -52,6 +54,7 @@ class StageReplica:
         book = Workbook(gpu_pool() if found[1].device is Device.CUDA else host_pool())
         self._variant = counted(cascade, *found, book)
         self._threads = ThreadPoolExecutor(settings.stage_threads, thread_name_prefix="run")
+        self._ongoing = Ongoing(time.monotonic)
         self._reports: asyncio.Task[None] | None = None
         if controller is not None:
             space = ChainSpace(cascade.spec, len(cascade.items))
@@ -61,7 +64,12 @@ class StageReplica:
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `models.loading.Variant.run`, in a thread: in throughput mode this loop is the replica's own."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._variant.run, users, candidates, keep)
+        with self._ongoing:
+            return await loop.run_in_executor(self._threads, self._variant.run, users, candidates, keep)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Serve, for `cluster.ongoing.by_load`."""
+        return {LOAD: self._ongoing.mean()}
 
     async def ping(self) -> None:
         """Answers when the replica lives."""

@@ -57,11 +57,12 @@ class TestRemoteRunner(StageRunnerContract):
     def runner(self, app: Running, loop: asyncio.AbstractEventLoop) -> RunnerOf:
         from ray import serve
 
-        from cluster.stages import RemoteRunner, deployment_name
+        from cluster.placing import deployment_name
+        from cluster.stages import RemoteRunner
 
         def runner_of(stage: str, variant: str) -> StageRunner:
             handle = serve.get_deployment_handle(deployment_name(stage, variant), app.instance.app)
-            return OnOneLoop(RemoteRunner(handle, timeout_s=30), loop)
+            return OnOneLoop(RemoteRunner(handle, (stage, variant), timeout_s=30), loop)
 
         return runner_of
 
