@@ -1,7 +1,10 @@
 """A machine whose devices draw, replicas that serve, and an accountant whose ledger fails where a test says."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import pytest
 
 from allocator.emissions import Kind, Pue
 from allocator.energy.model import EnergyModel
@@ -18,12 +21,14 @@ from cluster.power.base import Counter
 from cluster.power.fake import FakeSensor
 from cluster.power.meter import HostId, Meter, MeterReport
 from cluster.work import Counts, Key
-from models.errors import GreenFlowError
+from models.errors import FixFile, FixSetup, GreenFlowError, TryAgain
 
 UNIX_S = 1_764_028_800.0
 RANGE_J, MOST_W = 262_144.0, 400.0
 DIN, MLP = ("rank", "din"), ("rank", "mlp")
 PUE = Pue(1.4, Quality.ASSUMED)
+ERRORS = (TryAgain("locked"), FixSetup("the disk is full"), FixFile("ledger.db", "", "is damaged"))
+"""Of a ledger, of each kind that there is."""
 
 
 def prior_of(*names: Name) -> Prior:
@@ -170,6 +175,18 @@ class AccountWorld:
     def should_be_served(self) -> tuple[tuple[int, int], dict[Name, tuple[int, int]]]:
         work = {(stage, variant): (c.calls, c.items) for (stage, variant, _), c in self.done.work.items()}
         return (self.done.requests, self.done.items), work
+
+
+def check(world: AccountWorld) -> None:
+    """The ledger holds what was drawn since somebody first read it, and what was served; each once."""
+    check_joules_only(world)
+    assert world.served() == world.should_be_served()
+    for key, (drawn_j, parts_j) in by_pool(world.ledger).items():
+        assert math.isclose(drawn_j, parts_j, rel_tol=1e-9, abs_tol=1e-9), key
+
+
+def check_joules_only(world: AccountWorld) -> None:
+    assert joules_in(world.ledger) == pytest.approx(world.true_j(), rel=1e-9, abs=1e-6)
 
 
 def joules_in(ledger: Ledger) -> dict[str, float]:

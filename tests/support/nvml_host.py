@@ -6,9 +6,24 @@ from types import ModuleType
 import nvml_stand_in
 from nvml_stand_in import SECOND_NS, Gpu, StandIn
 
+from cluster.power.base import Counter
 from cluster.power.nvml import NvmlSensor
 
 START_NS = 1_000 * SECOND_NS
+NOT_SUPPORTED, NO_PERMISSION, DRIVER_NOT_LOADED, LOST, MISMATCH, UNKNOWN = 3, 4, 9, 15, 18, 999
+
+VOLTA = Gpu("GPU-volta", since_ns=START_NS, mj=7_000_000, mw=100_000)
+OLD = Gpu("GPU-old", bus="0000:02:00.0", counts=0, since_ns=START_NS, mw=60_000, limit_mw=250_000)
+SUPERCHIP = Gpu(
+    "GPU-hopper",
+    bus="0009:01:00.0",
+    since_ns=START_NS,
+    mj=1_000,
+    mw=200_000,
+    module_mj=5_000,
+    module_mw=350_000,
+    module_limit_mw=900_000,
+)
 
 
 class Host:
@@ -45,3 +60,11 @@ class Host:
         self.gpus.write()
         for sensor in self._sensors:
             sensor.close()
+
+
+def read(sensor: NvmlSensor) -> dict[str, Counter]:
+    return {counter.device: counter for counter in sensor.read()}
+
+
+def refused(sensor: NvmlSensor) -> list[str]:
+    return [refusal.what for refusal in sensor.refusals]
