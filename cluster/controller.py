@@ -54,7 +54,9 @@ class Controller:
         self._book = LimitBook(settings.stated_limits, self._ledger, replace(settings.holdable, allocates=allocates))
         self._limits = LocalLimitDesk(self._book, lambda: self._desk.standings, time.time)
         carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
-        self._pacer = QuotaPacer(partial(spent_since, self._ledger), carbon, settings.carbon.building.ratio)
+        self._pacer = QuotaPacer(
+            partial(spent_since, self._ledger), carbon, settings.carbon.building.ratio, lambda: self._desk.expected
+        )
         self._kept = Kept(self._ledger, self._desk, self._pacer, time.time)
         prior = prior_of(settings, cascade.spec)
         self._purse = Purse(space, settings.allocator.window_s, self._book.limits, self._pacer, prior)

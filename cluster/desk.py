@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from allocator.price.predictive import PredictiveState
 from allocator.request_joules import Rates
 from cluster.accounts import Books, Report, Window, closed, heard, opened
 from cluster.control import WARM_UP, Control, ControlState
@@ -70,6 +71,12 @@ class ControllerDesk:
     def state(self) -> ControlState | None:
         """What the newest snapshot follows from; None before there is one."""
         return self._state
+
+    @property
+    def expected(self) -> float | None:
+        """Requests of the next window, as the prices' strategy forecasts them; None where it has no forecast."""
+        prices = None if self._state is None else self._state.prices
+        return prices.expected if isinstance(prices, PredictiveState) else None
 
     @property
     def standings(self) -> tuple[Standing, ...]:

@@ -2,43 +2,35 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import exp
 
 import numpy as np
 
-from allocator.choice import Floats, Rewards
-from allocator.constraints import Resource
+from allocator.choice import Floats, Rewards, ceilings
+from allocator.constraints import Resource, paced
 from allocator.limits import J_PER_KWH, Limit
+from allocator.pacing.curve import Spend
 from allocator.pacing.forecast import LoadForecast, LoadState
 from allocator.pacing.intensity import filled
+from allocator.pacing.pace import Held, Pace
 from allocator.pacing.periods import Period, step_edges
-from allocator.pacing.plan import Ahead, Plan, planned
+from allocator.pacing.plan import Ahead
 from allocator.pacing.saved import restored
-from allocator.price.base import start_bounds, updated_bounds, usable
+from allocator.price.base import usable
 from allocator.price.sample import Sample
 from cluster.carbon.ahead import steps_ahead
 from cluster.carbon.base import CarbonProvider
 from cluster.spending import Allowance, Rate, Total
 from models.errors import GreenFlowError
 
-PLAN_S = 60.0
-STEPS = 288
 LOAD_S = 10.0
-ROWS = 512
+ROWS = 256
+"""Reward rows that plans are made from: more say little more, and with a thousand chains take their time."""
+KEPT_S = 2 * 86_400.0
 Ledgered = Callable[[float], Total]
-"""What the ledger has of all windows from a Unix time on, which begins an hour."""
+"""What the ledger has of all windows from a Unix time on, at which an hour begins."""
+Expected = Callable[[], float | None]
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A plan, and what it was made for."""
-
-    plan: Plan
-    limit: Limit
-    period: Period
-    at_s: float
 
 
 class QuotaPacer:
@@ -47,6 +39,8 @@ class QuotaPacer:
     ledgered  asked once for each period: what the ledger has of it already
     carbon    who knows the grid's intensity; None where nobody does
     pue       joules of the building per joule of its machines
+    expected  requests of the next window as whoever follows the price expects them: its price is then the plan's. None
+              while it expects nothing
     """
 
     def __init__(
@@ -54,16 +48,17 @@ class QuotaPacer:
         ledgered: Ledgered,
         carbon: CarbonProvider | None = None,
         pue: float = 1.0,
+        expected: Expected = lambda: None,
         forecast: LoadForecast | None = None,
     ) -> None:
-        self._ledgered, self._carbon, self._pue = ledgered, carbon, pue
-        self._forecast = forecast or LoadForecast()
+        self._ledgered, self._carbon, self._pue, self._expected = ledgered, carbon, pue, expected
+        self._forecast, self._pace = forecast or LoadForecast(), Pace()
         self.load: LoadState = self._forecast.init()
         self._grid: LoadState = self._forecast.init()
         self._per_s: float | None = None
         self._rows: Rewards = np.empty((0, 0), np.float32)
         self._spent: dict[float, Total] = {}
-        self._made: dict[str, Made] = {}
+        self._held: dict[str, Held] = {}
 
     def resume(self, kept: bytes) -> None:
         """Take up a forecast of load that was kept; one that cannot be read is learned anew."""
@@ -95,66 +90,67 @@ class QuotaPacer:
         assert limit.period_s is not None
         period = Period.holding(now_s, limit.period_s)
         spent = self._spent_in(period).of(limit.resource)
-        left, joules = limit.quota - spent, rates[Resource.JOULES]
-        per_joule = self._per_joule(rates) if limit.resource is Resource.GRAMS else 1.0
-        fixed = joules.fixed * per_joule
         if not len(self._rows) or self._per_s is None:
-            share = window_s / max(period.end_s - now_s, window_s)
-            return Allowance(max(left, 0.0) * share, spent, True)
-        plan = self._plan(limit, period, left, joules, per_joule, window_s, now_s)
-        allowed = plan.allowance(self._per_s, window_s, left, joules.fixed / window_s, per_joule)
-        return Allowance(allowed + fixed, spent, plan.reachable)
+            return Allowance(paced(limit.quota, spent, period.end_s - now_s, window_s), spent)
+        joules = rates[Resource.JOULES]
+        per_joule = _ratio(rates) if limit.resource is Resource.GRAMS else 1.0
+        fixed_w = joules.fixed / window_s
+        held = self._held.get(limit.name)
+        if held is None or self._pace.due(held, limit.quota, period, now_s):
+            held = self._made(limit, spent, period, now_s, joules.costs, fixed_w, per_joule)
+        expected = self._expected()
+        load = self._per_s if expected is None else expected / window_s
+        allowed = held.plan.allowance(load, window_s, limit.quota - spent, fixed_w, per_joule)
+        return Allowance(joules.fixed * per_joule + allowed, spent, held.plan.reachable)
 
-    def _plan(
+    def _made(
         self,
         limit: Limit,
+        spent: float,
         period: Period,
-        left: float,
-        joules: Rate,
-        per_joule: float,
-        window_s: float,
         now_s: float,
-    ) -> Plan:
-        made = self._made.get(limit.name)
-        if made is None or (made.limit, made.period) != (limit, period) or now_s - made.at_s >= PLAN_S:
-            ahead = self._ahead(limit, period, joules.fixed / window_s, per_joule, now_s)
-            plan = planned(left, ahead, *self._curve(joules.costs))
-            made = self._made[limit.name] = Made(plan, limit, period, now_s)
-        return made.plan
+        costs: Floats,
+        fixed_w: float,
+        per_joule: float,
+    ) -> Held:
+        def ahead(from_s: float, until_s: float, step_s: float) -> Ahead:
+            lengths = np.diff(step_edges(from_s, until_s, step_s))
+            grams = np.ones(len(lengths))
+            if limit.resource is Resource.GRAMS:
+                grams = self._grams_ahead(per_joule, from_s, until_s, step_s)
+            load = self._forecast.ahead(self.load, from_s, until_s, step_s)
+            return Ahead(lengths, load, np.full(len(lengths), fixed_w), grams)
 
-    def _ahead(self, limit: Limit, period: Period, fixed_w: float, per_joule: float, now_s: float) -> Ahead:
-        step_s = (period.end_s - period.start_s) / STEPS
-        lengths = np.diff(step_edges(now_s, period.end_s, step_s))
-        load = self._forecast.ahead(self.load, now_s, period.end_s, step_s)
-        grams = np.ones(len(lengths))
-        if limit.resource is Resource.GRAMS:
-            grams = self._grams_ahead(per_joule, period, step_s, now_s)
-        return Ahead(lengths, load, np.full(len(lengths), fixed_w), grams)
+        spend, ceiling = self._sampled(costs)
+        self._held[limit.name] = self._pace.made(limit.quota, spent, period, now_s, ahead, spend, ceiling)
+        return self._held[limit.name]
 
-    def _grams_ahead(self, per_joule: float, period: Period, step_s: float, now_s: float) -> Floats:
+    def _grams_ahead(self, per_joule: float, from_s: float, until_s: float, step_s: float) -> Floats:
         """Of a joule in each step: as the grid's source forecasts, else as is usual at that time, else as now."""
         assert self._carbon is not None
-        known = steps_ahead(self._carbon, now_s, period.end_s, step_s)
-        usual = self._forecast.ahead(self._grid, now_s, period.end_s, step_s)
+        known = steps_ahead(self._carbon, from_s, until_s, step_s)
+        usual = self._forecast.ahead(self._grid, from_s, until_s, step_s)
         return filled(known, per_joule * J_PER_KWH / self._pue, usual) * self._pue / J_PER_KWH
 
-    def _curve(self, costs: Floats) -> tuple[Callable[[float], float], float]:
+    def _sampled(self, costs: Floats) -> tuple[Spend, float]:
         """Mean joules of a request by price per joule, and the price from which on all take the cheapest chain."""
         every, column = np.ones(len(costs), dtype=bool), costs[:, None]
         sample = Sample(self._rows, column, every)
-        ceiling = updated_bounds(start_bounds(np.zeros(1)), self._rows, column, every).ceiling
-        return lambda price: float(sample.spend(np.array([price]))[0]), float(ceiling[0])
-
-    def _per_joule(self, rates: Mapping[Resource, Rate]) -> float:
-        joules, grams = rates[Resource.JOULES].costs, rates[Resource.GRAMS].costs
-        return float(grams.sum() / joules.sum()) if joules.sum() > 0 else 0.0
+        top = float(ceilings(self._rows, column, every)[0])
+        return lambda price: float(sample.spend(np.array([price]))[0]), top
 
     def _spent_in(self, period: Period) -> Total:
         if period.start_s not in self._spent:
-            self._spent = {start_s: total for start_s, total in self._spent.items() if start_s > period.start_s - 1e5}
+            self._spent = {at_s: total for at_s, total in self._spent.items() if at_s > period.start_s - KEPT_S}
             try:
                 self._spent[period.start_s] = self._ledgered(period.start_s)
             except GreenFlowError as error:
                 logger.warning("what was spent before is not known, quotas count from now on: %s", error)
                 self._spent[period.start_s] = Total()
         return self._spent[period.start_s]
+
+
+def _ratio(rates: Mapping[Resource, Rate]) -> float:
+    """Grams per joule, as the costs of chains have it."""
+    joules, grams = rates[Resource.JOULES].costs, rates[Resource.GRAMS].costs
+    return float(grams.sum() / joules.sum()) if joules.sum() > 0 else 0.0

@@ -37,6 +37,11 @@ class PredictiveState(PriceState):
     corrections: tuple[Tracker | None, ...]
     seed: int
 
+    @property
+    def expected(self) -> float | None:
+        """Requests of the next window; None before the first."""
+        return None if self.arrivals is None else float(np.exp(self.arrivals.ahead()))
+
 
 @dataclass(frozen=True, slots=True)
 class Predictive:

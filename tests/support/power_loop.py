@@ -62,6 +62,8 @@ class Machine:
     noise            relative standard deviation of a reading
     blind            windows whose readings do not come
     off              by how much the prior's joules are wrong
+    g_per_kwh        of the grid; None while nobody knows it
+    began_s          Unix time of the first window
     """
 
     rate: Callable[[int], float] = lambda _: 300.0
@@ -75,6 +77,8 @@ class Machine:
     blind: Callable[[int], bool] = lambda _: False
     off: float = 0.3
     seed: int = 0
+    g_per_kwh: Callable[[int], float | None] = lambda _: None
+    began_s: float = 1000.0
     space: ChainSpace = field(default_factory=lambda: SPACE)
 
     def prior(self) -> Prior:
@@ -156,11 +160,11 @@ class Loop:
         executed = np.bincount(chains, minlength=len(costs)).astype(float)
         window = Window(executed, float(requests), rows[:128])
         closed = self._closed(true_w, work_j + machine.others_w(at), executed, at)
-        means = self.purse.means(window, self._counted(executed), closed, 1000.0 + at)
+        means = self.purse.means(window, self._counted(executed), closed, machine.began_s + at)
         if self.state is None:
-            self.state = self.control.init(1000.0 + at, means=means, remembered=self.remembered)
+            self.state = self.control.init(machine.began_s + at, means=means, remembered=self.remembered)
         else:
-            self.state = self.control.step(self.state, window, 1000.0 + at, means)
+            self.state = self.control.step(self.state, window, machine.began_s + at, means)
         self.played.states.append(self.state)
         self.at += 1
 
@@ -184,11 +188,12 @@ class Loop:
         found, self.debts = attribute(self.debts, self.model, seen)
         self.played.models.append(self.model)
         account = WindowAccount(
-            at, 1000.0 + at, 1.0, 0, 0, 1, (device,), found.shares, found.pools, None,
+            at, machine.began_s + at, 1.0, 0, 0, 1, (device,), found.shares, found.pools, machine.g_per_kwh(at),
             Quality.ASSUMED, 1.0, Quality.ASSUMED,
         )  # fmt: skip
-        rates = Rates({}, None, Quality.MODELLED, Quality.MODELLED)
-        return replace(Closed(1000.0 + at, (device,), (), rates), account=account, model=self.model)
+        grid = machine.g_per_kwh(at)
+        rates = Rates({}, None if grid is None else grid / 3.6e6, Quality.MODELLED, Quality.MODELLED)
+        return replace(Closed(machine.began_s + at, (device,), (), rates), account=account, model=self.model)
 
     def _counted(self, executed: Floats) -> dict[Key, Counts]:
         """As replicas report: cumulative, one second of a processor for so many FLOPs."""

@@ -1,0 +1,139 @@
+"""Quotas: planned from what is left, held to the end of their hour or day, counted from what the ledger has."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from power_loop import REWARDS, Loop, Machine
+from small_space import SPACE
+
+from allocator.constraints import Resource
+from allocator.joules import Quality
+from allocator.limits import Kind, Limit
+from allocator.pacing.saved import dumped
+from cluster.carbon.base import Span
+from cluster.carbon.fake import ScriptedCarbon
+from cluster.pacer import QuotaPacer
+from cluster.spending import Rate, Total
+from models.errors import TryAgain
+
+DAY_S = 86_400.0
+LATE_S = 20_001 * DAY_S - 600
+"""Ten minutes before a midnight."""
+COSTS = SPACE.flops * 2e-5
+BEFORE_J = 5e6
+
+
+def loop_of(quota: Limit, machine: Machine, before: Total, carbon: ScriptedCarbon | None = None) -> Loop:
+    """A loop that runs from LATE_S on, and a ledger that has so much of the day already."""
+    loop = Loop(replace(machine, began_s=LATE_S), [quota])
+
+    def ledgered(start_s: float) -> Total:
+        return before + Total(sum(loop.played.watts)) if start_s < LATE_S else Total()
+
+    def expected() -> float | None:
+        return None if loop.state is None else loop.state.prices.expected  # type: ignore[attr-defined]
+
+    loop.pacer = QuotaPacer(ledgered, carbon, 1.0, expected)
+    loop.boot()
+    return loop
+
+
+def test_what_is_left_of_a_day_is_spent_by_midnight_and_not_more() -> None:
+    quota_j = BEFORE_J + 600 * 115.0
+    loop = loop_of(Limit("day", Kind.ENERGY, quota_j / 3.6e6, "kWh/day"), Machine(), Total(BEFORE_J))
+    played = loop.run(600)
+    assert BEFORE_J + sum(played.watts) == pytest.approx(quota_j, rel=2e-3)
+    assert sum(played.watts) == pytest.approx(600 * 115.0, rel=0.01)
+    prices = np.array([state.policy.prices[0] for state in played.states[60:560]])
+    assert prices.std() < 0.35 * prices.mean(), "one price, as far as it can be known"
+    shown = played.states[500].means.aims[0].shown
+    assert shown.spend == pytest.approx((BEFORE_J + sum(played.watts[:501])) / 3.6e6, rel=1e-3)
+
+
+def test_traffic_that_rises_in_the_end_is_paid_for_with_shorter_chains_not_with_more_than_the_quota() -> None:
+    quota_j = BEFORE_J + 600 * 115.0
+    machine = Machine(rate=lambda at: 300.0 if at < 400 else 360.0)
+    played = loop_of(Limit("day", Kind.ENERGY, quota_j / 3.6e6, "kWh/day"), machine, Total(BEFORE_J)).run(600)
+    assert sum(played.watts) == pytest.approx(600 * 115.0, rel=0.01)
+
+
+def test_an_overspent_day_is_told_takes_the_cheapest_chains_and_the_next_one_begins_anew() -> None:
+    limit = Limit("day", Kind.ENERGY, (BEFORE_J - 1.0) / 3.6e6, "kWh/day")
+    loop = loop_of(limit, Machine(), Total(BEFORE_J))
+    loop.run(570)
+    assert not any(state.reachable[0] for state in loop.played.states[30:570])
+    assert np.mean(loop.played.watts[30:]) == pytest.approx(np.mean(loop.played.least_w[30:]), rel=0.01)
+    loop.limits = [Limit("day", Kind.ENERGY, 24.0, "kWh/day")]
+    played = loop.run(90)
+    assert played.states[-1].reachable[0]
+    assert played.states[-1].policy.prices[0] == 0.0, "a quota that is never reached has no price"
+    assert played.states[-1].means.aims[0].shown.spend == pytest.approx(sum(played.watts[600:]) / 3.6e6, rel=0.1)
+
+
+def test_grams_of_an_hour_are_held_and_clean_minutes_get_longer_chains() -> None:
+    def grid(at: int) -> float:
+        return 100.0 if at < 300 else 500.0
+
+    spans = [Span(LATE_S - 3000, LATE_S + 300, 100.0, Quality.MODELLED)]
+    spans += [Span(LATE_S + 300, LATE_S + 3000, 500.0, Quality.MODELLED)]
+    grams = 300 * 118.0 * (100 + 500) / 3.6e6
+    loop = loop_of(Limit("hour", Kind.CARBON, grams, "g/h"), Machine(g_per_kwh=grid), Total(), ScriptedCarbon(spans))
+    loop.pacer._ledgered = lambda _: Total()  # type: ignore[attr-defined]
+    played = loop.run(600)
+    emitted = sum(w * grid(at) for at, w in enumerate(played.watts)) / 3.6e6
+    assert emitted == pytest.approx(grams, rel=0.01)
+    assert np.mean(played.watts[60:300]) > np.mean(played.watts[330:]) + 5
+
+
+class TestAlone:
+    LIMIT = Limit("day", Kind.ENERGY, 1.0, "kWh/day")
+
+    def rates(self, fixed_w: float = 50.0) -> dict[Resource, Rate]:
+        return {Resource.JOULES: Rate(COSTS, 100.0, fixed_w, fixed_w)}
+
+    def test_before_any_request_the_rest_is_spread_evenly(self) -> None:
+        pacer = QuotaPacer(lambda _: Total(1.8e6))
+        found = pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S)
+        assert (found.limit, found.spent, found.reachable) == (pytest.approx(1.8e6 / 600), 1.8e6, True)
+
+    def test_the_ledger_is_asked_once_a_period_and_windows_add_to_what_it_said(self) -> None:
+        asked: list[float] = []
+
+        def ledgered(start_s: float) -> Total:
+            asked.append(start_s)
+            return Total(1000.0)
+
+        pacer = QuotaPacer(ledgered)
+        for window in range(3):
+            pacer.seen(LATE_S + window, 1.0, 300.0, REWARDS[:64], Total(200.0))
+            found = pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S + window)
+        assert asked == [20_000 * DAY_S]
+        assert found.spent == 1400.0, "the ledger had the first of them"
+        assert pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S + 601).spent == 1000.0
+        assert asked[1:] == [20_001 * DAY_S]
+
+    def test_without_a_ledger_to_read_it_counts_from_now_on(self, caplog: pytest.LogCaptureFixture) -> None:
+        def ledgered(start_s: float) -> Total:
+            raise TryAgain("the file is locked")
+
+        pacer = QuotaPacer(ledgered)
+        assert pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S).spent == 0.0
+        assert "count from now on" in caplog.text
+
+    def test_a_window_without_books_takes_nothing_from_the_quota_until_they_are_closed(self) -> None:
+        pacer = QuotaPacer(lambda _: Total(0.0))
+        pacer.seen(LATE_S, 1.0, 300.0, REWARDS[:64], None)
+        pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S)
+        pacer.seen(LATE_S + 1, 1.0, 300.0, REWARDS[:64], None)
+        pacer.seen(LATE_S + 2, 1.0, 300.0, REWARDS[:64], Total(300.0))
+        assert pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S + 2).spent == 300.0
+
+    def test_what_it_learned_of_load_goes_on_and_nonsense_begins_anew(self, caplog: pytest.LogCaptureFixture) -> None:
+        pacer, other = QuotaPacer(lambda _: Total()), QuotaPacer(lambda _: Total())
+        for window in range(50):
+            pacer.seen(LATE_S + window, 1.0, 300.0, REWARDS[:8], None)
+        other.resume(dumped(pacer.load))
+        assert dumped(other.load) == dumped(pacer.load)
+        other.resume(b"nonsense")
+        assert "begins anew" in caplog.text
