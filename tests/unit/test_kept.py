@@ -1,0 +1,105 @@
+"""What outlives the controller: prices with every window, the forecast of load now and then."""
+
+import json
+
+import numpy as np
+import pytest
+from account_world import UNIX_S
+from ledger_windows import MIDNIGHT_S, device, window
+from power_loop import REWARDS, Loop, Machine, watts
+
+from allocator.emissions import Kind
+from allocator.pacing.saved import dumped
+from cluster.control import ControlState
+from cluster.kept import LOAD, LOAD_S, PRICES, Kept, spent_since
+from cluster.ledger.marks import State
+from cluster.ledger.store import Ledger
+from cluster.pacer import QuotaPacer
+from cluster.spending import Total
+
+
+class FakeDesk:
+    """As much of a desk as is kept of it."""
+
+    def __init__(self, state: ControlState | None = None) -> None:
+        self.state, self.remembered = state, {}
+
+
+def kept(ledger: Ledger, desk: FakeDesk, pacer: QuotaPacer, wall: list[float]) -> Kept:
+    return Kept(ledger, desk, pacer, lambda: wall[0])  # type: ignore[arg-type]
+
+
+def pacer_that_saw(windows: int) -> QuotaPacer:
+    pacer = QuotaPacer(lambda _: Total())
+    for window in range(windows):
+        pacer.seen(UNIX_S + window, 1.0, 300.0, REWARDS[:4], None)
+    return pacer
+
+
+def test_what_was_kept_is_taken_up() -> None:
+    loop = Loop(Machine(), [watts("cap", 115.0)])
+    state = loop.run(30).states[-1]
+    ledger, wall, pacer = Ledger(None), [UNIX_S], pacer_that_saw(20)
+    before = kept(ledger, FakeDesk(state), pacer, wall)
+    assert [one.key for one in before.states()] == [PRICES]
+    wall[0] += LOAD_S
+    ledger.remember(before.states())
+    desk, other = FakeDesk(), pacer_that_saw(0)
+    kept(ledger, desk, other, wall).take_up()
+    assert desk.remembered == {"cap": pytest.approx(float(state.policy.prices[0]))}
+    assert dumped(other.load) == dumped(pacer.load)
+
+
+def test_the_forecast_is_written_now_and_then_only() -> None:
+    state = Loop(Machine(), [watts("cap", 115.0)]).run(5).states[-1]
+    wall = [UNIX_S]
+    keeper = kept(Ledger(None), FakeDesk(state), pacer_that_saw(1), wall)
+    written = []
+    for _ in range(700):
+        wall[0] += 1.0
+        written += [one.at_s for one in keeper.states() if one.key == LOAD]
+    assert written == [UNIX_S + LOAD_S, UNIX_S + 2 * LOAD_S]
+
+
+def test_before_the_first_snapshot_there_is_nothing_to_keep() -> None:
+    assert kept(Ledger(None), FakeDesk(), pacer_that_saw(0), [UNIX_S]).states() == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "version"),
+    [(b"nonsense", 1), (b"[1]", 1), (b'{"a": "x"}', 1), (b'{"a": 1.0}', 2)],
+)
+def test_what_is_no_record_of_prices_is_left_alone(value: bytes, version: int) -> None:
+    ledger, desk = Ledger(None), FakeDesk()
+    ledger.remember([State(PRICES, value, version, UNIX_S)])
+    kept(ledger, desk, pacer_that_saw(0), [UNIX_S]).take_up()
+    assert desk.remembered == {}
+
+
+def test_prices_that_are_none_are_left_out() -> None:
+    ledger, desk = Ledger(None), FakeDesk()
+    ledger.remember([State(PRICES, json.dumps({"a": 1.0, "b": -1.0, "c": float("nan")}).encode(), 1, UNIX_S)])
+    kept(ledger, desk, pacer_that_saw(0), [UNIX_S]).take_up()
+    assert desk.remembered == {"a": 1.0}
+
+
+def test_a_new_controller_begins_with_the_prices_that_were_kept() -> None:
+    first = Loop(Machine(), [watts("cap", 115.0), watts("other", 500.0)])
+    held = first.run(60).states[-1].named_prices
+    second = Loop(Machine(), [watts("other", 500.0), watts("cap", 115.0)])
+    second.boot(held)
+    state = second.run(1).states[0]
+    assert state.named_prices == pytest.approx(held)
+    assert np.isfinite(state.policy.prices).all()
+
+
+def test_what_was_spent_since_an_hour_is_what_the_ledger_has_of_it() -> None:
+    ledger = Ledger(None)
+    windows = [window(number, MIDNIGHT_S + number, [device(10.0)]) for number in range(1, 5)]
+    for one in windows:
+        ledger.write(one, [], [], Kind.AVERAGE)
+    hour_s = windows[0].end_s // 3600 * 3600
+    whole = spent_since(ledger, hour_s)
+    assert whole.joules == pytest.approx(sum(d.energy_j for one in windows for d in one.devices))
+    assert whole.grams > 0
+    assert spent_since(ledger, hour_s + 7200) == Total()
