@@ -1,6 +1,7 @@
 """What a closed window says in metrics. No Ray here."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from allocator.emissions import grams_of
 from allocator.joules import WindowAccount, worst
@@ -31,6 +32,13 @@ def publish(metrics: Metrics, closed: Closed, standings: Sequence[Standing]) -> 
         _constraint(metrics, standing)
 
 
+def publish_degraded(metrics: Metrics, now: Mapping[str, int], before: Mapping[str, int]) -> None:
+    """What was counted since, by reason."""
+    for reason, times in now.items():
+        if times > before.get(reason, 0):
+            metrics.inc("greenflow_degraded_total", float(times - before.get(reason, 0)), {"reason": reason})
+
+
 def _account(metrics: Metrics, account: WindowAccount) -> None:
     for device in account.devices:
         labels = {
@@ -55,7 +63,8 @@ def _account(metrics: Metrics, account: WindowAccount) -> None:
 
 def _constraint(metrics: Metrics, standing: Standing) -> None:
     labels = {"constraint": standing.name}
-    if standing.limited:
+    if standing.limit_per_s < inf:
         metrics.set("greenflow_constraint_limit", standing.limit_per_s, labels)
+    metrics.set("greenflow_constraint_reachable", float(standing.reachable), labels)
     metrics.set("greenflow_constraint_spend", standing.spend_per_s, labels)
     metrics.set("greenflow_price", standing.price, labels)

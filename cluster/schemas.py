@@ -116,11 +116,12 @@ class ConstraintOut(BaseModel):
     """A constraint in the window that ended last; a limit of null means that there is none."""
 
     name: str
-    kind: Annotated[str, Field(description="The resource that is limited.")]
+    kind: Annotated[str, Field(description="power, energy, carbon, compute or flops.")]
     limit: float | None
     unit: Annotated[str, Field(description="Of limit and spend.")]
-    spend: float
+    spend: Annotated[float, Field(description="Of that window; of a quota, what its hour or day has taken so far.")]
     price: Annotated[float, Field(description="Of the window that runs: predicted reward per unit of the resource.")]
+    reachable: Annotated[bool, Field(description="Whether any choice of chains can hold the limit.")]
 
 
 class PolicyResponse(BaseModel):

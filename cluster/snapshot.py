@@ -31,7 +31,7 @@ class Standing:
     @property
     def limited(self) -> bool:
         """Whether there is a limit at all."""
-        return self.limit_per_s < inf
+        return self.limit < inf
 
 
 @dataclass(frozen=True, slots=True, eq=False)

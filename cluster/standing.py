@@ -37,8 +37,9 @@ def _constraint(standing: Standing) -> dict[str, Any]:
     return {
         "name": standing.name,
         "kind": standing.kind,
-        "limit": standing.limit_per_s if standing.limited else None,
+        "limit": standing.limit if standing.limited else None,
         "unit": standing.unit,
-        "spend": standing.spend_per_s,
+        "spend": standing.spend,
         "price": standing.price,
+        "reachable": standing.reachable,
     }

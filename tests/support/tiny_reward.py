@@ -75,7 +75,7 @@ def policy_of(space: ChainSpace, version: int = 1, price: float = 0.0, model: st
 
 
 def snapshot_of(space: ChainSpace, version: int = 1, price: float = 0.0, model: str = MODEL) -> Snapshot:
-    standing = Standing("flops", "flops", "FLOP/s", 1e6, 5e5, price)
+    standing = Standing("flops", "flops", "FLOP/s", 1e6, 5e5, price, 1e6, 5e5)
     return Snapshot(policy_of(space, version, price, model), (standing,))
 
 

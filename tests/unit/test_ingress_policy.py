@@ -50,6 +50,7 @@ class TestPolicy:
         response = decides.get("/v1/policy")
         PolicyResponse.model_validate(response.json(), strict=True)
         constraint = {"name": "flops", "kind": "flops", "limit": 1e6, "unit": "FLOP/s", "spend": 5e5, "price": 3e-6}
+        constraint["reachable"] = True
         assert response.json() == {
             "version": 12,
             "time_s": 0.0,
@@ -64,7 +65,7 @@ class TestPolicy:
 
     def test_no_limit_is_null(self, decides: Client, allocation: Allocation, rewarded: TinyCascade) -> None:
         snapshot = snapshot_of(space_of(rewarded))
-        unlimited = replace(snapshot.standings[0], limit_per_s=float("inf"))
+        unlimited = replace(snapshot.standings[0], limit=float("inf"))
         allocation.follower.snapshot = replace(snapshot, standings=(unlimited,))
         assert decides.get("/v1/policy").json()["constraints"][0]["limit"] is None
 

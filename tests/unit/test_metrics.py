@@ -11,7 +11,7 @@ from allocator.request_joules import Rates
 from cluster.accountant import Closed
 from cluster.carbon.base import Intensity
 from cluster.metrics import METRICS, NullMetrics, RecordedMetrics
-from cluster.publishing import publish
+from cluster.publishing import publish, publish_degraded
 from cluster.snapshot import Standing
 
 DEVICE = DeviceJoules(
@@ -76,6 +76,7 @@ def test_a_window_says_in_metrics_what_the_ledger_has() -> None:
     assert of(metrics, "greenflow_constraint_limit", constraint="flops") == 1e6
     assert of(metrics, "greenflow_constraint_spend", constraint="flops") == 5e5
     assert of(metrics, "greenflow_price", constraint="flops") == 0.25
+    assert of(metrics, "greenflow_constraint_reachable", constraint="flops") == 1.0
     assert of(metrics, "greenflow_ledger_ok") == 1.0
 
 
@@ -85,6 +86,14 @@ def test_what_the_ledger_lacks_is_not_counted_until_it_has_it() -> None:
     assert of(metrics, "greenflow_ledger_ok") == 0.0
     assert of(metrics, "greenflow_ledger_errors_total") == 1.0
     assert not any(name == "greenflow_device_energy_joules_total" for name, _ in metrics.values)
+
+
+def test_degraded_requests_are_counted_by_what_is_new() -> None:
+    metrics = RecordedMetrics()
+    publish_degraded(metrics, {"late": 3}, {})
+    publish_degraded(metrics, {"late": 5, "full": 1}, {"late": 3})
+    assert of(metrics, "greenflow_degraded_total", reason="late") == 5.0
+    assert of(metrics, "greenflow_degraded_total", reason="full") == 1.0
 
 
 def test_without_a_limit_there_is_no_limit_to_show() -> None:
