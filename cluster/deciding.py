@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from allocator.chains import ActionChain
+from allocator.chains import ActionChain, ChainSpace
 from allocator.choice import Floats, Ints, Mask
 from allocator.reward import RewardModel, context_of
 from cluster.desk import Clock
@@ -101,10 +101,15 @@ class Allocation:
     """What an ingress replica needs of the allocator, and of the controller that it reports to.
 
     decider  None where no policy chooses chains: requests that name none run the static one
-    safe     the chain of a request that nobody could decide in time
+    safe     the chain of a request that nobody could decide in time, before a snapshot says which one
     """
 
     decider: Decider | None
     tally: Tally
     follower: Follower
     safe: ActionChain
+
+    def safe_now(self, space: ChainSpace) -> ActionChain:
+        """The safe chain as the controller has it now: under a limit it is one that keeps it."""
+        snapshot = self.follower.snapshot
+        return self.safe if snapshot is None else space.chains[snapshot.policy.safe_chain]

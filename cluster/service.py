@@ -347,8 +347,9 @@ class Recommender:
         except Exception as error:
             self._log(error)
             self._count(UNDECIDED, len(users))
-            safe = self._fallback.instead(self._allocation.safe, frozenset(), self._available)
-            return [Given(safe or self._allocation.safe, degraded=True)] * len(users)
+            chain = self._allocation.safe_now(self.space)
+            safe = self._fallback.instead(chain, frozenset(), self._available)
+            return [Given(safe or chain, degraded=True)] * len(users)
         self._log(None)
         late = [False] * len(users) if decided.in_time is None else (~decided.in_time).tolist()
         self._count(TOO_LATE, sum(late))

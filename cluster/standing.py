@@ -29,7 +29,7 @@ def policy_payload(allocation: Allocation, space: ChainSpace) -> dict[str, Any]:
         "constraints": [_constraint(standing) for standing in snapshot.standings],
         "available": int(policy.available.sum()),
         "masked": [space.chains[index].id for index in masked],
-        "safe_chain": allocation.safe.id,
+        "safe_chain": allocation.safe_now(space).id,
     }
 
 

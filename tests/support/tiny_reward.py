@@ -26,6 +26,7 @@ from models.loading import Cascade
 
 REWARD_FILE = "reward.onnx"
 MODEL = "reward.onnx@tiny"
+SAFE = "dot>skip>skip"
 
 
 def space_of(tiny: TinyCascade) -> ChainSpace:
@@ -70,7 +71,7 @@ def policy_of(space: ChainSpace, version: int = 1, price: float = 0.0, model: st
         costs=space.flops[:, None],
         available=np.ones(len(space), bool),
         reward_model=model,
-        safe_chain=space.static.index,
+        safe_chain=next(chain.index for chain in space if chain.id == SAFE),
     )
 
 
@@ -94,7 +95,7 @@ def open_allocation(tiny: TinyCascade, time: FakeTime | None = None) -> Iterator
     tally = Tally(len(space), 16, np.random.default_rng(0), Workbook("here/cpu"))
     tie = Tie("replica", len(space), MODEL, 1.0, 10.0)
     follower = Follower(tie, tally, NobodyThere(), time or FakeTime())
-    safe = space.get("dot>skip>skip")
+    safe = space.get(SAFE)
     assert safe is not None
     with ThreadPoolExecutor(1) as threads:
         yield Allocation(LocalDecider(model, follower, tally, threads), tally, follower, safe)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tiny_cascade import TinyCascade
@@ -11,6 +12,7 @@ from tiny_reward import open_allocation, snapshot_of, space_of, with_reward
 from tiny_serving import inline_runners
 
 from allocator.chains import ActionChain
+from cluster.availability import without
 from cluster.cascade import CascadeExecutor, StageRunner
 from cluster.config import BatchSettings
 from cluster.deciding import Allocation, Decided
@@ -18,12 +20,12 @@ from cluster.latency import Spans, TimeLeft
 from cluster.schemas import RecommendRequest
 from cluster.service import Recommender
 from models.batch import IntArray, RaggedBatch, UserRows
-from models.errors import FixFile, Late, TryAgain
+from models.errors import FixFile, Late, Lost, TryAgain
 from models.loading import Cascade
 
 
-class Lost:
-    """A runner whose replica is never there."""
+class Dying:
+    """A runner whose replicas die one after another."""
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         raise TryAgain("no replica")
@@ -41,7 +43,7 @@ def test_a_lost_variant_fails_only_the_requests_whose_chains_use_it(tiny: TinyCa
         runners: dict[tuple[str, str], StageRunner] = dict(inline_runners(cascade, threads))
         batch = BatchSettings(max_rows=4, wait_ms=1000)
         whole = asyncio.run(ask(Recommender(cascade, CascadeExecutor(runners), batch, {})))
-        runners["prerank", "heavy"] = Lost()
+        runners["prerank", "heavy"] = Dying()
         parts = asyncio.run(ask(Recommender(cascade, CascadeExecutor(runners), batch, {})))
 
     assert [parts[0], parts[2]] == [whole[0], whole[2]]
@@ -182,6 +184,17 @@ def test_whatever_is_wrong_with_the_allocator_requests_take_the_safe_chain_and_s
     assert len(said) == 1, "said once, not per micro-batch"
 
 
+def test_under_a_limit_the_safe_chain_is_the_one_that_keeps_it(rewarded: TinyCascade) -> None:
+    with open_allocation(rewarded) as allocation:
+        space = space_of(rewarded)
+        snapshot = snapshot_of(space)
+        chain = next(chain for chain in space if chain.id not in (SAFE, space.static.id))
+        allocation.follower.snapshot = replace(snapshot, policy=snapshot.policy.next(0.0, safe_chain=chain.index))
+        requests = [RecommendRequest(user_id=2)]
+        answers, _ = ask_all(rewarded, replace(allocation, decider=Fails(TryAgain("gone"))), requests, TOGETHER)
+    assert [answer["chain"]["id"] for answer in answers] == [chain.id]
+
+
 def test_decided_requests_get_what_their_chain_recommends(rewarded: TinyCascade) -> None:
     with open_allocation(rewarded) as allocation:
         allocation.follower.snapshot = snapshot_of(space_of(rewarded), 1, price=1e-4)
@@ -203,7 +216,7 @@ def test_a_lost_variant_leaves_decisions_as_they_were_made(rewarded: TinyCascade
     with ThreadPoolExecutor(2) as threads, open_allocation(rewarded) as allocation:
         allocation.follower.snapshot = snapshot_of(space, 4, price=1.0)
         runners: dict[tuple[str, str], StageRunner] = dict(inline_runners(cascade, threads))
-        runners["prerank", "heavy"] = Lost()
+        runners["prerank", "heavy"] = Dying()
         batch = BatchSettings(max_rows=2, wait_ms=1000)
         recommender = Recommender(cascade, CascadeExecutor(runners), batch, {}, allocation=allocation)
         lost, answered = asyncio.run(main())
@@ -211,3 +224,89 @@ def test_a_lost_variant_leaves_decisions_as_they_were_made(rewarded: TinyCascade
     assert isinstance(lost, TryAgain)
     assert isinstance(answered, dict)
     assert (answered["policy_version"], answered["chain"]["id"]) == (4, space.chains[space.flops.argmin()].id)
+
+
+class NoReplica:
+    """A runner of a variant of which no replica is there."""
+
+    def __init__(self, stage: str, variant: str) -> None:
+        self.name = stage, variant
+
+    async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+        raise Lost(*self.name)
+
+
+def ask_without(
+    tiny: TinyCascade, lost: list[tuple[str, str]], requests: list[RecommendRequest], allocation: Allocation | None
+) -> list[Any]:
+    """Answers, or the errors in their place, of requests in one micro-batch while these variants have no replica."""
+    cascade = Cascade.open(tiny.folder)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*map(recommender.recommend, requests), return_exceptions=True)
+
+    with ThreadPoolExecutor(2) as threads:
+        runners: dict[tuple[str, str], StageRunner] = dict(inline_runners(cascade, threads))
+        runners |= {name: NoReplica(*name) for name in lost}
+        recommender = Recommender(cascade, CascadeExecutor(runners), TOGETHER, {}, allocation=allocation)
+        return asyncio.run(main())
+
+
+def degraded(allocation: Allocation) -> dict[str, int]:
+    return dict(allocation.tally.totals(0.0).degraded)
+
+
+def test_requests_whose_variant_is_lost_take_the_nearest_chain_and_say_so(rewarded: TinyCascade) -> None:
+    requests = [RecommendRequest(user_id=u) for u in rewarded.user_ids.tolist()]
+    with open_allocation(rewarded) as allocation:
+        allocation.follower.snapshot = snapshot_of(space_of(rewarded), 3)  # free: all take seq>heavy@8>fine@8
+        answers = ask_without(rewarded, [("prerank", "heavy")], requests, allocation)
+        assert degraded(allocation) == {"variant_lost": len(requests)}
+    for request, answer in zip(requests, answers, strict=True):
+        assert (answer["chain"]["id"], answer["degraded"]) == ("seq>light@8>fine@8", True)
+        assert (answer["predicted_reward"], answer["policy_version"]) == (None, None)
+        ids = [item["item_id"] for item in answer["items"]]
+        assert ids == rewarded.expected_ids(request.user_id, "seq>light@8>fine@8")
+
+
+def test_variants_lost_in_two_stages_are_both_done_without(rewarded: TinyCascade) -> None:
+    lost = [("recall", "seq"), ("rank", "fine")]
+    with open_allocation(rewarded) as allocation:
+        allocation.follower.snapshot = snapshot_of(space_of(rewarded), 3)
+        (answer,) = ask_without(rewarded, lost, [RecommendRequest(user_id=2)], allocation)
+    assert answer["chain"]["id"] == "dot>heavy@8>skip"
+
+
+def test_a_chain_that_a_request_names_is_not_replaced(rewarded: TinyCascade) -> None:
+    requests = [RecommendRequest(user_id=2, chain="seq>heavy@8>fine@8"), RecommendRequest(user_id=3)]
+    with open_allocation(rewarded) as allocation:
+        allocation.follower.snapshot = snapshot_of(space_of(rewarded), 3)
+        named, free = ask_without(rewarded, [("prerank", "heavy")], requests, allocation)
+        assert degraded(allocation) == {"no_variant": 1, "variant_lost": 1}
+    assert isinstance(named, Lost)
+    assert free["chain"]["id"] == "seq>light@8>fine@8"
+
+
+def test_a_stage_of_which_nothing_is_left_fails_each_request_by_itself(rewarded: TinyCascade) -> None:
+    requests = [RecommendRequest(user_id=u) for u in rewarded.user_ids.tolist()]
+    with open_allocation(rewarded) as allocation:
+        allocation.follower.snapshot = snapshot_of(space_of(rewarded), 3)
+        answers = ask_without(rewarded, [("recall", "dot"), ("recall", "seq")], requests, allocation)
+        assert degraded(allocation) == {"no_variant": len(requests)}
+    assert all(isinstance(answer, Lost) for answer in answers)
+
+
+def test_without_a_policy_the_static_chain_has_a_stand_in_too(tiny: TinyCascade) -> None:
+    (answer,) = ask_without(tiny, [("prerank", "light")], [RecommendRequest(user_id=2)], None)
+    assert (answer["chain"]["id"], answer["degraded"]) == ("seq>skip>fine@4", True)
+
+
+def test_the_safe_chain_is_not_taken_while_it_is_masked(rewarded: TinyCascade) -> None:
+    space = space_of(rewarded)
+    snapshot = snapshot_of(space, 3)
+    policy = replace(snapshot.policy, available=without(space, [("recall", "dot")]))
+    with open_allocation(rewarded) as allocation:
+        allocation.follower.snapshot = replace(snapshot, policy=policy)
+        undecided = replace(allocation, decider=Fails(TryAgain("gone")))
+        (answer,) = ask_without(rewarded, [], [RecommendRequest(user_id=2)], undecided)
+    assert (answer["chain"]["id"], answer["degraded"]) == ("seq>skip>skip", True)
