@@ -49,8 +49,9 @@ def by_load(context: "AutoscalingContext") -> tuple[float, dict[str, Any]]:
     So many that each has `target_ongoing_requests` under way, by what replicas say of themselves and, where that is
     more, by Serve's samples, which count the calls that wait as well. While none runs yet, what was aimed for before.
     """
-    if context.current_num_replicas == 0:
+    config = context.config
+    if config is None or context.current_num_replicas == 0:
         return float(context.target_num_replicas), {}
     loads = (context.aggregated_metrics or {}).get(LOAD, {})
     calls = max(sum(loads.values()), context.total_num_requests)
-    return calls / context.config.target_ongoing_requests, {}
+    return calls / config.target_ongoing_requests, {}

@@ -93,7 +93,7 @@ class RecommendResponse(BaseModel):
     policy_version: int | None
     degraded: Annotated[bool, Field(
             description="Nobody could choose a chain, and the safe one ran; or none was thought to be in time for"
-            " timeout_ms, and the quickest ran."
+            " timeout_ms, and the quickest ran; or a variant of the chosen one was lost, and the nearest ran."
         )]
 
 
