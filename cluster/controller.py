@@ -16,6 +16,7 @@ from allocator.energy.prior import Prior, from_flops, from_profile
 from allocator.limits import Limit
 from cluster.accountant import Accountant
 from cluster.accounts import Report, Window
+from cluster.availability import Roster, without
 from cluster.bookkeeping import Bookkeeper, Payload
 from cluster.carbon.base import CarbonProvider, keep_fresh
 from cluster.carbon.select import open_carbon
@@ -32,8 +33,10 @@ from cluster.means import Means
 from cluster.meters import Meters
 from cluster.metrics_ray import RayMetrics
 from cluster.pacer import QuotaPacer
+from cluster.placing import own_variants
 from cluster.purse import Purse
 from cluster.snapshot import Answer
+from cluster.warming import Warmer, pinging
 from models.loading import Cascade
 from models.spec import CascadeSpec
 
@@ -62,6 +65,11 @@ class Controller:
         self._purse = Purse(space, settings.allocator.window_s, self._book.limits, self._pacer, prior)
         self._bookkeeper: Bookkeeper | None = None
         self._desk.measure = self._measured
+        self._space, own = space, own_variants(settings, cascade.spec)
+        self._roster = Roster(own, settings.allocator.window_s)
+        self._desk.listen = self._roster.hear
+        scaled = frozenset(own) if settings.autoscale.enabled else frozenset()
+        self._warmer = Warmer(space, scaled, pinging(serve.get_replica_context().app_name))
         runs = [self._desk.run(), self._take_up()]
         if settings.energy.enabled:
             runs += self._account(settings, cascade.spec, carbon)
@@ -120,7 +128,11 @@ class Controller:
 
     async def _measured(self, window: Window) -> Means:
         closed = None if self._bookkeeper is None else await self._bookkeeper.soon()
-        return self._purse.means(window, self._desk.books.work, closed, time.time())
+        away = self._roster.away()
+        if self._desk.state is not None:
+            self._warmer.look(self._desk.state.policy, window.rewards, away)
+        available = without(self._space, away)
+        return self._purse.means(window, self._desk.books.work, closed, time.time(), available)
 
     async def _take_up(self) -> None:
         """Take up what an earlier controller left in the ledger, once it can be read."""

@@ -41,6 +41,7 @@ class ControllerDesk:
     clock, sleep  monotonic; `wall` is Unix time, which limits and snapshots go by
     rates         what its snapshots tell of joules; to be set by whoever accounts for them
     measure       asked in every tick, before prices are made; to be set likewise
+    listen        told of every report, with the time on `clock`; to be set by whoever follows who is there
     remembered    prices by constraint, of a controller before
     """
 
@@ -55,6 +56,7 @@ class ControllerDesk:
         self._next_s = 0.0
         self.rates: Rates | None = None
         self.measure: Measure = _nothing
+        self.listen: Callable[[Report, float], None] = lambda report, now_s: None
         self.remembered: Mapping[str, float] = {}
 
     @property
@@ -110,7 +112,9 @@ class ControllerDesk:
             self._ticked = asyncio.Event()
 
     def _hear(self, report: Report) -> None:
-        self._books = heard(self._books, report, self._clock())
+        now_s = self._clock()
+        self.listen(report, now_s)
+        self._books = heard(self._books, report, now_s)
         ours = self._state is not None and self._began <= report.version <= self._state.policy.version
         if not ours and (self._foreign is None or report.version > self._foreign.version):
             self._foreign = report
