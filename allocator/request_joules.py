@@ -61,7 +61,8 @@ class RequestJoules:
         self._variant = np.array(
             [[place.get((a.stage, a.variant or ""), -1) for a in chain.actions] for chain in space], np.int64
         )
-        self._items = np.array([[action.items for action in chain.actions] for chain in space], np.float64)
+        one = np.eye(len(self._names))
+        self._items = np.take_along_axis(space.costs(0 * one, one), np.maximum(self._variant, 0), axis=1)
         self._max_rows = np.array([max_rows[name] for name in self._names])
         self._priced: tuple[Rates, Floats] | None = None
 

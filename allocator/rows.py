@@ -1,8 +1,9 @@
 """How many requests share a run of each variant, learned online: between them its own part is divided. Pure."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import exp
+from math import exp, isfinite
 
 import numpy as np
 
@@ -11,13 +12,13 @@ from allocator.choice import Floats
 from allocator.energy.windows import SERVING, Name
 from allocator.joules import Work
 
+FORMAT = 1
 SETTLES_S = 10.0
-"""Requests and runs of a window reach the books in different windows; over so long they belong together."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowsState:
-    """Requests that used each variant, and its runs, both smoothed; by stage and variant."""
+    """By stage and variant, smoothed: requests that its runs were for, and the runs."""
 
     requests: Mapping[Name, float] = field(default_factory=dict)
     runs: Mapping[Name, float] = field(default_factory=dict)
@@ -33,27 +34,59 @@ def seen(
 ) -> RowsState:
     """With one more window.
 
+    Runs tell their items, and the chains that ran how many items a request has there, so also a report of more than a
+    window says how many requests were in its runs. What was done around the models has requests for items.
+
     executed_per_s  (J,) requests a second that ran each chain
-    work            what variants did in it; what was done around the models says itself how many requests it was for
-    A variant without runs in the window keeps what is known of it.
+    work            what variants did in the window
+    A variant that did not run, or of which no chain was executed, keeps what is known of it.
     """
-    work = list(work)
-    used = executed_per_s @ _called(space) * window_s
-    requests = {name: float(count) for name, count in zip(space.variants, used, strict=True)}
-    requests[SERVING] = float(sum(one.items for one in work if (one.stage, one.variant) == SERVING))
-    runs: dict[Name, float] = {}
-    for one in work:
-        name = one.stage, one.variant
-        runs[name] = runs.get(name, 0.0) + one.calls
+    each = _items_of_a_request(space, executed_per_s)
+    requests, runs = dict(state.requests), dict(state.runs)
     kept = exp(-window_s / SETTLES_S)
-    known = {name: count for name, count in runs.items() if count > 0 and name in requests}
-    return RowsState(
-        {**state.requests, **{name: kept * state.requests.get(name, 0.0) + requests[name] for name in known}},
-        {**state.runs, **{name: kept * state.runs.get(name, 0.0) + count for name, count in known.items()}},
-    )
+    for name, (calls, items) in _by_variant(work).items():
+        if calls > 0 and each.get(name, 0.0) > 0:
+            requests[name] = kept * requests.get(name, 0.0) + items / each[name]
+            runs[name] = kept * runs.get(name, 0.0) + calls
+    return RowsState(requests, runs)
 
 
-def _called(space: ChainSpace) -> Floats:
-    """Which variants each chain calls, (J, V)."""
+def dumped(state: RowsState) -> bytes:
+    """What was learned, about 80 bytes a variant."""
+    rows = [[*name, state.requests.get(name, 0.0), runs] for name, runs in state.runs.items()]
+    return json.dumps({"format": FORMAT, "rows": rows}).encode()
+
+
+def restored(space: ChainSpace, data: bytes) -> RowsState:
+    """What `dumped` was given; of variants that there are no more it is forgotten.
+
+    Raises ValueError saying why, when it cannot be read or is of another format: begin anew then.
+    """
+    try:
+        saved = json.loads(data)
+        if saved["format"] != FORMAT:
+            raise ValueError(f"of format {saved['format']}, not {FORMAT}")
+        rows = {(str(stage), str(variant)): (float(r), float(runs)) for stage, variant, r, runs in saved["rows"]}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"saved rows of runs: {error}") from None
+    if not all(isfinite(figure) and figure >= 0 for pair in rows.values() for figure in pair):
+        raise ValueError("saved rows of runs: some are no finite numbers >= 0")
+    known = {name: pair for name, pair in rows.items() if name in (*space.variants, SERVING)}
+    return RowsState({name: r for name, (r, _) in known.items()}, {name: runs for name, (_, runs) in known.items()})
+
+
+def _by_variant(work: Iterable[Work]) -> dict[Name, tuple[int, int]]:
+    """Calls and items, all pools together."""
+    total: dict[Name, tuple[int, int]] = {}
+    for one in work:
+        calls, items = total.get((one.stage, one.variant), (0, 0))
+        total[one.stage, one.variant] = calls + one.calls, items + one.items
+    return total
+
+
+def _items_of_a_request(space: ChainSpace, executed_per_s: Floats) -> dict[Name, float]:
+    """What each variant infers for a request that uses it, on average over the chains that ran; 0 where none did."""
     one = np.eye(len(space.variants))
-    return space.costs(one, 0 * one)
+    used, items = executed_per_s @ space.costs(one, 0 * one), executed_per_s @ space.costs(0 * one, one)
+    each = np.divide(items, used, out=np.zeros_like(items), where=used > 0)
+    return {**dict(zip(space.variants, each.tolist(), strict=True)), SERVING: 1.0}

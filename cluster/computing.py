@@ -1,7 +1,7 @@
 """What computation costs and what a window spent of it, from the books of replicas. Pure; no Ray here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import exp
 
 from allocator import busy, rows
@@ -11,11 +11,14 @@ from allocator.choice import Floats
 from allocator.energy.windows import Name
 from allocator.rows import RowsState
 from cluster.accounts import Window
-from cluster.work import NO_WORK, WorkCounts, as_work, work_since
+from cluster.work import WorkCounts, as_work, work_since
 
 SETTLES_S = 5.0
 """Over how long measured seconds are held against those of the chains that ran: a window's report may come with the
 next one's."""
+MOST_OFF = 2.0
+"""What chains are said to cost is learned, so it is not off by more for long. Seconds that a replica reports of all the
+time that the controller, or itself, was away are no spend of this window."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,15 +49,16 @@ class Computing:
     def after(self, space: ChainSpace, window: Window, counted: WorkCounts, window_s: float) -> "Computing":
         """With one more window. counted: work of all replicas since the books were opened.
 
-        What the first window shows is where counting begins: nobody knows how long its work took to do.
+        What the first window shows is where counting begins: nobody knows over how long its work was done.
         """
         if self.counted is None:
-            return Computing(self.busy, self.rows, counted)
-        work = as_work(work_since(counted, self.counted or NO_WORK))
+            return replace(self, counted=counted)
+        work = as_work(work_since(counted, self.counted))
         known = busy.learned(self.busy, work)
         shared = rows.seen(self.rows, space, window.executed_per_s, window_s, work)
         said_s = float(window.executed_per_s @ busy.chain_busy_s(known, space, shared.per_run)) * window_s
         kept = exp(-window_s / SETTLES_S)
         measured_s, all_s = kept * self.measured_s + busy.spent_busy_s(work), kept * self.said_s + said_s
-        spent_s = said_s * (measured_s / all_s if all_s > 0 else 1.0)
+        off = measured_s / all_s if all_s > 0 else 1.0
+        spent_s = said_s * min(max(off, 1 / MOST_OFF), MOST_OFF)
         return Computing(known, shared, counted, measured_s, all_s, spent_s)

@@ -220,7 +220,8 @@ def counted(cascade: Cascade, stage: StageSpec, variant: VariantSpec, book: Work
     """A loaded variant, warm, whose runs are written into `book`."""
     loaded = cascade.variant(stage, variant)
     warm_up(cascade, stage, loaded)
-    return CountedVariant(loaded, (stage.name, variant.name), book, len(cascade.items), variant.max_rows)
+    searched = len(cascade.items) if variant.approximate is None else variant.approximate.distances
+    return CountedVariant(loaded, (stage.name, variant.name), book, searched, variant.max_rows)
 
 
 def find_variant(cascade: Cascade, stage: str, variant: str) -> tuple[StageSpec, VariantSpec]:

@@ -87,7 +87,7 @@ class Workbook:
 class CountedVariant:
     """A variant whose runs are written into a workbook.
 
-    run_items  items of a row where the caller hands over no candidates: the size of recall's index
+    run_items  items of a row where the caller hands over no candidates: as many of recall's index as are looked at
     max_rows   most rows of one model run; more are that many runs
     """
 

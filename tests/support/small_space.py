@@ -10,8 +10,15 @@ REF = {"file": "f", "sha256": "0" * 64}
 TABLE = {"ids": REF, "features": REF, "columns": [{"name": "c", "codes": 2}]}
 
 
-def space_of(pre_rank: list[int], rank: list[int], static: str, skippable: bool = False) -> ChainSpace:
-    """One recall variant, two pre-rank and two rank variants, the second of each the dearer one."""
+def space_of(
+    pre_rank: list[int], rank: list[int], static: str, skippable: bool = False, looks_at: int | None = None
+) -> ChainSpace:
+    """One recall variant, two pre-rank and two rank variants, the second of each the dearer one.
+
+    looks_at  items that recall compares with, by an approximate index; None for an exact one
+    """
+    approximate = {"approximate": {"graph": REF, "expansion": 9, "distances": looks_at, "recall_at_n": {1: 0.9}}}
+    recall = {"index": REF} | (approximate if looks_at is not None else {})
     numbers = [[], pre_rank, rank]
     stages = [
         {
@@ -20,7 +27,7 @@ def space_of(pre_rank: list[int], rank: list[int], static: str, skippable: bool 
             "skippable": skippable and at == 1,
             "variants": [
                 {"name": f"v{at}-{n}", "model": REF, "flops": {"row": 1000 * at + n, "item": 10 * at + 20 * n + 1}}
-                | ({} if at else {"index": REF})
+                | ({} if at else recall)
                 for n in range(2 if at else 1)
             ],
         }

@@ -11,7 +11,7 @@ from allocator.energy.windows import SERVING
 from allocator.joules import Quality
 from cluster.accounts import Window
 from cluster.capacity import capacity_busy_s_per_s, capacity_limit
-from cluster.computing import Computing
+from cluster.computing import MOST_OFF, Computing
 from cluster.config import Settings
 from cluster.work import Counts, WorkCounts
 from models.loading import Cascade
@@ -114,3 +114,13 @@ def test_windows_without_requests_spend_nothing() -> None:
         known = known.after(SPACE, window(0.0), {}, 1.0)
     assert known.spent_s == 0.0
     assert np.isfinite(known.costs(SPACE)).all()
+
+
+@pytest.mark.parametrize("factor", [0.0, 600.0])
+def test_a_replica_that_was_away_neither_hides_nor_multiplies_what_is_spent(factor: float) -> None:
+    known = Computing(initial(PRIOR))
+    for second in range(60):
+        known = known.after(SPACE, window(RATE), work(second), 1.0)
+    before_s = known.spent_s
+    known = known.after(SPACE, window(RATE), work(59 + factor), 1.0)
+    assert before_s / MOST_OFF / 1.1 <= known.spent_s <= before_s * MOST_OFF * 1.1

@@ -66,6 +66,13 @@ def test_a_micro_batch_costs_its_runs_and_items(
     assert math.fsum(told) == pytest.approx(true_j, rel=1e-12, abs=1e-12)
 
 
+def test_an_approximate_index_costs_what_it_looks_at() -> None:
+    space = space_of([25, 50], [10, 20], "v0-0>v1-1@50>v2-1@20", looks_at=70)
+    costs = dict.fromkeys(NAMES, (0.0, 0.0)) | {("s0", "v0-0"): (2.0, 0.5)}
+    told = RequestJoules(space, dict.fromkeys(SPACE.variants, 64)).of(rates(costs), np.array([0, 1]))
+    assert told.tolist() == [1.0 + 35.0] * 2
+
+
 @examples(max_examples=100)
 @example(costs=dict.fromkeys(NAMES, (1.0, 0.0)), chains=list(SPACE))
 @given(costs=COSTS, chains=CHAINS)
