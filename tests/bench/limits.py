@@ -139,8 +139,9 @@ def _all(
     server: Running, truth: Truth, folder: Path, rate: float, seconds: float, faults: bool, console: Console
 ) -> list[Found]:
     watts = {}
+    played(server, truth, Phase("", seconds / 2, NO_W, rate), folder, 9)  # replicas warm up
     for number, (cap_w, at) in enumerate(((NO_W, rate), (LEAST_W, rate), (NO_W, rate / 3))):
-        phase = Phase("", seconds / 2, cap_w, at)
+        phase = Phase("", seconds, cap_w, at)
         seen, _ = played(server, truth, phase, folder, number)
         watts[cap_w, at] = float(np.mean(seen[int(OVER_S) :]))
         console.print(f"{at:.0f} requests/s, cap {cap_w:,.0f} W: {watts[cap_w, at]:.1f} W", highlight=False)
