@@ -110,7 +110,7 @@ class ChainSpace:
                     called[at], inferred[at] = 1.0, _inferred(stage, action)
         return called, inferred
 
-    @property
+    @cached_property
     def calls(self) -> NDArray[np.bool_]:
         """Which of `variants` each chain calls, (J, V)."""
         called: NDArray[np.bool_] = self._use[0] > 0

@@ -69,6 +69,13 @@ def test_a_stage_of_which_nothing_is_left_wants_what_can_be_warmed() -> None:
     assert wanted(SPACE, policy(0.0), REWARDS, frozenset({S1, L1}), frozenset()) == frozenset()
 
 
+def test_a_great_many_requests_ask_for_what_a_sample_of_them_does() -> None:
+    many = np.repeat(REWARDS, 50, axis=0)
+    for price in (0.0, 1e-4, 1.0):
+        away = frozenset({L1, L2})
+        assert wanted(SPACE, policy(price), many, away, OWN) == wanted(SPACE, policy(price), REWARDS, away, OWN)
+
+
 def test_equally_good_chains_warm_nothing() -> None:
     assert wanted(SPACE, policy(0.0), np.ones_like(REWARDS), frozenset({L1, L2}), OWN) == frozenset()
 
