@@ -7,16 +7,15 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 import numpy as np
 
-from allocator.chains import ActionChain, ChainSpace
+from allocator.chains import ChainSpace
 from allocator.choice import Mask
 from allocator.energy.windows import Name
 from allocator.request_joules import Rates, RequestJoules
+from cluster.answers import Answer, Call, Given, Payload, chain_payload, cost_payload
 from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
 from cluster.deciding import Allocation
@@ -31,55 +30,9 @@ from models.features import UserQuery
 from models.loading import Cascade
 from models.spec import CascadeSpec
 
-Payload = dict[str, Any]
 Probe = Callable[[], Awaitable[str]]
 OK, COLD = "ok", "cold"
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request, checked: who asks, for how many items, under which chain; None leaves the chain to the policy.
-
-    named       whether the request itself names that chain
-    deadline_s  on the event loop's clock, infinity for none
-    """
-
-    query: UserQuery
-    k: int
-    chain: ActionChain | None
-    named: bool = False
-    deadline_s: float = inf
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """The chain that a request runs, and why: `reward` and `version` where a policy decided, else None.
-
-    degraded  nobody could decide in time; or no chain was expected to meet the deadline and this is the quickest; or
-              the one that was chosen could not be run
-    named     the request itself names it
-    """
-
-    chain: ActionChain
-    reward: float | None = None
-    version: int | None = None
-    degraded: bool = False
-    named: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Item ids and scores, best first, under the chain that the request was given.
-
-    energy_j  what it cost by these rates; None while there are none
-    """
-
-    item_ids: list[int | str]
-    scores: list[float]
-    given: Given
-    energy_j: float | None = None
-    rates: Rates | None = None
 
 
 Done = Answer | Exception
@@ -116,7 +69,7 @@ class Recommender:
         self._decider = None if allocation is None else allocation.decider
         self._undecided = False
         self._joules = RequestJoules(self.space, _max_rows(cascade.spec))
-        self._chains = {chain.index: _chain_payload(chain) for chain in self.space}
+        self._chains = {chain.index: chain_payload(chain) for chain in self.space}
         self._fallback = Fallback(self.space)
         self._latency = Latency(self.space, time.monotonic)
         self._timeout_ms = batch.timeout_ms
@@ -148,7 +101,7 @@ class Recommender:
             ],
             "chain": self._chains[given.chain.index],
             "predicted_reward": given.reward,
-            "cost": _cost_payload(given.chain, answer.energy_j, answer.rates),
+            "cost": cost_payload(given.chain, answer.energy_j, answer.rates),
             "policy_version": given.version,
             "degraded": given.degraded,
         }
@@ -165,7 +118,7 @@ class Recommender:
     def chains(self) -> Payload:
         """All chains with their costs, as `cluster.schemas.ChainsResponse`."""
         listing = [
-            {**self._chains[chain.index], "cost": _cost_payload(chain), "static": chain is self.space.static}
+            {**self._chains[chain.index], "cost": cost_payload(chain), "static": chain is self.space.static}
             for chain in self.space
         ]
         return {"cascade": self.cascade.spec.name, "k": self.cascade.spec.k, "chains": listing}
@@ -408,16 +361,3 @@ class Recommender:
 
 def _max_rows(spec: CascadeSpec) -> dict[tuple[str, str], int]:
     return {(stage.name, variant.name): variant.max_rows for stage in spec.stages for variant in stage.variants}
-
-
-def _chain_payload(chain: ActionChain) -> Payload:
-    stages = [{"stage": a.stage, "variant": a.variant, "items": a.items} for a in chain.actions]
-    return {"id": chain.id, "stages": stages}
-
-
-def _cost_payload(chain: ActionChain, energy_j: float | None = None, rates: Rates | None = None) -> Payload:
-    cost: Payload = {"flops": chain.flops, "energy_j": energy_j, "co2e_g": None, "quality": None}
-    if energy_j is not None and rates is not None:
-        grams = None if rates.grams_per_j is None else energy_j * rates.grams_per_j
-        cost |= {"co2e_g": grams, "quality": rates.quality.value}
-    return cost

@@ -15,13 +15,14 @@ from tiny_cascade import TinyCascade
 from tiny_reward import open_allocation, snapshot_of, space_of, with_reward
 from tiny_serving import Name, inline_runners
 
+from cluster.answers import Payload
 from cluster.cascade import CascadeExecutor, StageRunner
 from cluster.config import BatchSettings
 from cluster.deciding import Allocation, without
 from cluster.ingress import make_app
 from cluster.latency import FEWEST
 from cluster.schemas import RecommendRequest
-from cluster.service import Payload, Recommender
+from cluster.service import Recommender
 from models.batch import FloatArray, IntArray, RaggedBatch, UserRows
 from models.errors import FixFile, OutOfTime, Overloaded
 from models.loading import Cascade
