@@ -1,6 +1,7 @@
 """The Controller's deployment: the one replica that owns limits, prices and the account of joules."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Coroutine
@@ -33,7 +34,7 @@ from cluster.means import Means
 from cluster.meters import Meters
 from cluster.metrics_ray import RayMetrics
 from cluster.pacer import QuotaPacer
-from cluster.placing import own_variants
+from cluster.placing import own_variants, scaled_variants
 from cluster.purse import Purse
 from cluster.snapshot import Answer
 from cluster.warming import Warmer, pinging
@@ -68,8 +69,9 @@ class Controller:
         self._space, own = space, own_variants(settings, cascade.spec)
         self._roster = Roster(own, settings.allocator.window_s)
         self._desk.listen = self._roster.hear
-        scaled = frozenset(own) if settings.autoscale.enabled else frozenset()
+        scaled = scaled_variants(settings, cascade.spec)
         self._warmer = Warmer(space, scaled, pinging(serve.get_replica_context().app_name))
+        self._known = asyncio.Event()  # what an earlier controller left
         runs = [self._desk.run(), self._take_up()]
         if settings.energy.enabled:
             runs += self._account(settings, cascade.spec, carbon)
@@ -127,6 +129,8 @@ class Controller:
         return [meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep)]
 
     async def _measured(self, window: Window) -> Means:
+        with contextlib.suppress(TimeoutError):  # a ledger that is locked makes nobody wait for long
+            await asyncio.wait_for(self._known.wait(), TAKE_UP_S)
         closed = None if self._bookkeeper is None else await self._bookkeeper.soon()
         away = self._roster.away()
         if self._desk.state is not None:
@@ -137,6 +141,8 @@ class Controller:
     async def _take_up(self) -> None:
         """Take up what an earlier controller left in the ledger, once it can be read."""
         await asyncio.to_thread(self._kept.take_up)
+        await asyncio.to_thread(self._book.take_up, time.time())
+        self._known.set()
         while not await asyncio.to_thread(self._book.take_up, time.time()):
             await asyncio.sleep(TAKE_UP_S)
         await asyncio.Event().wait()

@@ -14,6 +14,7 @@ import ray
 import sysfs_tree
 from live import kill, live, replicas_of
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 from sysfs_power import SysfsPower, driven
 from sysfs_tree import SysfsTree
 
@@ -26,6 +27,8 @@ from cluster.reporting.payload import EnergyResponse
 from cluster.schemas import PowerResponse
 
 G_PER_KWH = 360.0
+TOKEN = "0123456789abcdef-anna"
+ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
 
 class Truth:
@@ -79,6 +82,7 @@ def app(power: SysfsPower, ledger: Path, tmp_path_factory: pytest.TempPathFactor
         energy=EnergySettings(ledger=ledger),
         power=PowerSettings(sensors=("rapl",), rapl_root=power.tree.root / "sys" / "class" / "powercap"),
         carbon=CarbonSettings(g_per_kwh=G_PER_KWH),
+        admin_token=SecretStr(f"anna:{TOKEN}"),
     )
     with live(settings, tmp_path_factory.mktemp("state")) as running:
         yield running
@@ -232,6 +236,49 @@ def test_a_ledger_that_is_locked_stops_no_request_and_holds_all_joules_afterward
         other.close()
     assert_billed(client, truth, start)
     assert client.get("/v1/power").json()["ledger_error"] is None
+
+
+def flops_of(client: httpx.Client, count: int) -> list[float]:
+    """What answers say that they took."""
+    return [answer["cost"]["flops"] for answer in recommend(client, count)]  # type: ignore[index]
+
+
+def until_flops(client: httpx.Client, wanted: Callable[[float], bool], most_s: float = 20.0) -> None:
+    """Requests, until the chains of twenty in a row are as wanted in the mean."""
+    end_s = time.monotonic() + most_s
+    while not wanted(float(np.mean(flops_of(client, 20)))):
+        assert time.monotonic() < end_s, "chains do not become as wanted"
+
+
+def test_a_power_cap_is_set_holds_outlives_the_controller_and_is_cleared(app: Running, client: httpx.Client) -> None:
+    body, path = {"kind": "power", "limit": 1.0, "unit": "W"}, "/v1/constraints/cap"
+    assert client.put(path, json=body).status_code == 401
+    assert client.put(path, json=body, headers={"Authorization": "Bearer 0123456789abcdef-eve"}).status_code == 401
+    assert client.put(path, json={**body, "unit": "kW"}, headers=ADMIN).status_code == 422
+    assert client.get("/v1/constraints").json() == {"constraints": []}
+    chains = client.get("/v1/chains").json()["chains"]
+    cheapest = min(chain["cost"]["flops"] for chain in chains)
+    free = float(np.mean(flops_of(client, 20)))
+    assert free > 3 * cheapest
+
+    assert client.put(path, json=body, headers=ADMIN).status_code == 200
+    until_flops(client, lambda mean: mean < 1.2 * cheapest)
+    (told,) = client.get("/v1/constraints").json()["constraints"]
+    assert (told["name"], told["limit"], told["unit"], told["reachable"]) == ("cap", 1.0, "W", False)
+    assert 40 < told["spend"] < 250
+    assert 0 < told["price"] < 1e9
+
+    (controller,) = replicas_of(app, CONTROLLER)
+    kill(controller)
+    assert float(np.mean(flops_of(client, 20))) < 1.2 * cheapest, "replicas hold the prices meanwhile"
+    newest(client)
+    assert [one["name"] for one in client.get("/v1/constraints").json()["constraints"]] == ["cap"]
+    assert float(np.mean(flops_of(client, 40))) < 1.2 * cheapest
+
+    assert client.delete(path, headers=ADMIN).status_code == 204
+    until_flops(client, lambda mean: mean > 0.8 * free)
+    changes = client.get("/v1/constraints/changes").json()["changes"]
+    assert [(change["author"], change["after"] is None) for change in changes] == [("anna", True), ("anna", False)]
 
 
 def meters(app: Running) -> list[psutil.Process]:
