@@ -10,6 +10,8 @@ from allocator.constraints import Resource
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
 J_PER_KWH = 3.6e6
+CAPACITY = "capacity"
+"""The limit that nobody has to state: what processors can do. One that an operator states by this name replaces it."""
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
@@ -19,7 +21,7 @@ class Kind(StrEnum):
     power    watts of all machines together, idle and other programs included
     energy   kWh of all machines in a day
     carbon   grams of CO2e of all machines in an hour or a day
-    compute  seconds a second that variants run, all replicas added up
+    compute  seconds a second that variants, and the work around them, take; all replicas added up
     flops    floating-point operations a second, as counted from the models
     """
 

@@ -1,7 +1,6 @@
 """build(settings): the application as Serve deploys it. The only place that chooses implementations."""
 
 import asyncio
-import os
 import random
 import time
 from collections import Counter
@@ -11,7 +10,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.schema import LoggingConfig
 
-from allocator.chains import SEPARATOR, SKIP, ChainSpace
+from allocator.chains import ChainSpace
 from allocator.reward import RewardModel
 from cluster.allocation import Allocator
 from cluster.autoscale import kept_warm, scaling
@@ -21,16 +20,15 @@ from cluster.config import Settings
 from cluster.control_settings import safe_chain, wants_allocator
 from cluster.controller import Controller, prior_of
 from cluster.limits.holdable import NO_ALLOCATOR
-from cluster.placing import deployment_name, own_variants, placement_of
+from cluster.placing import deployment_name, own_variants, usual_ingress_replicas
 from cluster.stages import Ingress, StageReplica
 from models.checking import check_cascade
 from models.errors import FixFile, FixSetup
 from models.loading import Cascade
-from models.spec import FILE_NAME, CascadeSpec, Device, Placement, VariantSpec
+from models.spec import FILE_NAME, Device, VariantSpec
 
 ONGOING_STAGE_CALLS = 64
 ONGOING_REPORTS = 4096
-MOST_USUAL_INGRESSES = 4
 CONTROLLER, ALLOCATOR = "controller", "allocator"
 LOGGING = LoggingConfig(enable_access_log=False, log_level="WARNING")
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -131,16 +129,6 @@ def check(settings: Settings) -> Cascade:
 def _without_token(settings: Settings) -> Settings:
     """For deployments that answer no person."""
     return settings.model_copy(update={"admin_token": None})
-
-
-def usual_ingress_replicas(spec: CascadeSpec, settings: Settings, cores: int | None = os.cpu_count()) -> int:
-    """One process runs Python on one core only. Where the ingress does all the work it takes several to use the
-    machine; where it only hands work on, one makes the largest micro-batches and so the fewest calls.
-    """
-    names = [part.split("@")[0] for part in spec.static_chain.split(SEPARATOR)]
-    used = [stage.variant(name) for stage, name in zip(spec.stages, names, strict=True) if name != SKIP]
-    inline = all(placement_of(variant, settings) is Placement.INLINE for variant in used)
-    return min(MOST_USUAL_INGRESSES, cores or 1) if inline else 1
 
 
 def _resources(settings: Settings, variant: VariantSpec | None = None) -> dict[str, object]:

@@ -1,11 +1,9 @@
 """The most that runs of variants and the work around them may take of processors: a limit that nobody has to state."""
 
-from allocator.limits import Kind, Limit
+from allocator.limits import CAPACITY, Kind, Limit
 from cluster.config import Settings
 from cluster.placing import own_variants
 from models.spec import CascadeSpec, Device
-
-CAPACITY = "capacity"
 
 
 def capacity_busy_s_per_s(settings: Settings, spec: CascadeSpec, cores: float, ingress_replicas: int) -> float:

@@ -165,7 +165,7 @@ class Control:
         if not (priced or np.isfinite(seen.next_limit).any()):
             return self._published(past, now_s, state.policy.prices)
         follows = priced and state.warm >= WARM_UP
-        prices = self.strategy.step(state.prices, seen) if follows else self._started(seen, state.warm)
+        prices = self.strategy.step(state.prices, seen) if follows else self._started(seen, state.warm, means)
         return self._published(
             replace(past, prices=prices), now_s, prices.prices, self._safe(seen, prices.prices, load)
         )
@@ -220,9 +220,10 @@ class Control:
             return prices, WARM_UP if prices.any() else 1
         if self.start is None:
             return self._free(means), 0
-        return start_prices(self.start.rewards, means.costs, terms.available, terms.limit, self._expected), 0
+        limit = np.where([aim.starts_free for aim in means.aims], inf, terms.limit)
+        return start_prices(self.start.rewards, means.costs, terms.available, limit, self._expected), 0
 
-    def _started(self, seen: Observation, warm: int) -> PriceState:
+    def _started(self, seen: Observation, warm: int, means: Means) -> PriceState:
         """The strategy's state with the prices that the window's own sample asks for, to follow from there.
 
         Strategies move prices by a bounded factor, which from zero means several windows of overspending; and traffic
@@ -236,7 +237,10 @@ class Control:
             return held
         ratio = _ratio(rows, seen)
         requests = max(seen.requests, self._expected) if warm == 0 and self.start is not None else seen.requests
-        prices = start_prices(rows, seen.costs, seen.next_available, seen.next_limit / ratio, requests)
+        limit = seen.next_limit / ratio
+        if not np.isfinite(requests):
+            limit = np.where([aim.starts_free for aim in means.aims], inf, limit)
+        prices = start_prices(rows, seen.costs, seen.next_available, limit, requests)
         started: PriceState = self.strategy.init(prices, self.seed)
         return started
 

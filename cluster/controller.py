@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import ray
 from ray import serve
 
 from allocator.chains import ChainSpace
@@ -19,6 +20,7 @@ from cluster.accountant import Accountant
 from cluster.accounts import Report, Window
 from cluster.availability import Roster, without
 from cluster.bookkeeping import Bookkeeper, Payload
+from cluster.capacity import capacity_limit
 from cluster.carbon.base import CarbonProvider, keep_fresh
 from cluster.carbon.select import open_carbon
 from cluster.carbon.transport import HttpTransport
@@ -34,7 +36,7 @@ from cluster.means import Means
 from cluster.meters import Meters
 from cluster.metrics_ray import RayMetrics
 from cluster.pacer import QuotaPacer
-from cluster.placing import own_variants, scaled_variants
+from cluster.placing import own_variants, scaled_variants, usual_ingress_replicas
 from cluster.purse import Purse
 from cluster.snapshot import Answer
 from cluster.warming import Warmer, pinging
@@ -63,7 +65,8 @@ class Controller:
         )
         self._kept = Kept(self._ledger, self._desk, self._pacer, time.time)
         prior = prior_of(settings, cascade.spec)
-        self._purse = Purse(space, settings.allocator.window_s, self._book.limits, self._pacer, prior)
+        self._capacity = _capacity(settings, cascade.spec) if allocates else None
+        self._purse = Purse(space, settings.allocator.window_s, self._limited, self._pacer, prior)
         self._bookkeeper: Bookkeeper | None = None
         self._desk.measure = self._measured
         self._space, own = space, own_variants(settings, cascade.spec)
@@ -138,6 +141,13 @@ class Controller:
         available = without(self._space, away)
         return self._purse.means(window, self._desk.books.work, closed, time.time(), available)
 
+    def _limited(self) -> Sequence[Limit]:
+        """The limits in force, and what processors can do."""
+        stated = self._book.limits()
+        if self._capacity is None or any(limit.name == self._capacity.name for limit in stated):
+            return stated
+        return (*stated, self._capacity)
+
     async def _take_up(self) -> None:
         """Take up what an earlier controller left in the ledger, once it can be read."""
         await asyncio.to_thread(self._kept.take_up)
@@ -146,6 +156,13 @@ class Controller:
         while not await asyncio.to_thread(self._book.take_up, time.time()):
             await asyncio.sleep(TAKE_UP_S)
         await asyncio.Event().wait()
+
+
+def _capacity(settings: Settings, spec: CascadeSpec) -> Limit | None:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    cores = sum(node["Resources"].get("CPU", 0.0) for node in nodes if node["Alive"])
+    replicas = settings.ingress_replicas or usual_ingress_replicas(spec, settings)
+    return capacity_limit(settings, spec, cores, replicas)
 
 
 def prior_of(settings: Settings, spec: CascadeSpec) -> Prior:

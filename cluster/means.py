@@ -27,6 +27,7 @@ class Aim:
     limit  what the next window may spend in all; infinity where there is no limit
     fixed  what of that no choice of chains changes: machines at rest, other programs
     spent  by the window that ended, in all and with `last_fixed`; NaN where nobody measured it
+    starts_free  whether it has no price before its spend was seen: one that is there in case, such as a capacity
     reachable  False where it is known that no choice of chains can hold the limit
     """
 
@@ -38,6 +39,7 @@ class Aim:
     last_fixed: float = 0.0
     shown: Shown = field(default_factory=lambda: Shown("", ""))
     reachable: bool = True
+    starts_free: bool = False
 
     @property
     def left(self) -> float:

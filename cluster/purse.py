@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 
-from allocator import busy, rows
+from allocator import busy
 from allocator.chains import ChainSpace
 from allocator.choice import Mask
 from allocator.constraints import Resource
 from allocator.energy.prior import Prior
-from allocator.joules import Work
 from allocator.limits import Limit
 from cluster.accountant import Closed
 from cluster.accounts import Window
+from cluster.computing import Computing
 from cluster.means import Means
 from cluster.spending import Drawn, Pacer, Rate, aims_of, free, joules_rate, means_of, spent_in
-from cluster.work import NO_WORK, WorkCounts, as_work, work_since
+from cluster.work import WorkCounts
 
 Limits = Callable[[], Sequence[Limit]]
 
@@ -27,8 +27,7 @@ class Purse:
 
     def __init__(self, space: ChainSpace, window_s: float, limits: Limits, pacer: Pacer, prior: Prior) -> None:
         self._space, self._window_s, self._limits, self._pacer = space, window_s, limits, pacer
-        self._busy, self._rows = busy.initial(prior), rows.RowsState()
-        self._work: WorkCounts = NO_WORK
+        self._computing = Computing(busy.initial(prior))
         self._drawn = Drawn()
         self._joules: Rate | None = None
         self._grams_per_j: float | None = None
@@ -47,21 +46,18 @@ class Purse:
         work       what variants did since the controller began
         available  (J,) the chains that may be taken
         """
-        rates = self._rates(window, as_work(work_since(work, self._work)), closed)
-        self._work = work
+        self._computing = self._computing.after(self._space, window, work, self._window_s)
+        rates = self._rates(window, closed)
         spent = None if closed is None else spent_in(closed)
         requests = window.decided_per_s * self._window_s
         self._pacer.seen(now_s, self._window_s, requests, window.rewards, spent)
         aims = aims_of(self._limits(), rates, self._pacer, now_s, self._window_s)
         return means_of(aims or free(self._space, rates[Resource.FLOPS]), rates, available)
 
-    def _rates(self, window: Window, work: Sequence[Work], closed: Closed | None) -> dict[Resource, Rate]:
-        self._busy = busy.learned(self._busy, work)
-        self._rows = rows.seen(self._rows, self._space, window.executed_per_s, self._window_s, work)
-        seconds = busy.chain_busy_s(self._busy, self._space, self._rows.per_run)
+    def _rates(self, window: Window, closed: Closed | None) -> dict[Resource, Rate]:
         rates = {
             Resource.FLOPS: Rate(self._space.flops, float(window.executed_per_s @ self._space.flops) * self._window_s),
-            Resource.COMPUTE: Rate(seconds, busy.spent_busy_s(work)),
+            Resource.COMPUTE: Rate(self._computing.costs(self._space), self._computing.spent_s),
         }
         if closed is not None:
             self._take(closed)
@@ -75,5 +71,5 @@ class Purse:
     def _take(self, closed: Closed) -> None:
         assert closed.model is not None
         self._drawn = self._drawn.after(closed)
-        self._joules = joules_rate(closed.model, self._space, self._rows.per_run, self._drawn, self._window_s)
+        self._joules = joules_rate(closed.model, self._space, self._computing.rows_per_run, self._drawn, self._window_s)
         self._grams_per_j = closed.rates.grams_per_j

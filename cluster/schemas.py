@@ -91,10 +91,13 @@ class RecommendResponse(BaseModel):
     predicted_reward: float | None
     cost: CostOut
     policy_version: int | None
-    degraded: Annotated[bool, Field(
+    degraded: Annotated[
+        bool,
+        Field(
             description="Nobody could choose a chain, and the safe one ran; or none was thought to be in time for"
             " timeout_ms, and the quickest ran; or a variant of the chosen one was lost, and the nearest ran."
-        )]
+        ),
+    ]
 
 
 class ChainListing(ChainOut):

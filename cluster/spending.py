@@ -13,7 +13,7 @@ from allocator.constraints import Resource
 from allocator.emissions import grams_of
 from allocator.energy.figures import RowsPerRun, chain_joules
 from allocator.energy.state import EnergyState
-from allocator.limits import Limit
+from allocator.limits import CAPACITY, Limit
 from cluster.accountant import Closed
 from cluster.means import Aim, Means, Shown
 
@@ -126,7 +126,8 @@ def _aim(limit: Limit, rates: Mapping[Resource, Rate], pacer: Pacer, now_s: floa
         found = pacer.allowance(limit, rates, window_s, now_s)
         reachable = found.reachable
         allowed, shown = found.limit, replace(shown, spend=found.spent / limit.size)
-    return Aim(limit.name, limit.resource, allowed, rate.fixed, rate.spent, rate.last_fixed, shown, reachable)
+    first = limit.name == CAPACITY
+    return Aim(limit.name, limit.resource, allowed, rate.fixed, rate.spent, rate.last_fixed, shown, reachable, first)
 
 
 def joules_rate(state: EnergyState, space: ChainSpace, rows: RowsPerRun, drawn: Drawn, window_s: float) -> Rate:

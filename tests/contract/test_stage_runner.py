@@ -72,7 +72,7 @@ class TestRemoteRunner(StageRunnerContract):
         settings = Settings(cascade=tiny.folder)
 
         def runner_of(stage: str, variant: str) -> StageRunner:
-            return RemoteRunner(StandInHandle(StageReplica(settings, stage, variant)), timeout_s=10)  # type: ignore[arg-type]
+            return RemoteRunner(StandInHandle(StageReplica(settings, stage, variant)), (stage, variant), timeout_s=10)  # type: ignore[arg-type]
 
         return runner_of
 
@@ -93,9 +93,12 @@ async def breaks() -> None:
     raise ZeroDivisionError("a bug of ours")
 
 
+NAME = ("recall", "dot")
+
+
 def remote(tiny: TinyCascade, fault: Callable[[], Awaitable[None]], timeout_s: float = 10) -> RemoteRunner:
     replica = StageReplica(Settings(cascade=tiny.folder), "recall", "dot")
-    return RemoteRunner(StandInHandle(replica, fault), timeout_s)  # type: ignore[arg-type]
+    return RemoteRunner(StandInHandle(replica, fault), NAME, timeout_s)  # type: ignore[arg-type]
 
 
 def call(tiny: TinyCascade, runner: RemoteRunner) -> None:
@@ -126,6 +129,6 @@ def test_a_fault_inside_the_variant_is_not_retried(tiny: TinyCascade) -> None:
 
 def test_a_probe_passes_when_the_replica_answers_and_raises_when_it_does_not(tiny: TinyCascade) -> None:
     replica = StageReplica(Settings(cascade=tiny.folder), "recall", "dot")
-    asyncio.run(RemoteRunner(StandInHandle(replica), 10).probe())  # type: ignore[arg-type]
+    asyncio.run(RemoteRunner(StandInHandle(replica), NAME, 10).probe())  # type: ignore[arg-type]
     with pytest.raises(RayActorError):
         asyncio.run(remote(tiny, dies).probe())

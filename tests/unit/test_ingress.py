@@ -161,7 +161,8 @@ class TestListings:
         assert "swagger" in client.get("/docs").text.lower()
         api = client.get("/openapi.json").json()
         assert api["info"]["title"] == "GreenFlow"
-        names = ("recommend", "chains", "policy", "health", "power", "energy")
+        names = ["recommend", "chains", "policy", "health", "power", "energy"]
+        names += ["constraints", "constraints/{name}", "constraints/changes"]
         assert set(api["paths"]) == {f"/v1/{name}" for name in names}
         answers = api["paths"]["/v1/recommend"]["post"]["responses"]
         assert set(answers) >= {"200", "422", "503"}

@@ -31,8 +31,8 @@ def kept(ledger: Ledger, desk: FakeDesk, pacer: QuotaPacer, wall: list[float]) -
 
 def pacer_that_saw(windows: int) -> QuotaPacer:
     pacer = QuotaPacer(lambda _: Total())
-    for window in range(windows):
-        pacer.seen(UNIX_S + window, 1.0, 300.0, REWARDS[:4], None)
+    for second in range(windows):
+        pacer.seen(UNIX_S + second, 1.0, 300.0, REWARDS[:4], None)
     return pacer
 
 
