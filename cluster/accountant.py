@@ -30,7 +30,7 @@ from cluster.power.billing import Billing
 from cluster.power.meter import MeterReport
 from cluster.resuming import met, resumed
 from cluster.unwritten import joined
-from cluster.work import NO_WORK, WorkCounts, as_work, pool_of, work_since, work_sum
+from cluster.work import NO_WORK, Counts, Key, WorkCounts, as_work, pool_of, work_since
 from models.errors import GreenFlowError
 
 MODEL_KEY, MODEL_FORMAT = "energy-model", 1
@@ -275,11 +275,12 @@ def _named(work: WorkCounts, billed: Billing) -> WorkCounts:
 
     A GPU that has no meter of its own is in its host's, as where a module's counter holds both.
     """
-    named: WorkCounts = {}
+    named: dict[Key, Counts] = {}
     for (stage, variant, pool), counts in work.items():
         boot, _, device = pool.partition("/")
         known = device if device in billed.tabs else pool_of(billed.names.get(boot, boot))
-        named = work_sum(named, {(stage, variant, known): counts})
+        key = (stage, variant, known)
+        named[key] = named.get(key, Counts()) + counts
     return named
 
 

@@ -55,8 +55,12 @@ def work_since(now: WorkCounts, before: WorkCounts) -> dict[Key, Counts]:
 
 
 def work_sum(one: WorkCounts, other: WorkCounts) -> dict[Key, Counts]:
-    """Both together."""
-    return {key: one.get(key, Counts()) + other.get(key, Counts()) for key in one.keys() | other.keys()}
+    """Both together. It takes time in proportion to the `other`: one replica's, beside those of all."""
+    total = dict(one)
+    for key, counts in other.items():
+        known = total.get(key)
+        total[key] = counts if known is None else known + counts
+    return total
 
 
 def as_work(counts: WorkCounts) -> tuple[Work, ...]:

@@ -1,5 +1,6 @@
 """Joules of a served application, on a stand-in for RAPL that knows the truth, while what counts them breaks."""
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -20,13 +21,14 @@ from sysfs_tree import SysfsTree
 
 from cluster.app import CONTROLLER
 from cluster.carbon.settings import CarbonSettings
-from cluster.config import EnergySettings, Settings
+from cluster.config import BatchSettings, EnergySettings, Settings
 from cluster.launching.launch import Running
 from cluster.power.settings import PowerSettings
 from cluster.reporting.payload import EnergyResponse
 from cluster.schemas import PowerResponse
 
-G_PER_KWH = 360.0
+G_PER_KWH, MOST_WAITING = 360.0, 64
+PACKAGES = ("intel-rapl:0", "intel-rapl:1")
 TOKEN = "0123456789abcdef-anna"
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -80,7 +82,8 @@ def truth(power: SysfsPower) -> Iterator[Truth]:
 def app(power: SysfsPower, ledger: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     settings = Settings(
         energy=EnergySettings(ledger=ledger),
-        power=PowerSettings(sensors=("rapl",), rapl_root=power.tree.root / "sys" / "class" / "powercap"),
+        batch=BatchSettings(most_waiting=MOST_WAITING),
+        power=PowerSettings(rapl_root=power.tree.root / "sys" / "class" / "powercap"),
         carbon=CarbonSettings(g_per_kwh=G_PER_KWH),
         admin_token=SecretStr(f"anna:{TOKEN}"),
     )
@@ -279,6 +282,48 @@ def test_a_power_cap_is_set_holds_outlives_the_controller_and_is_cleared(app: Ru
     until_flops(client, lambda mean: mean > 0.8 * free)
     changes = client.get("/v1/constraints/changes").json()["changes"]
     assert [(change["author"], change["after"] is None) for change in changes] == [("anna", True), ("anna", False)]
+
+
+def told_quality(client: httpx.Client, wanted: str, most_s: float = 30.0) -> PowerResponse:
+    """Power, once it is known so well."""
+    end_s = time.monotonic() + most_s
+    while (power := PowerResponse.model_validate(client.get("/v1/power").json())).quality != wanted:
+        recommend(client, 5)
+        assert time.monotonic() < end_s, f"power is {power.quality}, not {wanted}"
+    return power
+
+
+def test_meters_that_are_lost_are_stood_in_for_as_modelled_and_no_request_fails(
+    client: httpx.Client, power: SysfsPower
+) -> None:
+    measured = told_quality(client, "measured")
+    for package in PACKAGES:
+        power.vanish(package)
+    try:
+        modelled = told_quality(client, "modelled")
+        assert 0.3 * measured.power_w < modelled.power_w < 3 * measured.power_w, "at the watts that meters last told"
+        assert any("rapl" in refusal.sensor for refusal in modelled.not_read)
+    finally:
+        for package in PACKAGES:
+            power.come_back(package)
+    told_quality(client, "measured")
+
+
+def test_more_requests_than_can_wait_are_refused_at_once_and_the_others_answered(app: Running) -> None:
+    async def ask(client: httpx.AsyncClient, user: int) -> tuple[int, str | None, float]:
+        began_s = time.monotonic()
+        answer = await client.post("/v1/recommend", json={"user_id": user})
+        return answer.status_code, answer.headers.get("Retry-After"), time.monotonic() - began_s
+
+    async def burst() -> list[tuple[int, str | None, float]]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=app.url, timeout=60, limits=limits) as client:
+            return await asyncio.gather(*(ask(client, user) for user in range(1, 801)))
+
+    answers = asyncio.run(burst())
+    assert {status for status, _, _ in answers} == {200, 503}
+    assert all(retry == "1" for status, retry, _ in answers if status == 503)
+    assert sum(status == 200 for status, _, _ in answers) >= MOST_WAITING
 
 
 def meters(app: Running) -> list[psutil.Process]:
