@@ -13,6 +13,7 @@ import ray
 from ray import serve
 
 from allocator.chains import ChainSpace
+from allocator.emissions import Pue, grams_per_joule
 from allocator.energy.model import EnergyModel
 from allocator.energy.prior import Prior, from_flops, from_profile
 from allocator.limits import Limit
@@ -58,15 +59,23 @@ class Controller:
         self._ledger = Ledger(settings.energy.ledger_file, Retention(settings.energy.retention_days * DAY_S))
         allocates = wants_allocator(settings.allocator, cascade.spec)
         self._book = LimitBook(settings.stated_limits, self._ledger, replace(settings.holdable, allocates=allocates))
-        self._limits = LocalLimitDesk(self._book, lambda: self._desk.standings, time.time)
+        self._limits = LocalLimitDesk(self._book, self._limited, lambda: self._desk.standings, time.time)
         carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
         self._pacer = QuotaPacer(
             partial(spent_since, self._ledger), carbon, settings.carbon.building.ratio, lambda: self._desk.expected
         )
-        self._kept = Kept(self._ledger, self._desk, self._pacer, time.time)
         prior = prior_of(settings, cascade.spec)
         self._capacity = _capacity(settings, cascade.spec) if allocates else None
-        self._purse = Purse(space, settings.allocator.window_s, self._limited, self._pacer, prior)
+        self._purse = Purse(
+            space,
+            settings.allocator.window_s,
+            self._limited,
+            self._pacer,
+            prior,
+            partial(_grams_per_j, carbon, settings.carbon.building),
+            settings.energy.enabled,
+        )
+        self._kept = Kept(self._ledger, self._desk, self._purse, self._pacer, time.time)
         self._bookkeeper: Bookkeeper | None = None
         self._desk.measure = self._measured
         self._space, own = space, own_variants(settings, cascade.spec)
@@ -156,6 +165,11 @@ class Controller:
         while not await asyncio.to_thread(self._book.take_up, time.time()):
             await asyncio.sleep(TAKE_UP_S)
         await asyncio.Event().wait()
+
+
+def _grams_per_j(carbon: CarbonProvider, building: Pue, now_s: float) -> float | None:
+    intensity = carbon.now(now_s)
+    return None if intensity is None else grams_per_joule(building, intensity.figure)
 
 
 def _capacity(settings: Settings, spec: CascadeSpec) -> Limit | None:

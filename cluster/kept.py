@@ -10,22 +10,25 @@ from cluster.desk import ControllerDesk
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.pacer import QuotaPacer
+from cluster.purse import Purse
 from cluster.spending import Total
 from models.errors import GreenFlowError
 
-PRICES, LOAD, FORMAT = "prices", "load", 1
+PRICES, LOAD, FORMAT = "control", "load", 1
 LOAD_S = 300.0
 """Between two times that the forecast of load is written: it changes slowly, and is some kilobytes long."""
 
 
 class Kept:
-    """Prices by constraint with every window, and the forecast of load now and then.
+    """Prices by constraint and watts that chains cannot change with every window, the forecast of load now and then.
 
     wall  Unix time
     """
 
-    def __init__(self, ledger: Ledger, desk: ControllerDesk, pacer: QuotaPacer, wall: Callable[[], float]) -> None:
-        self._ledger, self._desk, self._pacer, self._wall = ledger, desk, pacer, wall
+    def __init__(
+        self, ledger: Ledger, desk: ControllerDesk, purse: Purse, pacer: QuotaPacer, wall: Callable[[], float]
+    ) -> None:
+        self._ledger, self._desk, self._purse, self._pacer, self._wall = ledger, desk, purse, pacer, wall
         self._load_s = wall()
 
     def states(self) -> tuple[State, ...]:
@@ -33,7 +36,8 @@ class Kept:
         now_s, state = self._wall(), self._desk.state
         if state is None:
             return ()
-        prices = State(PRICES, json.dumps(state.named_prices).encode(), FORMAT, now_s)
+        control = {"prices": state.named_prices, "fixed_w": self._purse.fixed_w}
+        prices = State(PRICES, json.dumps(control).encode(), FORMAT, now_s)
         if now_s - self._load_s < LOAD_S:
             return (prices,)
         self._load_s = now_s
@@ -42,20 +46,26 @@ class Kept:
     def take_up(self) -> None:
         """Read what was kept. What cannot be read is learned anew; replicas hold the prices, too."""
         with contextlib.suppress(GreenFlowError):
-            self._desk.remembered = _prices(self._ledger.state(PRICES))
+            self._desk.remembered, fixed_w = _control(self._ledger.state(PRICES))
+            if fixed_w is not None:
+                self._purse.resume(fixed_w)
             load = self._ledger.state(LOAD)
             if load is not None:
                 self._pacer.resume(load.value)
 
 
-def _prices(state: State | None) -> Mapping[str, float]:
+def _control(state: State | None) -> tuple[Mapping[str, float], float | None]:
+    """Prices, and fixed watts; as far as they make sense."""
     if state is None or state.version != FORMAT:
-        return {}
+        return {}, None
     try:
-        kept = {str(name): float(price) for name, price in json.loads(state.value).items()}
-    except (ValueError, TypeError, AttributeError):
-        return {}
-    return {name: price for name, price in kept.items() if math.isfinite(price) and price >= 0}
+        kept = json.loads(state.value)
+        prices = {str(name): float(price) for name, price in kept["prices"].items()}
+        fixed_w = math.nan if kept["fixed_w"] is None else float(kept["fixed_w"])
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return {}, None
+    sound = {name: price for name, price in prices.items() if math.isfinite(price) and price >= 0}
+    return sound, fixed_w if math.isfinite(fixed_w) and fixed_w >= 0 else None
 
 
 def spent_since(ledger: Ledger, start_s: float) -> Total:

@@ -15,16 +15,23 @@ Payload = dict[str, Any]
 class LocalLimitDesk:
     """As `cluster.limits.desk.LimitDesk`.
 
+    limits     all in force: those of the book, and what nobody has to state
     standings  those of the newest snapshot
     wall       Unix time
     """
 
-    def __init__(self, book: LimitBook, standings: Callable[[], Sequence[Standing]], wall: Callable[[], float]) -> None:
-        self._book, self._standings, self._wall = book, standings, wall
+    def __init__(
+        self,
+        book: LimitBook,
+        limits: Callable[[], Sequence[Limit]],
+        standings: Callable[[], Sequence[Standing]],
+        wall: Callable[[], float],
+    ) -> None:
+        self._book, self._limits, self._standings, self._wall = book, limits, standings, wall
 
     async def constraints(self) -> list[Payload]:
         """As `LimitDesk.constraints`."""
-        return [self._payload(limit) for limit in self._book.limits()]
+        return [self._payload(limit) for limit in self._limits()]
 
     async def put_limit(self, limit: Limit, author: str) -> Payload:
         """As `LimitDesk.put_limit`."""

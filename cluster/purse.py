@@ -7,6 +7,7 @@ from allocator.chains import ChainSpace
 from allocator.choice import Mask
 from allocator.constraints import Resource
 from allocator.energy.prior import Prior
+from allocator.energy.state import initial
 from allocator.limits import Limit
 from cluster.accountant import Closed
 from cluster.accounts import Window
@@ -16,21 +17,43 @@ from cluster.spending import Drawn, Pacer, Rate, aims_of, free, joules_rate, mea
 from cluster.work import WorkCounts
 
 Limits = Callable[[], Sequence[Limit]]
+Grams = Callable[[float], float | None]
 
 
 class Purse:
     """Used from one event loop, once a window.
 
-    limits  those in force
-    prior   what is believed of variants before any has run
+    limits       those in force
+    prior        what is believed of variants before any has run
+    grams_per_j  at a Unix time, PUE included; None while nobody knows it
+    meters       whether joules are accounted for
     """
 
-    def __init__(self, space: ChainSpace, window_s: float, limits: Limits, pacer: Pacer, prior: Prior) -> None:
+    def __init__(
+        self,
+        space: ChainSpace,
+        window_s: float,
+        limits: Limits,
+        pacer: Pacer,
+        prior: Prior,
+        grams_per_j: Grams = lambda now_s: None,
+        meters: bool = True,
+    ) -> None:
+        self._grams_per_j = grams_per_j
+        self._model = initial(prior) if meters else None
         self._space, self._window_s, self._limits, self._pacer = space, window_s, limits, pacer
         self._computing = Computing(busy.initial(prior))
         self._drawn = Drawn()
-        self._joules: Rate | None = None
-        self._grams_per_j: float | None = None
+
+    @property
+    def fixed_w(self) -> float | None:
+        """Watts that no choice of chains changes, smoothed; None before meters told of them."""
+        return self._drawn.fixed_w if self._drawn.known else None
+
+    def resume(self, fixed_w: float) -> None:
+        """Go on from what an earlier controller knew of these watts, unless meters have told already."""
+        if not self._drawn.known:
+            self._drawn = Drawn(fixed_w=fixed_w, before_w=fixed_w, known=True)
 
     def means(
         self,
@@ -47,29 +70,24 @@ class Purse:
         available  (J,) the chains that may be taken
         """
         self._computing = self._computing.after(self._space, window, work, self._window_s)
-        rates = self._rates(window, closed)
+        rates = self._rates(window, closed, now_s)
         spent = None if closed is None else spent_in(closed)
         requests = window.decided_per_s * self._window_s
         self._pacer.seen(now_s, self._window_s, requests, window.rewards, spent)
         aims = aims_of(self._limits(), rates, self._pacer, now_s, self._window_s)
         return means_of(aims or free(self._space, rates[Resource.FLOPS]), rates, available)
 
-    def _rates(self, window: Window, closed: Closed | None) -> dict[Resource, Rate]:
+    def _rates(self, window: Window, closed: Closed | None, now_s: float) -> dict[Resource, Rate]:
         rates = {
             Resource.FLOPS: Rate(self._space.flops, float(window.executed_per_s @ self._space.flops) * self._window_s),
             Resource.COMPUTE: Rate(self._computing.costs(self._space), self._computing.spent_s),
         }
         if closed is not None:
-            self._take(closed)
-        if self._joules is not None:
-            joules = self._joules if closed is not None else self._joules.unmeasured()
-            rates[Resource.JOULES] = joules
-            if self._grams_per_j is not None:
-                rates[Resource.GRAMS] = joules.times(self._grams_per_j)
+            self._model, self._drawn = closed.model, self._drawn.after(closed)
+        if self._model is not None:
+            rows = self._computing.rows_per_run
+            joules = joules_rate(self._model, self._space, rows, self._drawn, self._window_s)
+            rates[Resource.JOULES] = joules if closed is not None else joules.unmeasured()
+            if (grams := self._grams_per_j(now_s)) is not None:
+                rates[Resource.GRAMS] = rates[Resource.JOULES].times(grams)
         return rates
-
-    def _take(self, closed: Closed) -> None:
-        assert closed.model is not None
-        self._drawn = self._drawn.after(closed)
-        self._joules = joules_rate(closed.model, self._space, self._computing.rows_per_run, self._drawn, self._window_s)
-        self._grams_per_j = closed.rates.grams_per_j

@@ -128,7 +128,8 @@ def test_a_limit_is_met_by_a_price_that_shortens_the_chains(app: Running, client
     assert (report.failed, report.degraded) == (0, 0)
     assert spent(report) == pytest.approx(LIMIT, rel=0.25)
     assert spent(report) < 0.6 * FREE * report.sent / report.seconds, "what the same requests would spend unlimited"
-    (constraint,) = policy(client)["constraints"]
+    constraint, capacity = policy(client)["constraints"]
+    assert (capacity["name"], capacity["kind"]) == ("capacity", "compute"), "what processors can do is a limit too"
     assert constraint["price"] > 0
     assert constraint["limit"] == pytest.approx(LIMIT)
     assert constraint["unit"] == "FLOP/s"

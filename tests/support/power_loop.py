@@ -133,12 +133,18 @@ class Loop:
         self.model, self.debts = EnergyModel().init(machine.prior()), Debts()
         self.boot()
 
-    def boot(self, remembered: Mapping[str, float] | None = None) -> None:
+    def boot(self, remembered: Mapping[str, float] | None = None, fixed_w: float | None = None) -> None:
         """A controller begins."""
         self.remembered = dict(remembered or {})
-        self.purse = Purse(self.machine.space, 1.0, lambda: self.limits, self.pacer, self.machine.prior())
+        self.purse = Purse(self.machine.space, 1.0, lambda: self.limits, self.pacer, self.machine.prior(), self._grams)
+        if fixed_w is not None:
+            self.purse.resume(fixed_w)
         self.counts: dict[Key, Counts] = {}
         self.state: ControlState | None = None
+
+    def _grams(self, now_s: float) -> float | None:
+        grid = self.machine.g_per_kwh(round(now_s - self.machine.began_s))
+        return None if grid is None else grid / 3.6e6
 
     def run(self, windows: int) -> Played:
         """Some windows more."""
@@ -191,8 +197,7 @@ class Loop:
             at, machine.began_s + at, 1.0, 0, 0, 1, (device,), found.shares, found.pools, machine.g_per_kwh(at),
             Quality.ASSUMED, 1.0, Quality.ASSUMED,
         )  # fmt: skip
-        grid = machine.g_per_kwh(at)
-        rates = Rates({}, None if grid is None else grid / 3.6e6, Quality.MODELLED, Quality.MODELLED)
+        rates = Rates({}, None, Quality.MODELLED, Quality.MODELLED)
         return replace(Closed(machine.began_s + at, (device,), (), rates), account=account, model=self.model)
 
     def _counted(self, executed: Floats) -> dict[Key, Counts]:

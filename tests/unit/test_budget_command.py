@@ -69,7 +69,7 @@ def opened() -> Iterator[tuple[str, list[LimitBook]]]:
 
     class Newest:
         def __getattr__(self, name: str) -> Any:
-            return getattr(LocalLimitDesk(books[-1], lambda: (STANDS,), lambda: NOON_S), name)
+            return getattr(LocalLimitDesk(books[-1], books[-1].limits, lambda: (STANDS,), lambda: NOON_S), name)
 
     add_limits(app, Newest(), tokens_of(f"anna:{ANNA},bo:{BO}"), 4096)
     for url in served(app):

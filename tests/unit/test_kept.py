@@ -25,8 +25,18 @@ class FakeDesk:
         self.state, self.remembered = state, {}
 
 
-def kept(ledger: Ledger, desk: FakeDesk, pacer: QuotaPacer, wall: list[float]) -> Kept:
-    return Kept(ledger, desk, pacer, lambda: wall[0])  # type: ignore[arg-type]
+class FakePurse:
+    """As much of a purse as is kept of it."""
+
+    def __init__(self, fixed_w: float | None = None) -> None:
+        self.fixed_w = fixed_w
+
+    def resume(self, fixed_w: float) -> None:
+        self.fixed_w = fixed_w
+
+
+def kept(ledger: Ledger, desk: FakeDesk, pacer: QuotaPacer, wall: list[float], purse: FakePurse | None = None) -> Kept:
+    return Kept(ledger, desk, purse or FakePurse(), pacer, lambda: wall[0])  # type: ignore[arg-type]
 
 
 def pacer_that_saw(windows: int) -> QuotaPacer:
@@ -40,12 +50,13 @@ def test_what_was_kept_is_taken_up() -> None:
     loop = Loop(Machine(), [watts("cap", 115.0)])
     state = loop.run(30).states[-1]
     ledger, wall, pacer = Ledger(None), [UNIX_S], pacer_that_saw(20)
-    before = kept(ledger, FakeDesk(state), pacer, wall)
+    before = kept(ledger, FakeDesk(state), pacer, wall, FakePurse(52.5))
     assert [one.key for one in before.states()] == [PRICES]
     wall[0] += LOAD_S
     ledger.remember(before.states())
-    desk, other = FakeDesk(), pacer_that_saw(0)
-    kept(ledger, desk, other, wall).take_up()
+    desk, other, purse = FakeDesk(), pacer_that_saw(0), FakePurse()
+    kept(ledger, desk, other, wall, purse).take_up()
+    assert purse.fixed_w == 52.5
     assert desk.remembered == {"cap": pytest.approx(float(state.policy.prices[0]))}
     assert dumped(other.load) == dumped(pacer.load)
 
@@ -67,7 +78,7 @@ def test_before_the_first_snapshot_there_is_nothing_to_keep() -> None:
 
 @pytest.mark.parametrize(
     ("value", "version"),
-    [(b"nonsense", 1), (b"[1]", 1), (b'{"a": "x"}', 1), (b'{"a": 1.0}', 2)],
+    [(b"nonsense", 1), (b"[1]", 1), (b'{"prices": {"a": "x"}}', 1), (b'{"prices": {"a": 1.0}, "fixed_w": 1}', 2)],
 )
 def test_what_is_no_record_of_prices_is_left_alone(value: bytes, version: int) -> None:
     ledger, desk = Ledger(None), FakeDesk()
@@ -78,9 +89,12 @@ def test_what_is_no_record_of_prices_is_left_alone(value: bytes, version: int) -
 
 def test_prices_that_are_none_are_left_out() -> None:
     ledger, desk = Ledger(None), FakeDesk()
-    ledger.remember([State(PRICES, json.dumps({"a": 1.0, "b": -1.0, "c": float("nan")}).encode(), 1, UNIX_S)])
-    kept(ledger, desk, pacer_that_saw(0), [UNIX_S]).take_up()
+    odd = {"prices": {"a": 1.0, "b": -1.0, "c": float("nan")}, "fixed_w": float("inf")}
+    ledger.remember([State(PRICES, json.dumps(odd).encode(), 1, UNIX_S)])
+    purse = FakePurse()
+    kept(ledger, desk, pacer_that_saw(0), [UNIX_S], purse).take_up()
     assert desk.remembered == {"a": 1.0}
+    assert purse.fixed_w is None
 
 
 def test_a_new_controller_begins_with_the_prices_that_were_kept() -> None:

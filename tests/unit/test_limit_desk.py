@@ -19,7 +19,7 @@ STANDING = Standing("cap", "power", "W", 120.0, 118.0, 2.5, 120.0, 118.0, False)
 
 def desk_of(*seeds: Limit, holdable: Holdable | None = None) -> LocalLimitDesk:
     book = LimitBook(seeds, Ledger(None), holdable or Holdable())
-    return LocalLimitDesk(book, lambda: (STANDING,), lambda: 1e9)
+    return LocalLimitDesk(book, book.limits, lambda: (STANDING,), lambda: 1e9)
 
 
 def test_a_limit_is_told_as_it_stands() -> None:

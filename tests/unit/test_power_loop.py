@@ -107,7 +107,7 @@ def test_a_restart_goes_on_from_the_prices_that_were_kept() -> None:
     whole, broken = (Loop(Machine(), [watts("power", CAP_W)]) for _ in range(2))
     for loop in (whole, broken):
         loop.run(100)
-    broken.boot(broken.played.states[-1].named_prices)
+    broken.boot(broken.played.states[-1].named_prices, broken.purse.fixed_w)
     for loop in (whole, broken):
         loop.run(60)
     assert averaged(broken.played.watts[100:]).max() < 1.05 * CAP_W
