@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, nan
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ controller are therefore higher than all of an earlier one, also than those that
 LEAST_SHARE = 0.02
 """Measured spend less what is fixed may come out as nothing by noise; chains that ran have spent this share at least of
 what they are thought to."""
+GROWS = 1.5
+"""What a start may spend more than the window before, where what chains spend is what meters tell less what machines
+draw anyway: in the first windows nobody knows where the one ends and the other begins."""
 REACH = 1.02
 STEADY = 0.2
 
@@ -123,7 +126,7 @@ class Control:
             costs=means.costs,
             available=terms.available,
             reward_model=self.reward_model,
-            safe_chain=self.safe_chain,
+            safe_chain=self._cheapest(means, terms.available, held),
         )
         every = np.ones(len(held), dtype=bool)
         start, terms = self.strategy.init(held, self.seed), replace(terms, prices=held)
@@ -167,7 +170,7 @@ class Control:
         follows = priced and state.warm >= WARM_UP
         prices = self.strategy.step(state.prices, seen) if follows else self._started(seen, state.warm, means)
         return self._published(
-            replace(past, prices=prices), now_s, prices.prices, self._safe(seen, prices.prices, load)
+            replace(past, prices=prices), now_s, prices.prices, self._safe(seen, means, prices.prices, load)
         )
 
     def _published(self, state: ControlState, now_s: float, prices: Floats, safe: int | None = None) -> ControlState:
@@ -180,16 +183,21 @@ class Control:
         made = policy.next(now_s, prices=prices, costs=state.means.costs, available=terms.available, safe_chain=chain)
         return replace(state, policy=made, terms=replace(terms, prices=made.prices))
 
-    def _safe(self, seen: Observation, prices: Floats, load: float) -> int:
+    def _safe(self, seen: Observation, means: Means, prices: Floats, load: float) -> int:
         """The chain for when nobody decides."""
         rows = self._enough(usable(seen.rewards))
         if not (self.safe_follows and prices.any() and len(rows) and seen.next_available.any()):
             return self.safe_chain
         within = (seen.costs * _ratio(rows, seen) * load <= seen.next_limit).all(axis=1) & seen.next_available
         if not within.any():
-            relative = seen.costs * prices
-            return int(np.where(seen.next_available, relative.sum(axis=1), inf).argmin())
+            return self._cheapest(means, seen.next_available, prices)
         return int(np.where(within, rows.mean(axis=0), -inf).argmax())
+
+    def _cheapest(self, means: Means, available: Mask, prices: Floats) -> int:
+        """The chain for when nobody decides and nobody knows what requests there are: at these prices the cheapest."""
+        if not (self.safe_follows and prices.any() and available.any()):
+            return self.safe_chain
+        return int(np.where(available, means.costs @ prices, inf).argmin())
 
     def _rearranged(self, state: ControlState, means: Means) -> ControlState:
         """The state under other constraints: those that stay keep their prices, and all are looked for anew."""
@@ -212,16 +220,22 @@ class Control:
     def _held(
         self, terms: Terms, means: Means, version: int, prices: Floats | None, remembered: Mapping[str, float]
     ) -> tuple[Floats, int]:
-        """The first prices, and how warm they are."""
-        if any(aim.name in remembered for aim in means.aims):
-            known = np.array([remembered.get(aim.name, 0.0) for aim in means.aims])
-            return known, WARM_UP if known.any() and len(known) == len(remembered) else 1
-        if version and prices is not None and prices.shape == terms.limit.shape:
+        """The first prices, and how warm they are.
+
+        A limit that is not among the remembered ones begins as at any start, with those beside it as they were.
+        """
+        known = np.array([remembered.get(aim.name, nan) for aim in means.aims])
+        free = np.array([aim.starts_free for aim in means.aims])
+        if np.isfinite(known).any() and (np.isfinite(known) | free).all():
+            held = np.nan_to_num(known)
+            return held, WARM_UP if held.any() and len(held) == len(remembered) else 1
+        if version and prices is not None and prices.shape == terms.limit.shape and not remembered:
             return prices, WARM_UP if prices.any() else 1
         if self.start is None:
-            return self._free(means), 0
-        limit = np.where([aim.starts_free for aim in means.aims], inf, terms.limit)
-        return start_prices(self.start.rewards, means.costs, terms.available, limit, self._expected), 0
+            return np.nan_to_num(known), 0
+        limit = np.where(free | np.isfinite(known), inf, terms.limit)
+        first = start_prices(self.start.rewards, means.costs, terms.available, limit, self._expected)
+        return np.nan_to_num(known) + first, 0
 
     def _started(self, seen: Observation, warm: int, means: Means) -> PriceState:
         """The strategy's state with the prices that the window's own sample asks for, to follow from there.
@@ -237,9 +251,10 @@ class Control:
             return held
         ratio = _ratio(rows, seen)
         requests = max(seen.requests, self._expected) if warm == 0 and self.start is not None else seen.requests
-        limit = seen.next_limit / ratio
-        if not np.isfinite(requests):
-            limit = np.where([aim.starts_free for aim in means.aims], inf, limit)
+        if np.isfinite(requests):
+            limit = np.minimum(seen.next_limit / ratio, _most(rows, seen, means) * requests)
+        else:
+            limit = np.where([aim.starts_free for aim in means.aims], inf, seen.next_limit)
         prices = start_prices(rows, seen.costs, seen.next_available, limit, requests)
         started: PriceState = self.strategy.init(prices, self.seed)
         return started
@@ -297,6 +312,15 @@ def _ratio(rows: Rewards, seen: Observation) -> Floats:
     predicted = Sample(rows, seen.costs, seen.terms.available).spend(seen.terms.prices) * seen.requests
     known = (seen.spend > 0) & (predicted > 0)
     return np.divide(seen.spend, predicted, out=np.ones_like(predicted), where=known)
+
+
+def _most(rows: Rewards, seen: Observation, means: Means) -> Floats:
+    """What a request may spend in the mean, (M,): no more than GROWS of what is predicted at the prices that it had."""
+    inferred = np.array([aim.last_fixed > 0 for aim in means.aims])
+    if not (inferred.any() and seen.terms.available.any()):
+        return np.full(len(means.aims), inf)
+    before = Sample(rows, seen.costs, seen.terms.available).spend(seen.terms.prices)
+    return np.where(inferred, GROWS * before, inf)
 
 
 def _smoothed(load: float, requests: float) -> float:

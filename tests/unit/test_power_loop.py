@@ -164,3 +164,39 @@ def test_busy_seconds_are_held_within_a_compute_limit_that_is_learned() -> None:
     limit = Limit("compute", Kind.COMPUTE, float(seconds.min() + 0.4 * np.ptp(seconds)), "busy_s/s")
     played = Loop(machine, [limit]).run(120)
     assert np.mean([state.spend[0] for state in played.states[20:]]) == pytest.approx(limit.limit, rel=0.02)
+
+
+@pytest.mark.parametrize(("off", "most"), [(0.1, 1.1), (0.3, 1.06), (1.0, 1.06), (3.0, 1.06)])
+def test_a_start_whose_idle_watts_nobody_knows_overspends_for_seconds_at_most(off: float, most: float) -> None:
+    for seed in range(3):
+        played = Loop(Machine(off=off, seed=seed), [watts("power", CAP_W)]).run(40)
+        assert max(played.watts[1:4]) < 1.15 * CAP_W, "the first whole window runs the cheapest chains"
+        assert averaged(played.watts[1:]).max() < most * CAP_W
+
+
+def test_a_limit_that_is_new_at_a_restart_begins_as_at_a_start_and_the_others_go_on() -> None:
+    loop = Loop(Machine(), [watts("loose", 140.0)])
+    loop.run(60)
+    known = loop.played.states[-1].named_prices
+    loop.boot(known, loop.purse.fixed_w)
+    loop.limits = [watts("loose", 140.0), watts("tight", CAP_W)]
+    played = loop.run(20)
+    assert played.states[60].named_prices["loose"] == known["loose"]
+    assert played.states[60].named_prices["tight"] > 0
+    assert max(played.watts[61:64]) < 1.15 * CAP_W
+    assert averaged(played.watts[61:]).max() < 1.05 * CAP_W
+
+
+def test_a_limit_that_was_never_priced_is_not_taken_for_one_without_a_price() -> None:
+    loop = Loop(Machine(), [watts("power", CAP_W)])
+    loop.boot({"capacity": 0.0})
+    assert loop.run(1).states[0].named_prices["power"] > 0
+
+
+def test_right_after_a_restart_requests_that_nobody_decides_take_a_chain_that_costs_little() -> None:
+    loop = Loop(Machine(), [watts("power", CAP_W)])
+    loop.control = replace(loop.control, safe_follows=True)
+    loop.run(30)
+    loop.boot(loop.played.states[-1].named_prices, loop.purse.fixed_w)
+    policy = loop.run(1).states[-1].policy
+    assert policy.costs[policy.safe_chain, 0] == policy.costs[:, 0].min()
