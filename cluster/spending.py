@@ -1,8 +1,8 @@
 """What a window may spend, from limits and meters: watts less what machines draw anyway, quotas by their pace. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import exp, inf, nan
+from dataclasses import dataclass, field, replace
+from math import exp, inf, isnan, nan
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from allocator.constraints import Resource
 from allocator.emissions import grams_of
 from allocator.energy.figures import RowsPerRun, chain_joules
 from allocator.energy.state import EnergyState
+from allocator.joules import DeviceJoules
 from allocator.limits import CAPACITY, Limit
 from cluster.accountant import Closed
 from cluster.means import Aim, Means, Shown
@@ -22,33 +23,64 @@ SETTLES_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
+class Metered:
+    """One device: the watts of the newest windows that its counter told all of, and what it told of none yet.
+
+    power_w         NaN before the first
+    held_j, held_s  of windows of which it has not told yet
+    fresh           whether it told in the newest window
+    """
+
+    power_w: float = nan
+    held_j: float = 0.0
+    held_s: float = 0.0
+    fresh: bool = False
+
+    def after(self, device: DeviceJoules) -> "Metered":
+        """With one more window. Joules of a meter that was away come with those of all that time."""
+        joules, seconds = self.held_j + device.energy_j, self.held_s + device.window_s
+        if not device.fresh or seconds <= 0:
+            return Metered(self.power_w, joules, seconds)
+        return Metered(joules / seconds, fresh=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Drawn:
     """Watts as far as they are known.
 
-    power_w  of all machines in the newest window that meters told all of; NaN while they do not
+    power_w  of all machines in the newest window; NaN while too little is heard of
     fixed_w  of that what chains cannot change, smoothed; `before_w` as it was a window ago
-    held_j, held_s  of windows of which some meter has not told yet
+    fixed_j, held_s  of that, and how long, in windows since it was last known
     """
 
     power_w: float = nan
     fixed_w: float = 0.0
     before_w: float = 0.0
-    held_j: float = 0.0
+    fixed_j: float = 0.0
     held_s: float = 0.0
     known: bool = False
+    meters: Mapping[str, Metered] = field(default_factory=dict)
 
     def after(self, closed: Closed) -> "Drawn":
-        """With one more window. Joules of a meter that was away come with those of all that time."""
+        """With one more window."""
         account = closed.account
         assert account is not None
-        joules, seconds = self.held_j + sum(d.energy_j for d in account.devices), self.held_s + account.window_s
-        if not account.devices or seconds <= 0 or not all(device.fresh for device in account.devices):
-            return replace(self, power_w=nan, before_w=self.fixed_w, held_j=joules, held_s=seconds)
-        fixed_w = sum(pool.idle_j + pool.unattributed_j for pool in account.pools) / max(account.window_s, 1e-3)
-        fixed_w = min(fixed_w, joules / seconds)
+        meters = {one.device: self.meters.get(one.device, Metered()).after(one) for one in account.devices}
+        fixed_j = self.fixed_j + sum(pool.idle_j + pool.unattributed_j for pool in account.pools)
+        seconds, power_w = self.held_s + account.window_s, _power_w(meters)
+        if isnan(power_w) or seconds <= 0:
+            return Drawn(nan, self.fixed_w, self.fixed_w, fixed_j, seconds, self.known, meters)
+        fixed_w = min(fixed_j / max(seconds, 1e-3), power_w)
         kept = exp(-seconds / SETTLES_S) if self.known else 0.0
         fixed_w += kept * (self.fixed_w - fixed_w)
-        return Drawn(joules / seconds, fixed_w, self.fixed_w if self.known else fixed_w, known=True)
+        return Drawn(power_w, fixed_w, self.fixed_w if self.known else fixed_w, known=True, meters=meters)
+
+
+def _power_w(meters: Mapping[str, Metered]) -> float:
+    """Of all devices: those that did not tell are taken to draw what they drew last, unless they are most of it."""
+    heard_w = sum(one.power_w for one in meters.values() if one.fresh)
+    held_w = sum(one.power_w for one in meters.values() if not one.fresh)
+    return heard_w + held_w if meters and heard_w > held_w else nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
