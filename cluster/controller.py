@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections.abc import Coroutine, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
 
 from allocator.chains import ChainSpace
 from allocator.emissions import Pue, grams_per_joule
@@ -46,6 +48,9 @@ from models.spec import CascadeSpec
 
 DAY_S = 86_400.0
 TAKE_UP_S = 1.0
+CAPACITY_S = 5.0
+"""Between two looks at how many processors the cluster has."""
+logger = logging.getLogger(__name__)
 
 
 class Controller:
@@ -85,6 +90,8 @@ class Controller:
         self._warmer = Warmer(space, scaled, pinging(serve.get_replica_context().app_name))
         self._known = asyncio.Event()  # what an earlier controller left
         runs = [self._desk.run(), self._take_up()]
+        if self._capacity is not None:
+            runs.append(self._follow_capacity(settings, cascade.spec))
         if settings.energy.enabled:
             runs += self._account(settings, cascade.spec, carbon)
         loop = asyncio.get_running_loop()  # Serve constructs replicas on their loop
@@ -165,6 +172,16 @@ class Controller:
         while not await asyncio.to_thread(self._book.take_up, time.time()):
             await asyncio.sleep(TAKE_UP_S)
         await asyncio.Event().wait()
+
+
+    async def _follow_capacity(self, settings: Settings, spec: CascadeSpec) -> None:
+        """Nodes join and leave; their processors are what chains may take."""
+        while True:
+            await asyncio.sleep(CAPACITY_S)
+            try:
+                self._capacity = await asyncio.to_thread(_capacity, settings, spec)
+            except RayError as error:
+                logger.warning("processors cannot be counted, the capacity stays what it was: %s", error)
 
 
 def _grams_per_j(carbon: CarbonProvider, building: Pue, now_s: float) -> float | None:
