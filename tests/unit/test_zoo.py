@@ -97,6 +97,10 @@ def metrics(spec: CascadeSpec) -> dict[str, float]:
     return {f"{v.name}.{name}": value for v in variants for name, value in v.metrics.items()}
 
 
+OTHER_PROCESSOR = 0.01
+"""Processors of another make round products of matrices differently, and training makes more of it: 0.004 was seen."""
+
+
 @pytest.mark.train
 @pytest.mark.timeout(1200)
 def test_training_with_the_same_seed_reproduces_the_demos_metrics(tmp_path: Path) -> None:
@@ -106,4 +110,4 @@ def test_training_with_the_same_seed_reproduces_the_demos_metrics(tmp_path: Path
 
     world, _ = synthetic_world(SyntheticConfig())
     spec = train_cascade(world, tmp_path / "demo", TrainConfig())
-    assert metrics(spec) == pytest.approx(metrics(read_spec(DEMO)), abs=1e-3)
+    assert metrics(spec) == pytest.approx(metrics(read_spec(DEMO)), abs=OTHER_PROCESSOR)
