@@ -15,12 +15,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sysfs_tree
 from sysfs_tree import Board, SysfsTree, Zone, replace_text
+
+CpuSeconds = Callable[[], tuple[float, float]]
+"""Busy CPU seconds, and those of busy and idle together, both since some moment."""
 
 BOARDS = {
     "intel": sysfs_tree.intel_two_sockets,
@@ -160,12 +163,12 @@ class SysfsPower:
                 self.tree.set_j(zone.id, (self.drawn_j[zone.shows] - self._zero_j[zone.id]) % zone.range_j)
 
 
-def drive(power: SysfsPower, tick_s: float, ended: threading.Event) -> None:
+def drive(power: SysfsPower, tick_s: float, ended: threading.Event, cpu_s: CpuSeconds = machine_cpu_s) -> None:
     """Advances with the machine's CPU time every `tick_s`, and once more at the end."""
-    at_s, (busy_s, all_s) = time.monotonic(), machine_cpu_s()
+    at_s, (busy_s, all_s) = time.monotonic(), cpu_s()
     while True:
         over = ended.wait(tick_s)
-        now_s, (now_busy_s, now_all_s) = time.monotonic(), machine_cpu_s()
+        now_s, (now_busy_s, now_all_s) = time.monotonic(), cpu_s()
         if now_all_s > all_s or over:
             busy = (now_busy_s - busy_s) / max(now_all_s - all_s, 1e-9)
             power.advance(now_s - at_s, min(1.0, busy))
@@ -176,10 +179,10 @@ def drive(power: SysfsPower, tick_s: float, ended: threading.Event) -> None:
 
 
 @contextmanager
-def driven(power: SysfsPower, tick_s: float = 0.1) -> Iterator[SysfsPower]:
+def driven(power: SysfsPower, tick_s: float = 0.1, cpu_s: CpuSeconds = machine_cpu_s) -> Iterator[SysfsPower]:
     """Drives in a thread of this process."""
     ended = threading.Event()
-    thread = threading.Thread(target=drive, args=(power, tick_s, ended))
+    thread = threading.Thread(target=drive, args=(power, tick_s, ended, cpu_s))
     thread.start()
     try:
         yield power
