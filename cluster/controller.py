@@ -173,7 +173,6 @@ class Controller:
             await asyncio.sleep(TAKE_UP_S)
         await asyncio.Event().wait()
 
-
     async def _follow_capacity(self, settings: Settings, spec: CascadeSpec) -> None:
         """Nodes join and leave; their processors are what chains may take."""
         while True:

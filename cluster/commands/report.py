@@ -41,6 +41,12 @@ FORMS: dict[str, Callable[[EnergyReport], str]] = {
     default="variant",
     help="What a line is.",
 )
+@click.option(
+    "--embodied-g-per-h",
+    type=click.FloatRange(min=0),
+    show_default="GREENFLOW_CARBON_EMBODIED_G_PER_H, else nothing",
+    help="Grams of CO2e of making the machines, per hour of their life: told on a line of its own, never added.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print the lines as CSV, figures in full.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as one JSON object.")
 @click.option("--html", "as_html", is_flag=True, help="Print a page that fetches nothing.")
@@ -49,6 +55,7 @@ def command(
     since: str | None,
     until: str | None,
     by: By,
+    embodied_g_per_h: float | None,
     as_csv: bool,
     as_json: bool,
     as_html: bool,
@@ -72,12 +79,14 @@ def command(
     forms = [form for form, wanted in zip(FORMS, (as_csv, as_json, as_html), strict=True) if wanted]
     if len(forms) > 1:
         raise click.UsageError(f"name one of --csv, --json and --html, not --{' and --'.join(forms)}")
-    file = Settings.from_environment({"energy_ledger": ledger}).energy.ledger_file
+    stated = {"energy_ledger": ledger, "carbon_embodied_g_per_h": embodied_g_per_h}
+    settings = Settings.from_environment(stated)
     now_s = time.time()
     since_s, until_s = (
         None if text is None else moment(text, name, now_s) for name, text in (("since", since), ("until", until))
     )
-    report = gather_from(file, by, since_s, until_s)
+    gathered = gather_from(settings.energy.ledger_file, by, since_s, until_s)
+    report = gathered.with_embodied(settings.carbon.embodied_g_per_h)
     if forms:
         click.echo(FORMS[forms[0]](report), nl=False)
     else:

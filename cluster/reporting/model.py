@@ -99,6 +99,15 @@ class Row(Sum):
     share: float
 
 
+class Embodied(BaseModel):
+    """CO2e of making the machines, as the operator spreads it over their life. In no other figure of the report."""
+
+    model_config = ConfigDict(frozen=True)
+
+    g_per_h: float
+    kg_co2e: Annotated[float, Field(description="Over the hours that windows cover.")]
+
+
 class EnergyReport(BaseModel):
     """Totals of a period, and the lines that they are made of. `since` and `until` are UTC, hours or days in full."""
 
@@ -110,3 +119,11 @@ class EnergyReport(BaseModel):
     by: By
     total: Total
     rows: list[Row]
+    embodied: Annotated[Embodied | None, Field(description="None where nobody states it.")] = None
+
+    def with_embodied(self, g_per_h: float | None) -> "EnergyReport":
+        """The report with what the operator says that making the machines comes to in an hour; None for nothing."""
+        if g_per_h is None:
+            return self
+        kg_co2e = g_per_h * self.total.covered_s / 3600 / 1000
+        return self.model_copy(update={"embodied": Embodied(g_per_h=g_per_h, kg_co2e=kg_co2e)})

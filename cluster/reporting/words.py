@@ -96,6 +96,8 @@ def facts(report: EnergyReport) -> Iterator[tuple[str, str]]:
     yield "energy", f"{number(total.energy_kwh)} kWh ({number(total.energy_j)} J), {known(total.known)}"
     yield "building", _building(total)
     yield from (("emissions", line) for line in emissions(total))
+    if (made := report.embodied) is not None:
+        yield "embodied", f"{number(made.kg_co2e)} kg CO2e of making the machines, {number(made.g_per_h)} g/h as stated"
     yield "traffic", f"{total.requests:,} requests, {total.items:,} items recommended"
     yield "went to", where(total)
     yield "a request", _each(total.joules_per_request, total.loaded_joules_per_request)

@@ -35,6 +35,21 @@ def test_the_command_prints_text_for_people(file: Path) -> None:
     assert "rank" in result.stdout
 
 
+def test_what_making_the_machines_emitted_is_told_beside_the_rest_and_never_added(file: Path) -> None:
+    without = json.loads(command("--ledger", file, "--json").stdout)
+    assert without["embodied"] is None
+    for said in (
+        command("--ledger", file, "--json", "--embodied-g-per-h", "50"),
+        command("--ledger", file, "--json", variables={"GREENFLOW_CARBON_EMBODIED_G_PER_H": "50"}),
+    ):
+        told = json.loads(said.stdout)
+        assert told["embodied"] == {"g_per_h": 50.0, "kg_co2e": pytest.approx(0.05 * told["total"]["covered_s"] / 3600)}
+        assert {**told, "embodied": None} == without
+    for form in ([], ["--html"]):
+        text = command("--ledger", file, "--embodied-g-per-h", "50", *form).stdout
+        assert "kg CO2e of making the machines, 50.0 g/h as stated" in " ".join(text.split())
+
+
 def test_each_form_is_printed_alone(file: Path) -> None:
     told = json.loads(command("--ledger", file, "--json", "--by", "hour").stdout)
     assert (told["total"]["energy_j"], len(told["rows"])) == (20.0, 2)
