@@ -20,6 +20,7 @@ from urllib.request import urlopen
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 from process_group import ProcessGroup
 from rich.console import Console
 from rich.table import Table
@@ -52,7 +53,26 @@ class Truth:
 
     def at(self, unix_s: float) -> float:
         """Joules at a time, between two looks in proportion."""
-        return float(np.interp(unix_s, self._at_s, self._joules))
+        return float(self._over([unix_s])[0])
+
+    def now(self) -> tuple[float, float]:
+        """Joules at the newest look, and when that was, Unix time."""
+        looks = len(self._joules)
+        return self._joules[looks - 1], self._at_s[looks - 1]
+
+    def watts(self, from_s: float, to_s: float) -> list[float]:
+        """Mean of each whole second between two times."""
+        edges = from_s + np.arange(int(to_s - from_s) + 1)
+        return [float(w) for w in np.diff(self._over(edges.tolist()))]
+
+    def mean_w(self, from_s: float, to_s: float) -> float:
+        """Of all the time between."""
+        before_j, after_j = self._over([from_s, to_s])
+        return float(after_j - before_j) / (to_s - from_s)
+
+    def _over(self, at_s: list[float]) -> NDArray[np.float64]:
+        looks = len(self._joules)  # the thread adds the time first
+        return np.asarray(np.interp(at_s, self._at_s[:looks], self._joules[:looks]))
 
     def close(self) -> None:
         """Look no more."""
@@ -128,17 +148,11 @@ def told(server: Running, after_s: float = 0.0) -> dict[str, float]:
 
 
 def kill(group: ProcessGroup, part: str) -> int:
-    """Kill the processes of the server whose title holds `part`; how many."""
-    found = [
-        process for process in group.members() if f"ray::{part}" in _title(process) or f":{part}" in _title(process)
-    ]
+    """Kill the processes of the server that are called after this actor or deployment; how many."""
+    found = group.titled(part)
     for process in found:
         process.kill()
     return len(found)
-
-
-def _title(process: object) -> str:
-    return " ".join(process.cmdline())  # type: ignore[attr-defined]
 
 
 def disturb(server: Running, root: Path, seconds: float, console: Console) -> None:

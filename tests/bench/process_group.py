@@ -29,6 +29,12 @@ class ProcessGroup:
             except psutil.Error:
                 continue
 
+    def titled(self, part: str) -> list[psutil.Process]:
+        """Those that Ray calls after this actor, or after this deployment of Serve."""
+        return [
+            one for one in self.members() if (title := _title(one)).startswith(f"ray::{part}") or f":{part}" in title
+        ]
+
     def cpu_s(self) -> dict[int, float]:
         """CPU seconds so far, user and system, by process id."""
         spent = {}
@@ -58,6 +64,13 @@ class ProcessGroup:
             process.kill()
         psutil.wait_procs(left, timeout=10)
         return names
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def spent_between(before: dict[int, float], after: dict[int, float]) -> float:
