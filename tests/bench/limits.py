@@ -106,9 +106,13 @@ def measured(plan: Plan, placements: tuple[str, ...], allocator: str, results: R
             results.save()
             console.print(f"{time.monotonic() - began_s:5.0f} s  {placement}: {line}", highlight=False, soft_wrap=True)
 
-        with driven(placement, plan.rate, {"GREENFLOW_ALLOCATOR_PLACEMENT": allocator}) as stand:
-            done("serves")
-            Course(plan, stand, run, done).go()
+        try:
+            with driven(placement, plan.rate, {"GREENFLOW_ALLOCATOR_PLACEMENT": allocator}) as stand:
+                done("serves")
+                Course(plan, stand, run, done).go()
+        except (RuntimeError, OSError) as error:  # what it has shown so far stands, and others have their turn
+            run.problem = f"{type(error).__name__}: {error}"
+            done(f"ended early: {run.problem}")
 
 
 def _placements(_: click.Context, __: click.Parameter, text: str) -> tuple[str, ...]:
@@ -146,7 +150,7 @@ def main(
     """Serve the demo under load on a stand-in for RAPL, change its cap and its traffic, and look at the true watts.
 
     Keep the machine quiet: all that works on it draws power. Ctrl-C ends the run and tells what was found so far. The
-    exit status is 1 when a request failed, not when something was missed: no measurement is a test.
+    exit status is 1 when a request failed or a server ended early, not when something was missed: no time is a test.
 
     \b
     Examples:
@@ -165,7 +169,7 @@ def main(
         console.print("interrupted: what follows is what was found so far")
     results.show(Console(width=None if sys.stdout.isatty() else 170))
     results.save()
-    sys.exit(1 if results.failed else 0)
+    sys.exit(1 if results.failed or any(run.problem for run in results.runs) else 0)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ class Look:
         """With the cheapest chains."""
         return self.least.settled_w
 
+    @property
+    def tells(self) -> bool:
+        """Whether the caps of the phases lie apart so far that watts which do not follow them are told from it."""
+        return (HIGH - LOW) * (self.free_w - self.least_w) > NEAR * self.free_w
+
     def between(self, share: float) -> float:
         """A cap that leaves chains this share of what they can be made to spend."""
         return self.least_w + share * (self.free_w - self.least_w)
@@ -84,6 +89,7 @@ class Found:
     """Whether a phase came near its goal, and stayed there.
 
     goal_w    from the lesser to the greater; mostly the same
+    tells     whether caps could do enough for that to say anything
     averages  over the OVER_S from each second on
     near_s    when these first came within NEAR; None for never
     later_s   how long they were off again at a stretch, after that
@@ -91,6 +97,7 @@ class Found:
 
     played: Played
     goal_w: tuple[float, float]
+    tells: bool
     mean_w: float
     averages: tuple[float, ...] = field(repr=False)
     near_s: float | None
@@ -103,8 +110,8 @@ class Found:
 
     @property
     def clear(self) -> bool:
-        """Whether the goal is: the machine has not wandered so far that it could be anything."""
-        return self.goal_w[1] <= (1 + NEAR) * self.goal_w[0]
+        """Whether the goal is: caps can do something, and the machine has not wandered so far that all could be it."""
+        return self.tells and self.goal_w[1] <= (1 + NEAR) * self.goal_w[0]
 
     @property
     def held(self) -> bool:
@@ -120,7 +127,8 @@ class Found:
     def verdict(self) -> str:
         """In a word, or some. What is missed by the widest goal is missed."""
         if self.held:
-            return "reached" if self.clear else "unclear: the machine wandered"
+            vague = "unclear: the machine wandered" if self.tells else "unclear: caps can do too little"
+            return "reached" if self.clear else vague
         if self.near_s is None:
             return "missed: never near"
         return "missed: late" if self.near_s > WITHIN_S else "missed: not held"
@@ -169,7 +177,8 @@ def found(what: Played, looks: Sequence[Look]) -> Found:
     near = (averages >= (1 - NEAR) * low_w) & (averages <= (1 + NEAR) * high_w)
     first = int(near.argmax()) if near.any() else None
     later_s = float(longest(~near[first:])) if first is not None else 0.0
-    return Found(what, (low_w, high_w), what.settled_w, tuple(averages.tolist()), first, later_s)
+    tells = all(one.tells for one in looks)
+    return Found(what, (low_w, high_w), tells, what.settled_w, tuple(averages.tolist()), first, later_s)
 
 
 def longest(flags: Sequence[bool] | np.ndarray) -> int:

@@ -17,7 +17,7 @@ from cluster.traffic.report import LoadReport
 
 @dataclass
 class Run:
-    """One server's life. Phases are judged by all looks that there have been."""
+    """One server's life. Phases are judged by all looks that there have been. `problem` ended it before its time."""
 
     placement: str
     rate: float
@@ -25,6 +25,7 @@ class Run:
     phases: list[Played] = field(default_factory=list)
     steady: list[Steady] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
+    problem: str = ""
 
     @property
     def found(self) -> list[Found]:
@@ -71,7 +72,8 @@ class Results:
             }
             lines += [f"{run.placement}, {about}: {sum(g)} of {len(g)} reached" for about, g in groups.items() if g]
             if unclear := len(run.phases) - len(clear):
-                lines.append(f"{run.placement}: {unclear} phases unclear, for the machine wandered")
+                lines.append(f"{run.placement}: {unclear} phases unclear")
+        lines += [f"{run.placement}: ended early: {run.problem}" for run in self.runs if run.problem]
         return [*lines, f"failed requests in all: {self.failed}"]
 
     @property
@@ -84,7 +86,10 @@ class Results:
 def look_line(one: Look) -> str:
     """What caps can do."""
     third = "" if one.third_w is None else f", a third of the traffic without a cap {one.third_w:.1f} W"
-    return f"{one.least_w:.1f} W (cheapest chains) to {one.free_w:.1f} W (no cap){third}"
+    little = (
+        "" if one.tells else "; caps can do too little to show anything: is the machine busy, or the rate too small?"
+    )
+    return f"{one.least_w:.1f} W (cheapest chains) to {one.free_w:.1f} W (no cap){third}{little}"
 
 
 def phase_line(one: Found) -> str:
@@ -205,6 +210,7 @@ def _run(run: Run) -> dict[str, Any]:
     return {
         "placement": run.placement,
         "rate": run.rate,
+        "problem": run.problem,
         "looks": [{"free_w": one.free_w, "least_w": one.least_w, "third_w": one.third_w} for one in run.looks],
         "phases": [_phase(one) for one in run.found],
         "steady": [_steady(one) for one in run.steady],

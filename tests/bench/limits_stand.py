@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from cluster.traffic.bodies import request_bodies, user_ids
 TOKEN = "bench-0123456789abcdef"
 PLACEMENTS = ("inline", "own", "file")
 LONGEST_S = 3 * 3600.0
+PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,20 @@ class Stand:
     idle_w: float
 
     def put(self, cap_w: float) -> None:
-        """Set the cap."""
+        """Set the cap; a controller that has just been lost is waited for. Raises OSError when it stays away."""
         body = json.dumps({"kind": "power", "limit": cap_w, "unit": "W"}).encode()
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-        with urlopen(
-            Request(f"{self.server.url}/v1/constraints/cap", body, headers, method="PUT"), timeout=30
-        ) as answer:
-            answer.read()
+        request = Request(f"{self.server.url}/v1/constraints/cap", body, headers, method="PUT")
+        until_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                with urlopen(request, timeout=10) as answer:
+                    answer.read()
+                return
+            except OSError:
+                if time.monotonic() > until_s:
+                    raise
+            time.sleep(0.2)
 
     def get(self, path: str, body: bytes | None = None, timeout_s: float = 10.0) -> Any:
         """What it answers, on a connection of its own. Raises OSError when it does not."""

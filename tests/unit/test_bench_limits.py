@@ -79,6 +79,10 @@ def test_a_goal_that_could_be_anything_is_no_verdict_in_favour(phases: ModuleTyp
     assert found(phases, 140.0, [170.0] * 40, *looks).verdict.startswith("missed")
 
 
+def test_where_caps_can_do_next_to_nothing_nothing_is_reached(phases: ModuleType) -> None:
+    assert found(phases, 101.0, [101.0] * 40, look(phases, 100, 104)).verdict == "unclear: caps can do too little"
+
+
 def test_the_floor_is_what_poisson_arrivals_and_their_joules_do(steady: ModuleType) -> None:
     chosen, joules = np.array([0.5, 0.5]), np.array([0.1, 0.3])
     watts = steady.drawn(RATE, chosen, joules, windows=200_000)
