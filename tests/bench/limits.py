@@ -48,7 +48,7 @@ class Plan:
     def about_s(self) -> float:
         """How long a server takes, roughly."""
         phases = 0.0 if not self.phases else self.seconds * (4 if self.short else 7)
-        looks = self.warm_s + self.look_s * (5 if self.phases else 2)
+        looks = self.warm_s + self.look_s * (5 if self.phases else 3)
         under_cap = sum(s + self.settle_s for s in (self.long_s, self.blind_s) if s) + 40 * len(self.kills)
         return 45 + looks + phases + under_cap
 
@@ -63,7 +63,7 @@ class Course:
         """All of it, one after the other."""
         plan = self.plan
         played(self.stand, Phase("replicas warm up", plan.warm_s, 1e6, plan.rate))
-        self._look(third=plan.phases)
+        self._look(third=True)
         if plan.phases:
             self._phases()
         cap_w = self.run.looks[0].between(plan.cap_share)

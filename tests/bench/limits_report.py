@@ -159,7 +159,7 @@ def steady_table(those: Sequence[Steady]) -> Table:
         table.add_row(f"{cap_w - idle_w:.1f} W above {idle_w:.0f} W", *row, "")
         mean_j, spread_j = one.request_j
         table.add_section()
-        table.add_row(f"{mean_j:.3f} J ± {spread_j:.3f} a request: the model's x {one.model:.2f}")
+        table.add_row(f"{mean_j:.3f} J ± {spread_j:.3f} a request")
     return table
 
 
@@ -227,7 +227,6 @@ def _steady(one: Steady) -> dict[str, Any]:
     held = {name: getattr(one, name).__dict__ for name in ("all", "all_floor", "above_idle", "above_idle_floor")}
     figures = {
         "request_j": one.request_j,
-        "model": one.model,
         "idle_w": one.idle_w,
         "off_floor": one.off_floor,
         "reached": one.reached,

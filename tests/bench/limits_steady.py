@@ -4,19 +4,18 @@ Where requests come by a Poisson process and each costs its own joules, no contr
 it begins can meet a cap in every single second. How near a perfect one would come is the floor, which is shown beside.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from limits_phases import Look, Phase, Played, played
+from limits_phases import THIRD, Look, Phase, Played, played
 from limits_stand import Driven
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 WINDOWS = 50_000
 WITHIN = 0.01
-LEAST_SHARE = 0.02
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,11 @@ class Steady:
     """A long phase, of all watts and of those above the machine's true idle ones; beside each its floor.
 
     request_j  mean joules of a request of the chains that ran, and their standard deviation among requests
-    model      by how much they exceed those of the server's energy model, as far as that can be told
     """
 
     played: Played
     idle_w: float
     request_j: tuple[float, float]
-    model: float
     all: Held
     all_floor: Held
     above_idle: Held
@@ -73,10 +70,9 @@ class Steady:
 def steady(stand: Driven, at: Look, cap_w: float, seconds: float) -> Steady:
     """Hold a cap that is held already."""
     what = played(stand, Phase("steady", seconds, cap_w, at.free.phase.rate))
-    joules = chain_joules(stand)
-    chosen, each_j = mix(what.load.chains, joules)
-    model = calibration(at, joules)
-    each_j = each_j * model
+    flops = chain_flops(stand)
+    chosen, of = mix(what.load.chains, flops)
+    each_j = request_joules(at, flops)(of)
     mean_j = float(chosen @ each_j)
     spread_j = sqrt(float(chosen @ (each_j - mean_j) ** 2))
     chance = drawn(what.phase.rate, chosen, each_j)
@@ -85,7 +81,6 @@ def steady(stand: Driven, at: Look, cap_w: float, seconds: float) -> Steady:
         what,
         idle_w,
         (mean_j, spread_j),
-        model,
         Held.of(what.watts, cap_w),
         Held.of(cap_w + chance, cap_w),
         Held.of(np.asarray(what.watts) - idle_w, cap_w - idle_w),
@@ -108,24 +103,25 @@ def drawn(rate: float, chosen: Floats, joules: Floats, windows: int = WINDOWS, s
     return np.asarray((counts - rate * chosen) @ joules, dtype=np.float64)
 
 
-def chain_joules(stand: Driven) -> dict[str, float]:
-    """Of a request, by the server's own energy model as it is now."""
-    return {
-        chain["id"]: float(chain["cost"]["energy_j"] or 0.0)
-        for chain in stand.get("/v1/chains", timeout_s=30)["chains"]
-    }
+def chain_flops(stand: Driven) -> dict[str, float]:
+    """Of a request under each chain."""
+    return {chain["id"]: float(chain["cost"]["flops"]) for chain in stand.get("/v1/chains", timeout_s=30)["chains"]}
 
 
-def mix(chains: Mapping[str, int], joules: Mapping[str, float]) -> tuple[Floats, Floats]:
-    """Shares (J,) of the chains that ran, and their joules (J,)."""
+def mix(chains: Mapping[str, int], flops: Mapping[str, float]) -> tuple[Floats, Floats]:
+    """Shares (J,) of the chains that ran, and their FLOPs (J,)."""
     counts = np.array(list(chains.values()), dtype=np.float64)
-    return counts / max(counts.sum(), 1.0), np.array([joules[name] for name in chains])
+    return counts / max(counts.sum(), 1.0), np.array([flops[name] for name in chains])
 
 
-def calibration(at: Look, joules: Mapping[str, float]) -> float:
-    """By how much true joules of chains exceed the model's: between no cap and the cheapest chains, watts are known,
-    and so is what ran. 1 where there is next to no difference between the two, by the meters or by the model."""
-    free, least = mix(at.free.load.chains, joules), mix(at.least.load.chains, joules)
-    modelled_w = at.free.phase.rate * float(free[0] @ free[1] - least[0] @ least[1])
-    known = modelled_w > LEAST_SHARE * at.free_w and at.free_w - at.least_w > LEAST_SHARE * at.free_w
-    return (at.free_w - at.least_w) / modelled_w if known else 1.0
+def request_joules(at: Look, flops: Mapping[str, float]) -> Callable[[Floats], Floats]:
+    """True joules of a request by its FLOPs, from what was looked at; no energy model is asked.
+
+    What a request takes without a cap follows from the watts at two rates, what FLOPs add to it from those of two mixes
+    of chains at one rate: a straight line. Zero where the looks show next to nothing.
+    """
+    rate, free, least = at.free.phase.rate, mix(at.free.load.chains, flops), mix(at.least.load.chains, flops)
+    mean, fewer = float(free[0] @ free[1]), float(least[0] @ least[1])
+    free_j = max(0.0, at.free_w - (at.third_w or at.free_w)) / (rate * (1 - THIRD))
+    per_flop = max(0.0, at.free_w - at.least_w) / (rate * (mean - fewer)) if mean > fewer else 0.0
+    return lambda of: np.asarray(np.maximum(free_j + per_flop * (of - mean), 0.0))

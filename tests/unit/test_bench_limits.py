@@ -93,6 +93,18 @@ def test_the_floor_is_what_poisson_arrivals_and_their_joules_do(steady: ModuleTy
     assert held.overuse == pytest.approx(held.spread / np.sqrt(2 * np.pi), rel=0.05)
 
 
+def test_joules_of_requests_follow_from_watts_at_two_rates_and_of_two_mixes(
+    phases: ModuleType, steady: ModuleType
+) -> None:
+    def of(watts: float, chain: str) -> object:
+        ran = load().model_copy(update={"chains": {chain: 10}})
+        return phases.Played(phases.Phase("", 20, 0.0, RATE), [watts] * 20, ran)
+
+    look = phases.Look(of(150.0, "dear"), of(120.0, "cheap"), third_w=150.0 - RATE * 2 / 3 * 0.5)
+    joules = steady.request_joules(look, {"dear": 3e6, "cheap": 1e6})
+    assert joules(np.array([3e6, 1e6, 0.0])) == pytest.approx([0.5, 0.2, 0.05])
+
+
 def test_the_spread_of_a_version_ends_with_the_last_older_answer(reach: ModuleType) -> None:
     def seen(sent_s: float, version: int, limit_w: float = float("nan")) -> object:
         return reach.Seen(reach.POLICY, sent_s, sent_s + 0.1, version, limit_w)
