@@ -119,6 +119,8 @@ def _judged(one: Overhead | None, reached: Reached | None) -> list[str]:
         share = one.of_server(one.both_s)
         word = "reached" if share <= MOST_SHARE else "missed"
         of_all = f"{100 * one.of_machine(one.both_s):.2f} % of all cores"
+        if not one.parts["allocator"]:
+            word = "unclear, for the allocator is a part of the ingress and not in it"
         lines.append(f"controller and allocator: {100 * share:.2f} % of the server's CPU time, {of_all}: {word}")
     if reached is not None:
         lines.append(reached.line)

@@ -58,6 +58,8 @@ class Reached:
     def line(self) -> str:
         """What was to be shown."""
         most = max((max(spreads) for spreads in self.spreads.values() if spreads), default=nan)
+        if np.isnan(most):
+            return f"how soon a policy reaches all replicas is unclear: none changed; failed {self.failed}"
         word = "reached" if most <= MOST_WINDOWS else "missed"
         return f"a policy reaches all replicas within {most:.2f} windows: {word}; failed {self.failed}"
 
@@ -85,7 +87,7 @@ def changed(stand: Stand, changes: int) -> Reached:
         failed = traffic.cut().failed
     finally:
         traffic.close()
-    since_s = puts[0][0] + CHANGE_S  # from then on prices change in every window
+    since_s = puts[0][0]  # from then on prices change in every window
     spreads = {path: spread([s for s in seen if s.path == path and s.sent_s > since_s]) for path in (POLICY, RECOMMEND)}
     replicas = {part: len(stand.server.group.titled(part)) for part in ("ingress", "allocator")}
     answers = {path: sum(one.path == path for one in seen) for path in (POLICY, RECOMMEND)}
