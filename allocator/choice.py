@@ -23,8 +23,13 @@ def penalties(costs: Floats, prices: Floats, available: Mask | None = None) -> F
 
 
 def best_chains(rewards: Rewards, penalty: Floats) -> Ints:
-    """The chain with the largest `reward - penalty` of each row, (B,); of equals the first. rewards (B, J)."""
-    chains: Ints = (rewards - penalty.astype(rewards.dtype)).argmax(axis=1)
+    """The chain with the largest `reward - penalty` of each row, (B,); of equals the first. rewards (B, J).
+
+    A penalty beyond what rewards can hold counts as the largest that they can: only infinity means not available.
+    """
+    most = np.finfo(rewards.dtype).max / 2
+    held = np.where(np.isinf(penalty), penalty, np.minimum(penalty, most)).astype(rewards.dtype)
+    chains: Ints = (rewards - held).argmax(axis=1)
     return chains
 
 
@@ -51,15 +56,15 @@ def ceilings(rewards: Rewards, costs: Floats, available: Mask | None = None) -> 
 
     The other resources are free meanwhile.
     """
-    keep = np.ones(len(costs), bool) if available is None else available
+    if available is not None and not available.all():
+        rewards, costs = rewards[:, available], costs[available]
     result = np.zeros(costs.shape[1])
-    for m, cost in enumerate(costs[keep].T):
+    for m, cost in enumerate(costs.T):
         dearer = cost > cost.min()
         if not dearer.any():
             continue
-        for part in in_chunks(rewards):
-            open_part = part[:, keep].astype(np.float64)
-            base = open_part[:, ~dearer].max(axis=1, keepdims=True)
-            rises = (open_part[:, dearer] - base) / (cost[dearer] - cost.min())
-            result[m] = max(result[m], float(rises.max()))
+        # The steepest rise to a chain is that of the row where it earns most over the cheapest: one division a chain.
+        over = [(part - part[:, ~dearer].max(axis=1, keepdims=True)).max(axis=0) for part in in_chunks(rewards)]
+        most = np.max(over, axis=0, initial=-np.inf).astype(np.float64)
+        result[m] = max(0.0, float((most[dearer] / (cost[dearer] - cost.min())).max()))
     return result

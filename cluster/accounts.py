@@ -17,6 +17,8 @@ from cluster.work import NO_WORK, WorkCounts, work_since, work_sum
 
 FRESH_WINDOWS = 2.0
 FORGET_S = 3600.0
+MOST_ROWS = 512
+"""Reward rows that a window's sample holds: more tell prices little more, and with many replicas take their time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,10 +176,11 @@ def _closed(account: Account) -> Account:
 
 
 def _sample(counted: list[tuple[Account, NDArray[np.float32]]], chains: int) -> NDArray[np.float32]:
-    """A uniform sample of all decided requests: from each replica as many rows as its share of the decisions."""
+    """A uniform sample of all decided requests: from each replica as many rows as its share of the decisions, and about
+    MOST_ROWS at most."""
     rows = [(rewards, account.rate[1]) for account, rewards in counted if account.rate and account.rate[1] > 0]
     rows = [(rewards, rate) for rewards, rate in rows if len(rewards)]
     if not rows:
         return np.empty((0, chains), np.float32)
-    most = min(len(rewards) / rate for rewards, rate in rows)
+    most = min(*(len(rewards) / rate for rewards, rate in rows), MOST_ROWS / sum(rate for _, rate in rows))
     return np.concatenate([rewards[: max(1, round(most * rate))] for rewards, rate in rows])

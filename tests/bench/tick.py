@@ -46,6 +46,7 @@ from cluster.availability import Roster, without  # noqa: E402
 from cluster.bookkeeping import Bookkeeper  # noqa: E402
 from cluster.carbon.fixed import FixedCarbon  # noqa: E402
 from cluster.control import Control  # noqa: E402
+from cluster.controller import spare_what_stays  # noqa: E402
 from cluster.desk import LEAD, ControllerDesk  # noqa: E402
 from cluster.kept import Kept, spent_since  # noqa: E402
 from cluster.ledger.store import Ledger  # noqa: E402
@@ -102,6 +103,7 @@ class Ticks:
     async def run(self) -> None:
         """All of them."""
         await self._second()
+        spare_what_stays()
         desk = asyncio.create_task(self.desk.run())
         await asyncio.wait([desk])
         if not desk.cancelled():
