@@ -1,5 +1,6 @@
 """The PowerSensor contract, on every sensor that ships."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from cluster.power.null import NullSensor
 from cluster.power.nvml import NvmlSensor
 from cluster.power.recording import record
 from cluster.power.replay import ReplaySensor
+from models.errors import SensorAbsent
 
 BOARDS = {
     "intel": sysfs_tree.intel_two_sockets(),
@@ -140,3 +142,21 @@ class TestNvml(PowerSensorContract):
 
         yield PowerBench(reopen(), host.gpus.pass_time, reopen, lambda: fault(15), lambda: fault(0))
         host.close()
+
+
+class TestNvmlOfThisMachine(PowerSensorContract):
+    @pytest.fixture
+    def bench(self) -> Iterator[PowerBench]:
+        opened: list[NvmlSensor] = []
+
+        def reopen() -> NvmlSensor:
+            opened.append(NvmlSensor.open())
+            return opened[-1]
+
+        try:
+            sensor = reopen()
+        except SensorAbsent as absent:
+            pytest.skip(f"no GPU to meter: {absent.problem}")
+        yield PowerBench(sensor, time.sleep, reopen)
+        for one in opened:
+            one.close()
