@@ -26,6 +26,7 @@ class PoolWindow:
     fresh     meters spoke, and none of its devices' counters waits for an update
     epochs    of its devices, by device; empty where no meter spoke of the pool
     metered   a meter of its joules spoke, rather than an estimate from busy seconds
+    gpu       whether it is a GPU whose own counter told: nothing but what is known here runs on it
     busy_s    for how long its processors worked, all of them added up; a GPU, the runs on it. NaN where nobody knows
     quality   the worst of the devices'
     used      (2 V,) calls, then items
@@ -40,6 +41,7 @@ class PoolWindow:
     used: Floats
     busy_s: float = math.nan
     metered: bool = True
+    gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +91,12 @@ def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], r
         used=np.array(used),
         busy_s=_busy_s(devices, ran_s),
         metered=any(device.source != "estimate" for device in devices),
+        gpu=bool(devices) and all(_counts_alone(device) for device in devices),
     )
+
+
+def _counts_alone(device: DeviceJoules) -> bool:
+    return device.kind == "gpu" and device.quality is Quality.MEASURED
 
 
 def _busy_s(devices: Sequence[DeviceJoules], ran_s: float) -> float:
