@@ -32,9 +32,11 @@ class Warmer:
 
         A window in which nobody asked for anything, with `rewards` of none, says nothing.
         """
-        if not (away & self._scaled and len(rewards)):
+        if not len(rewards):
             return frozenset()
-        self._warmth = self._warmth.after(wanted(self._space, policy, rewards, away, self._scaled))
+        some = bool(away & self._scaled)
+        wishes = wanted(self._space, policy, rewards, away, self._scaled) if some else frozenset()
+        self._warmth = self._warmth.after(wishes)  # also without any: a wish from before a variant was warm is over
         for name in self._warmth.due:
             self._waker(name).wake()
         return self._warmth.due
