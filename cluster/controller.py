@@ -34,7 +34,7 @@ from cluster.desk import ControllerDesk
 from cluster.kept import Kept, spent_since
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
-from cluster.limit_desk import LocalLimitDesk
+from cluster.limit_desk import LocalLimitDesk, in_force
 from cluster.limits.book import LimitBook
 from cluster.means import Means
 from cluster.meters import Meters
@@ -161,10 +161,7 @@ class Controller:
 
     def _limited(self) -> Sequence[Limit]:
         """The limits in force, and what processors can do."""
-        stated = self._book.limits()
-        if self._capacity is None or any(limit.name == self._capacity.name for limit in stated):
-            return stated
-        return (*stated, self._capacity)
+        return in_force(self._book.limits(), self._capacity)
 
     async def _take_up(self) -> None:
         """Take up what an earlier controller left in the ledger, once it can be read."""

@@ -8,8 +8,20 @@ from allocator.limits import Limit
 from cluster.limits.book import LimitBook
 from cluster.limits.schemas import change_payload
 from cluster.snapshot import Standing
+from models.errors import FixRequest, NoSuch
 
 Payload = dict[str, Any]
+UNSTATED = (
+    "this limit is there without anybody stating it, so it cannot be cleared: set a limit of this name in its place, "
+    "or start the server with limits.capacity_share (GREENFLOW_LIMITS_CAPACITY_SHARE), where 0 leaves it out"
+)
+
+
+def in_force(stated: Sequence[Limit], unstated: Limit | None) -> Sequence[Limit]:
+    """What was stated, and the limit that nobody has to state where none of its name was."""
+    if unstated is None or any(limit.name == unstated.name for limit in stated):
+        return stated
+    return (*stated, unstated)
 
 
 class LocalLimitDesk:
@@ -39,8 +51,13 @@ class LocalLimitDesk:
         return self._payload(limit)
 
     async def clear_limit(self, name: str, author: str) -> None:
-        """As `LimitDesk.clear_limit`."""
-        await asyncio.to_thread(self._book.clear, name, author, self._wall())
+        """As `LimitDesk.clear_limit`; FixRequest for one that is in force although nobody has stated it."""
+        try:
+            await asyncio.to_thread(self._book.clear, name, author, self._wall())
+        except NoSuch:
+            if any(limit.name == name for limit in self._limits()):
+                raise FixRequest("name", UNSTATED) from None
+            raise
 
     async def limit_changes(self, most: int) -> list[Payload]:
         """As `LimitDesk.limit_changes`."""

@@ -80,7 +80,7 @@ class LimitBook:
         with self._lock:
             self._ready(at_s)
             if name not in self._all:
-                there = f"there are: {', '.join(sorted(self._all))}" if self._all else "there is none at all"
+                there = f"there are: {', '.join(sorted(self._all))}" if self._all else "none has been stated"
                 raise NoSuch("name", f"there is no limit of this name; {there}")
             self._change(name, None, author, at_s)
 

@@ -19,7 +19,7 @@ class LimitDesk(Protocol):
         ...
 
     async def clear_limit(self, name: str, author: str) -> None:
-        """Remove a limit. Raises NoSuch where there is none of this name."""
+        """Remove a limit. Raises NoSuch where there is none of this name, FixRequest for one that nobody has stated."""
         ...
 
     async def limit_changes(self, most: int) -> list[Payload]:

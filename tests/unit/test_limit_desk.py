@@ -6,7 +6,7 @@ import pytest
 
 from allocator.limits import Kind, Limit
 from cluster.ledger.store import Ledger
-from cluster.limit_desk import LocalLimitDesk
+from cluster.limit_desk import LocalLimitDesk, in_force
 from cluster.limits.book import LimitBook
 from cluster.limits.holdable import Holdable
 from cluster.limits.schemas import ChangeOut, LimitOut
@@ -17,9 +17,12 @@ CAP = Limit("cap", Kind.POWER, 120.0, "W")
 STANDING = Standing("cap", "power", "W", 120.0, 118.0, 2.5, 120.0, 118.0, False)
 
 
-def desk_of(*seeds: Limit, holdable: Holdable | None = None) -> LocalLimitDesk:
+CAPACITY = Limit("capacity", Kind.COMPUTE, 1.6, "busy_s/s")
+
+
+def desk_of(*seeds: Limit, holdable: Holdable | None = None, capacity: Limit | None = None) -> LocalLimitDesk:
     book = LimitBook(seeds, Ledger(None), holdable or Holdable())
-    return LocalLimitDesk(book, book.limits, lambda: (STANDING,), lambda: 1e9)
+    return LocalLimitDesk(book, lambda: in_force(book.limits(), capacity), lambda: (STANDING,), lambda: 1e9)
 
 
 def test_a_limit_is_told_as_it_stands() -> None:
@@ -63,3 +66,33 @@ def test_one_that_is_cleared_is_gone_and_the_history_says_who() -> None:
 def test_what_cannot_be_held_is_refused() -> None:
     with pytest.raises(FixRequest, match="joules are not accounted for"):
         asyncio.run(desk_of(holdable=Holdable(joules=False)).put_limit(CAP, "anna"))
+
+
+def test_a_limit_that_nobody_stated_is_listed_and_clearing_it_tells_what_to_do() -> None:
+    async def story() -> None:
+        desk = desk_of(CAP, capacity=CAPACITY)
+        assert [one["name"] for one in await desk.constraints()] == ["cap", "capacity"]
+        with pytest.raises(FixRequest, match=r"limits\.capacity_share") as refused:
+            await desk.clear_limit("capacity", "anna")
+        assert not isinstance(refused.value, NoSuch), "it is there"
+        assert await desk.limit_changes(10) == []
+
+    asyncio.run(story())
+
+
+def test_a_limit_of_its_name_stands_in_its_place_until_it_is_cleared() -> None:
+    async def story() -> list[list[float]]:
+        desk = desk_of(capacity=CAPACITY)
+        told = [await desk.constraints()]
+        await desk.put_limit(Limit("capacity", Kind.COMPUTE, 0.5, "busy_s/s"), "anna")
+        told.append(await desk.constraints())
+        await desk.clear_limit("capacity", "anna")
+        told.append(await desk.constraints())
+        return [[one["limit"] for one in listed] for listed in told]
+
+    assert asyncio.run(story()) == [[1.6], [0.5], [1.6]]
+
+
+def test_where_it_is_left_out_there_is_none_to_clear() -> None:
+    with pytest.raises(NoSuch):
+        asyncio.run(desk_of().clear_limit("capacity", "anna"))
