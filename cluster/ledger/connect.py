@@ -28,8 +28,8 @@ def for_writing(file: Path | None, busy_s: float) -> sqlite3.Connection:
         migrate(db, name)
     except BaseException as error:
         db.close()
-        if isinstance(error, sqlite3.Error) and (said := explained(error, name)) is not None:
-            raise said from error
+        if isinstance(error, sqlite3.Error):
+            raise explained(error, name) from error
         raise
     return db
 
@@ -54,8 +54,8 @@ def for_reading(file: Path, busy_s: float = 2.0) -> sqlite3.Connection:
             raise FixFile(file, "user_version", f"is of schema {version}, this version reads {len(STEPS)}: {remedy}")
     except BaseException as error:
         db.close()
-        if isinstance(error, sqlite3.Error) and (said := explained(error, file)) is not None:
-            raise said from error
+        if isinstance(error, sqlite3.Error):
+            raise explained(error, file) from error
         raise
     return db
 
@@ -64,9 +64,7 @@ def _connect(name: str, busy_s: float, uri: bool = False) -> sqlite3.Connection:
     try:
         return sqlite3.connect(name, timeout=busy_s, isolation_level=None, check_same_thread=False, uri=uri)
     except sqlite3.Error as error:
-        if (said := explained(error, name)) is not None:
-            raise said from error
-        raise
+        raise explained(error, name) from error
 
 
 def _writable(folder: Path) -> bool:

@@ -37,7 +37,8 @@ class Ledger:
     remember are one transaction: all of it is on the disk when `write` returns, or nothing ever was written.
 
     May be used from several threads. An error leaves it usable: the next call opens the file anew if need be. Errors
-    are FixSetup (disk full, rights, a second writer), FixFile (damaged, no ledger, too new) and TryAgain (locked).
+    are FixSetup (disk full, rights, a second writer), FixFile (damaged, no ledger, too new) and TryAgain (locked); no
+    error of SQLite comes through as it is.
 
     file  where; None for a ledger in memory, of which nothing survives
     """
@@ -129,10 +130,7 @@ class Ledger:
                 yield self._connected()
             except sqlite3.Error as error:
                 self._recover()
-                name = self._file or "the ledger in memory"
-                if (said := explained(error, name)) is not None:
-                    raise said from error
-                raise
+                raise explained(error, self._file or "the ledger in memory") from error
             except BaseException:
                 self._recover()
                 raise
@@ -159,10 +157,12 @@ class Ledger:
     def _recover(self) -> None:
         """Roll back what was begun. Where even that fails the file is opened anew next time; nothing in it changes."""
         self._numbers.forget()
-        if self._db is None or not self._db.in_transaction:
+        if self._db is None:
             return
         try:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._db.execute("SELECT 1")
         except sqlite3.Error:
             self._drop()
 

@@ -44,9 +44,7 @@ def gather_from(file: Path, by: By, since_s: float | None = None, until_s: float
     try:
         return gather(db, str(file), by, since_s, until_s)
     except sqlite3.Error as error:
-        if (said := explained(error, file)) is not None:
-            raise said from error
-        raise
+        raise explained(error, file) from error
     finally:
         db.close()
 

@@ -12,9 +12,11 @@ from ledger_windows import BOOT, HOST, MIDNIGHT_S, window
 
 from cluster.ledger.connect import for_reading
 from cluster.ledger.marks import Mark
+from cluster.ledger.problems import explained
 from cluster.ledger.schema import APPLICATION_ID, STEPS, migrate
 from cluster.ledger.store import Ledger
-from models.errors import FixFile, FixSetup, TryAgain
+from cluster.reporting.gather import gather_from
+from models.errors import FixFile, FixSetup, GreenFlowError, TryAgain
 
 PROC = Path("/proc")
 
@@ -192,3 +194,57 @@ def test_a_reader_needs_no_right_to_write(file: Path) -> None:
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         db.execute("DELETE FROM window")
     db.close()
+
+
+CODES = sorted({code for name, code in vars(sqlite3).items() if name.startswith("SQLITE_") and isinstance(code, int)})
+
+
+@pytest.mark.parametrize("kind", [sqlite3.Error, sqlite3.OperationalError, sqlite3.IntegrityError, sqlite3.DataError])
+def test_whatever_sqlite_says_is_one_of_ours_and_names_the_file(kind: type[sqlite3.Error]) -> None:
+    for code in CODES:
+        error = kind("what it says")
+        error.sqlite_errorcode = code
+        said = explained(error, "ledger.sqlite")
+        assert isinstance(said, FixFile | FixSetup | TryAgain)
+        assert "ledger.sqlite" in str(said)
+        assert "what it says" in str(said)
+
+
+def test_a_table_that_somebody_dropped_is_told_with_a_remedy_and_the_writer_stays_usable(file: Path) -> None:
+    ledger = Ledger.open(file)
+    ledger.write(window(1), [mark(1)])
+    other = sqlite3.connect(file)
+    other.execute("ALTER TABLE state RENAME TO hidden")
+    other.commit()
+    with pytest.raises(
+        FixFile, match=r"ledger\.sqlite: does not hold what a ledger does.*no such table.*move it aside"
+    ):
+        ledger.state("prices")
+    other.execute("ALTER TABLE hidden RENAME TO state")
+    other.commit()
+    other.close()
+    assert ledger.state("prices") is None
+    assert ledger.last().number == 1
+    ledger.close()
+
+
+def test_a_connection_beyond_use_is_worth_another_try(file: Path) -> None:
+    ledger = Ledger.open(file)
+    ledger.write(window(1), [mark(1)])
+    with ledger.use() as db:
+        db.close()
+    with pytest.raises(TryAgain, match="could not be used this time"):
+        ledger.last()
+    assert ledger.last().number == 1
+    ledger.close()
+
+
+def test_a_reader_of_a_ledger_without_its_tables_is_told_too(file: Path) -> None:
+    ledger = Ledger.open(file)
+    ledger.write(window(1))
+    ledger.close()
+    with sqlite3.connect(file) as other:
+        other.execute("DROP TABLE window_total")
+    other.close()
+    with pytest.raises(GreenFlowError, match="no such table"):
+        gather_from(file, "hour")

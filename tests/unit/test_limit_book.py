@@ -313,3 +313,21 @@ def test_no_change_is_lost_whenever_the_controller_starts_anew(
         elif expected.pop(deed[0], None) is not None:
             book.clear(deed[0], "anna", 1.0)
         assert book.limits() == tuple(expected[name] for name in sorted(expected))
+
+
+def test_a_ledger_without_its_tables_refuses_changes_and_is_taken_up_when_it_is_whole_again(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite"
+    ledger = Ledger.open(file)
+    opened(ledger).put(power(100.0), "anna", 1.0)
+    with sqlite3.connect(file) as other:
+        other.execute("ALTER TABLE state RENAME TO hidden")
+    book = LimitBook([], ledger, ALL)
+    assert not book.take_up(2.0)
+    with pytest.raises(TryAgain, match=r"limits cannot be changed now: .*no such table"):
+        book.put(power(50.0), "bo", 2.0)
+    with other:
+        other.execute("ALTER TABLE hidden RENAME TO state")
+    other.close()
+    assert book.take_up(3.0)
+    assert book.limits() == (power(100.0),)
+    ledger.close()

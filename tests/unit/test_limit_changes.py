@@ -12,7 +12,7 @@ from cluster.ledger.connect import for_reading
 from cluster.ledger.marks import State
 from cluster.ledger.schema import STEPS, migrate
 from cluster.ledger.store import Ledger
-from models.errors import FixFile
+from models.errors import FixFile, FixSetup
 
 POWER, CARBON = Limit("cap", Kind.POWER, 150.0, "W"), Limit("cap", Kind.CARBON, 40, "g/h")
 
@@ -38,7 +38,7 @@ def test_a_change_is_written_with_what_is_remembered_or_not_at_all() -> None:
     ledger = Ledger.open(None)
     bad = LimitChange(1.0, "anna", "cap", None, POWER)
     object.__setattr__(bad, "name", None)
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(FixSetup, match="report it"):
         ledger.remember([State("limits", b"new", 1, 1.0)], [bad])
     assert (ledger.state("limits"), ledger.changes(9)) == (None, ())
 
