@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from allocator.joules import DeviceJoules, worst
@@ -12,7 +12,7 @@ from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.metrics import Metrics, NullMetrics
 from cluster.power.meter import MeterReport
-from cluster.publishing import publish, publish_degraded
+from cluster.publishing import publish
 from cluster.reporting.payload import energy
 from models.errors import TryAgain
 
@@ -68,7 +68,6 @@ class Bookkeeper:
         self._closed: Closed | None = None
         self._closing: asyncio.Task[Closed] | None = None
         self._times = 0
-        self._degraded: Mapping[str, int] = {}
 
     async def run(self) -> None:
         """Close window after window where nobody else does, for ever: machines draw power though nobody serves."""
@@ -100,9 +99,7 @@ class Bookkeeper:
         self._closed = await asyncio.to_thread(self._accountant.close, *about)
         self._times += 1
         self._desk.rates = self._closed.rates
-        publish(self._metrics, self._closed, self._desk.standings)
-        publish_degraded(self._metrics, books.degraded, self._degraded)
-        self._degraded = books.degraded
+        publish(self._metrics, self._closed)
         return self._closed
 
     async def power(self) -> Payload:

@@ -38,9 +38,11 @@ from cluster.limit_desk import LocalLimitDesk, in_force
 from cluster.limits.book import LimitBook
 from cluster.means import Means
 from cluster.meters import Meters
+from cluster.metrics import Metrics
 from cluster.metrics_ray import RayMetrics
 from cluster.pacer import QuotaPacer
 from cluster.placing import own_variants, scaled_variants, usual_ingress_replicas
+from cluster.publishing import ControlMetrics
 from cluster.purse import Purse
 from cluster.snapshot import Answer
 from cluster.warming import Warmer, pinging
@@ -83,7 +85,8 @@ class Controller:
         )
         self._kept = Kept(self._ledger, self._desk, self._purse, self._pacer, time.time)
         self._bookkeeper: Bookkeeper | None = None
-        self._desk.measure = self._measured
+        metrics = RayMetrics()
+        self._desk.measure, self._desk.tell = self._measured, ControlMetrics(metrics).tell
         self._space, own = space, own_variants(settings, cascade.spec)
         self._roster = Roster(own, settings.allocator.window_s)
         self._desk.listen = self._roster.hear
@@ -94,7 +97,7 @@ class Controller:
         if self._capacity is not None:
             runs.append(self._follow_capacity(settings, cascade.spec))
         if settings.energy.enabled:
-            runs += self._account(settings, cascade.spec, carbon)
+            runs += self._account(settings, cascade.spec, carbon, metrics)
         loop = asyncio.get_running_loop()  # Serve constructs replicas on their loop
         self._runs = [loop.create_task(run) for run in runs]
         spare_what_stays()
@@ -139,13 +142,13 @@ class Controller:
         return self._bookkeeper
 
     def _account(
-        self, settings: Settings, spec: CascadeSpec, carbon: CarbonProvider
+        self, settings: Settings, spec: CascadeSpec, carbon: CarbonProvider, metrics: Metrics
     ) -> list[Coroutine[Any, Any, None]]:
         meters = Meters(settings.power, owner=serve.get_replica_context().app_name)
         accountant = Accountant(EnergyModel(), prior_of(settings, spec), self._ledger, carbon, settings.carbon.building)
         window_s = settings.allocator.window_s
         self._bookkeeper = Bookkeeper(
-            accountant, self._ledger, self._desk, meters, window_s, time.time, RayMetrics(), self._kept.states
+            accountant, self._ledger, self._desk, meters, window_s, time.time, metrics, self._kept.states
         )
         return [meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep)]
 

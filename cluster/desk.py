@@ -1,7 +1,7 @@
 """The controller's desk: takes in reports, ticks once a window, answers with the newest snapshot. No Ray here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +17,8 @@ Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 Measure = Callable[[Window], Awaitable[Means | None]]
 """What is known of a window that has just ended, and of what the next one may spend; None for what is counted alone."""
+Tell = Callable[[Sequence[Standing], Mapping[str, int]], None]
+"""Told after every tick how constraints stand, and how often requests were degraded so far, by reason."""
 
 LEAD = 0.1
 HOLD = 0.3
@@ -42,6 +44,7 @@ class ControllerDesk:
     rates         what its snapshots tell of joules; to be set by whoever accounts for them
     measure       asked in every tick, before prices are made; to be set likewise
     listen        told of every report, with the time on `clock`; to be set by whoever follows who is there
+    tell          told after every tick; to be set by whoever publishes metrics
     remembered    prices by constraint, of a controller before
     """
 
@@ -57,6 +60,7 @@ class ControllerDesk:
         self.rates: Rates | None = None
         self.measure: Measure = _nothing
         self.listen: Callable[[Report, float], None] = lambda report, now_s: None
+        self.tell: Tell = lambda standings, degraded: None
         self.remembered: Mapping[str, float] = {}
 
     @property
@@ -128,6 +132,7 @@ class ControllerDesk:
         else:
             self._state = self._control.step(state, window, self._wall(), means)
         self._snapshot = self._published(self._state)
+        self.tell(self._snapshot.standings, self._books.degraded)
 
     def _knows_better(self, state: ControlState) -> bool:
         """Whether somebody holds an earlier controller's prices, and this one has not found its own yet."""

@@ -1,4 +1,4 @@
-"""What a closed window says in metrics. No Ray here."""
+"""What control ticks and closed windows say in metrics. No Ray here."""
 
 from collections.abc import Mapping, Sequence
 from math import inf
@@ -12,7 +12,24 @@ from cluster.snapshot import Standing
 Events = Mapping[tuple[str, str], int]
 
 
-def publish(metrics: Metrics, closed: Closed, standings: Sequence[Standing]) -> None:
+class ControlMetrics:
+    """What every tick says, whether or not joules are accounted for. Used from one event loop."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._degraded: Mapping[str, int] = {}
+
+    def tell(self, standings: Sequence[Standing], degraded: Mapping[str, int]) -> None:
+        """A tick has ended. Gauges are set in every one; `degraded` is what was counted so far, by reason."""
+        for standing in standings:
+            _constraint(self._metrics, standing)
+        for reason, times in degraded.items():
+            if times > (before := self._degraded.get(reason, 0)):
+                self._metrics.inc("greenflow_degraded_total", float(times - before), {"reason": reason})
+        self._degraded = degraded
+
+
+def publish(metrics: Metrics, closed: Closed) -> None:
     """Counters rise by what was written into the ledger, and by nothing else; gauges are set in every window."""
     for device in closed.devices:
         if device.fresh and device.window_s > 0:
@@ -28,15 +45,6 @@ def publish(metrics: Metrics, closed: Closed, standings: Sequence[Standing]) -> 
     if closed.intensity is not None:
         name = "greenflow_grid_intensity_grams_per_kilowatt_hour"
         metrics.set(name, closed.intensity.g_per_kwh, {"zone": closed.intensity.zone})
-    for standing in standings:
-        _constraint(metrics, standing)
-
-
-def publish_degraded(metrics: Metrics, now: Mapping[str, int], before: Mapping[str, int]) -> None:
-    """What was counted since, by reason."""
-    for reason, times in now.items():
-        if times > before.get(reason, 0):
-            metrics.inc("greenflow_degraded_total", float(times - before.get(reason, 0)), {"reason": reason})
 
 
 def _account(metrics: Metrics, account: WindowAccount) -> None:

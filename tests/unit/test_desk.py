@@ -1,7 +1,7 @@
 """Controller and replicas together, on a clock of the test's own: reports, restarts, loss, and what all agree on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +20,9 @@ from cluster.accounts import Report
 from cluster.control import Control
 from cluster.desk import ControllerDesk
 from cluster.follower import Follower, Tie
-from cluster.snapshot import Answer
+from cluster.metrics import RecordedMetrics
+from cluster.publishing import ControlMetrics
+from cluster.snapshot import Answer, Standing
 from cluster.tally import Tally
 from cluster.work import Workbook
 from models.errors import TryAgain
@@ -166,6 +168,31 @@ def test_a_limit_is_met_soon_after_traffic_begins(space: ChainSpace) -> None:
     assert max(spend[3:]) < 1.3
     assert np.mean(spend[5:]) == pytest.approx(1.0, abs=0.03)
     assert world.replicas[0].follower.policy.prices[0] > 0
+
+
+def test_metrics_are_told_in_every_tick_though_nobody_accounts_for_joules(space: ChainSpace) -> None:
+    metrics, ticks = RecordedMetrics(), list[int]()
+    control = ControlMetrics(metrics)
+
+    async def story(world: World) -> None:
+        assert world.desk is not None
+
+        def tell(standings: Sequence[Standing], degraded: Mapping[str, int]) -> None:
+            ticks.append(len(standings))
+            control.tell(standings, degraded)
+
+        world.desk.tell = tell
+        await world.pass_by(3.05)
+        world.replicas[0].tally.degraded("late", 2)
+        await world.pass_by(3)
+        standing = world.desk.standings[0]
+        key = (("constraint", "flops"),)
+        assert metrics.values["greenflow_price", key] == standing.price > 0
+        assert metrics.values["greenflow_constraint_spend", key] == standing.spend_per_s
+
+    play(World(space, limit_of(space)), story)
+    assert ticks == [1] * 6
+    assert metrics.values["greenflow_degraded_total", (("reason", "late"),)] == 2.0
 
 
 def test_all_replicas_hold_the_same_version_soon_after_a_tick(space: ChainSpace) -> None:

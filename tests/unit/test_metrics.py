@@ -11,7 +11,7 @@ from allocator.request_joules import Rates
 from cluster.accountant import Closed
 from cluster.carbon.base import Intensity
 from cluster.metrics import METRICS, NullMetrics, RecordedMetrics
-from cluster.publishing import publish, publish_degraded
+from cluster.publishing import ControlMetrics, publish
 from cluster.snapshot import Standing
 
 DEVICE = DeviceJoules(
@@ -61,7 +61,7 @@ def test_names_labels_and_types_are_prometheus_s(metric: object) -> None:
 
 def test_a_window_says_in_metrics_what_the_ledger_has() -> None:
     metrics = RecordedMetrics()
-    publish(metrics, CLOSED, (STANDING,))
+    publish(metrics, CLOSED)
     labels = {"device": "vm/package-0", "kind": "package", "source": "rapl", "quality": "measured"}
     assert of(metrics, "greenflow_device_energy_joules_total", **labels) == 90.0
     assert of(metrics, "greenflow_device_power_watts", device="vm/package-0") == 60.0
@@ -73,16 +73,21 @@ def test_a_window_says_in_metrics_what_the_ledger_has() -> None:
     assert of(metrics, "greenflow_grid_intensity_grams_per_kilowatt_hour", zone="GB") == 360.0
     assert of(metrics, "greenflow_pue_ratio") == 1.5
     assert of(metrics, "greenflow_meter_events_total", device="vm/package-0", event="wrap") == 2.0
+    assert of(metrics, "greenflow_ledger_ok") == 1.0
+
+
+def test_a_tick_says_how_constraints_stand() -> None:
+    metrics = RecordedMetrics()
+    ControlMetrics(metrics).tell((STANDING,), {})
     assert of(metrics, "greenflow_constraint_limit", constraint="flops") == 1e6
     assert of(metrics, "greenflow_constraint_spend", constraint="flops") == 5e5
     assert of(metrics, "greenflow_price", constraint="flops") == 0.25
     assert of(metrics, "greenflow_constraint_reachable", constraint="flops") == 1.0
-    assert of(metrics, "greenflow_ledger_ok") == 1.0
 
 
 def test_what_the_ledger_lacks_is_not_counted_until_it_has_it() -> None:
     metrics = RecordedMetrics()
-    publish(metrics, replace(CLOSED, written=None, ledger_error="disk full"), ())
+    publish(metrics, replace(CLOSED, written=None, ledger_error="disk full"))
     assert of(metrics, "greenflow_ledger_ok") == 0.0
     assert of(metrics, "greenflow_ledger_errors_total") == 1.0
     assert not any(name == "greenflow_device_energy_joules_total" for name, _ in metrics.values)
@@ -90,15 +95,16 @@ def test_what_the_ledger_lacks_is_not_counted_until_it_has_it() -> None:
 
 def test_degraded_requests_are_counted_by_what_is_new() -> None:
     metrics = RecordedMetrics()
-    publish_degraded(metrics, {"late": 3}, {})
-    publish_degraded(metrics, {"late": 5, "full": 1}, {"late": 3})
+    control = ControlMetrics(metrics)
+    for degraded in ({"late": 3}, {"late": 3}, {"late": 5, "full": 1}):
+        control.tell((), degraded)
     assert of(metrics, "greenflow_degraded_total", reason="late") == 5.0
     assert of(metrics, "greenflow_degraded_total", reason="full") == 1.0
 
 
 def test_without_a_limit_there_is_no_limit_to_show() -> None:
     metrics = RecordedMetrics()
-    publish(metrics, CLOSED, (replace(STANDING, limit_per_s=float("inf")),))
+    ControlMetrics(metrics).tell((replace(STANDING, limit_per_s=float("inf")),), {})
     assert not any(name == "greenflow_constraint_limit" for name, _ in metrics.values)
 
 
