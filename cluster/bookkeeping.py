@@ -1,8 +1,10 @@
 """The controller's work on joules: once a window it asks the meters and closes the books. No Ray here."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from allocator.joules import DeviceJoules, worst
@@ -14,12 +16,15 @@ from cluster.metrics import Metrics, NullMetrics
 from cluster.power.meter import MeterReport
 from cluster.publishing import publish
 from cluster.reporting.payload import energy
+from cluster.unwritten import joined
 from models.errors import TryAgain
 
 Payload = dict[str, Any]
 SILENT_WINDOWS = 3.0
 METERS_SHARE, CLOSED_SHARE = 0.25, 0.35
 """Shares of a window that meters, and the closing of the books in all, may take before prices are made without them."""
+MOST_UNTOLD = 100
+"""Windows that nobody has asked for yet, before the oldest are put together: nobody may serve for days."""
 Remember = Callable[[], tuple[State, ...]]
 
 
@@ -41,6 +46,18 @@ class EnergyDesk(Protocol):
     async def energy(self, windows: int) -> Payload:
         """As `cluster.reporting.payload.EnergyResponse`, with so many windows at most."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What was closed since somebody asked last; each window is told once.
+
+    closed  the window that ends now; None when that takes too long, it is then `late` another time
+    late    the windows before it, in order
+    """
+
+    closed: Closed | None = None
+    late: tuple[Closed, ...] = ()
 
 
 class Bookkeeper:
@@ -66,6 +83,7 @@ class Bookkeeper:
         self._window_s, self._wall, self._metrics = window_s, wall, metrics or NullMetrics()
         self._remember = remember
         self._closed: Closed | None = None
+        self._untold: list[Closed] = []
         self._closing: asyncio.Task[Closed] | None = None
         self._times = 0
 
@@ -77,12 +95,16 @@ class Bookkeeper:
             if self._times == before:
                 await asyncio.shield(self._under_way())
 
-    async def soon(self) -> Closed | None:
-        """The window that ends now, closed; None when that takes too long. It is then closed all the same."""
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._under_way()), CLOSED_SHARE * self._window_s)
-        except TimeoutError:
-            return None
+    async def soon(self) -> Told:
+        """Close the window that ends now, after one that is under way; what takes too long is closed all the same."""
+        closed = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSED_SHARE * self._window_s):
+                if self._closing is not None and not self._closing.done():
+                    await asyncio.shield(self._closing)
+                closed = await asyncio.shield(self._under_way())
+        untold, self._untold = self._untold, []
+        return Told(closed, tuple(one for one in untold if one is not closed))
 
     def _under_way(self) -> "asyncio.Task[Closed]":
         if self._closing is None or self._closing.done():
@@ -97,6 +119,7 @@ class Bookkeeper:
         version = self._desk.policy_version
         about = (reports, done, version, self._wall(), self._remember())
         self._closed = await asyncio.to_thread(self._accountant.close, *about)
+        self._untold = _shortened([*self._untold, self._closed])
         self._times += 1
         self._desk.rates = self._closed.rates
         publish(self._metrics, self._closed)
@@ -115,6 +138,16 @@ class Bookkeeper:
     def _energy(self, windows: int) -> Payload:
         with self._ledger.use() as db:
             return energy(db, windows).model_dump(mode="json")
+
+
+def _shortened(untold: list[Closed]) -> list[Closed]:
+    """With the two oldest as one where there are too many: nothing that was billed is lost by it."""
+    if len(untold) <= MOST_UNTOLD:
+        return untold
+    first, second, *rest = untold
+    if second.account is None:
+        return [first, *rest]
+    return [replace(second, account=joined(first.account, second.account)), *rest]
 
 
 def power_payload(closed: Closed) -> Payload:

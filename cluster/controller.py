@@ -23,15 +23,16 @@ from allocator.limits import Limit
 from cluster.accountant import Accountant
 from cluster.accounts import Report, Window
 from cluster.availability import Roster, without
-from cluster.bookkeeping import Bookkeeper, Payload
+from cluster.bookkeeping import Bookkeeper, Payload, Told
 from cluster.capacity import capacity_limit
 from cluster.carbon.base import CarbonProvider, keep_fresh
 from cluster.carbon.select import open_carbon
 from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
 from cluster.control_settings import control_of, start_of, wants_allocator
+from cluster.counting import keep_counted, ledgered
 from cluster.desk import ControllerDesk
-from cluster.kept import Kept, spent_since
+from cluster.kept import Kept
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
 from cluster.limit_desk import LocalLimitDesk, in_force
@@ -69,9 +70,7 @@ class Controller:
         self._book = LimitBook(settings.stated_limits, self._ledger, replace(settings.holdable, allocates=allocates))
         self._limits = LocalLimitDesk(self._book, self._limited, lambda: self._desk.standings, time.time)
         carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
-        self._pacer = QuotaPacer(
-            partial(spent_since, self._ledger), carbon, settings.carbon.building.ratio, lambda: self._desk.expected
-        )
+        self._pacer = QuotaPacer(carbon, settings.carbon.building.ratio, lambda: self._desk.expected)
         prior = prior_of(settings, cascade.spec)
         self._capacity = _capacity(settings, cascade.spec) if allocates else None
         self._purse = Purse(
@@ -150,17 +149,18 @@ class Controller:
         self._bookkeeper = Bookkeeper(
             accountant, self._ledger, self._desk, meters, window_s, time.time, metrics, self._kept.states
         )
-        return [meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep)]
+        counting = keep_counted(partial(ledgered, self._ledger), self._pacer.ledgered, time.time)
+        return [meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep), counting]
 
     async def _measured(self, window: Window) -> Means:
         with contextlib.suppress(TimeoutError):  # a ledger that is locked makes nobody wait for long
             await asyncio.wait_for(self._known.wait(), TAKE_UP_S)
-        closed = None if self._bookkeeper is None else await self._bookkeeper.soon()
+        told = Told() if self._bookkeeper is None else await self._bookkeeper.soon()
         away = self._roster.away()
         if self._desk.state is not None:
             self._warmer.look(self._desk.state.policy, window.rewards, away)
         available = without(self._space, away)
-        return self._purse.means(window, self._desk.books.work, closed, time.time(), available)
+        return self._purse.means(window, self._desk.books.work, told.closed, time.time(), available, told.late)
 
     def _limited(self) -> Sequence[Limit]:
         """The limits in force, and what processors can do."""

@@ -11,7 +11,6 @@ from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.pacer import QuotaPacer
 from cluster.purse import Purse
-from cluster.spending import Total
 from models.errors import GreenFlowError
 
 PRICES, LOAD, FORMAT = "control", "load", 1
@@ -66,12 +65,3 @@ def _control(state: State | None) -> tuple[Mapping[str, float], float | None]:
         return {}, None
     sound = {name: price for name, price in prices.items() if math.isfinite(price) and price >= 0}
     return sound, fixed_w if math.isfinite(fixed_w) and fixed_w >= 0 else None
-
-
-def spent_since(ledger: Ledger, start_s: float) -> Total:
-    """What the ledger has of all windows that began at or after a Unix time at which an hour begins."""
-    with ledger.use() as db:
-        row = db.execute(
-            "SELECT total(energy_j), total(grams) FROM device_total WHERE span = 'hour' AND start_s >= ?", (start_s,)
-        ).fetchone()
-    return Total(float(row[0]), float(row[1]))

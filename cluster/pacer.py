@@ -1,7 +1,7 @@
 """Spreads quotas over their hour or day, so that one price holds throughout as far as forecasts go. No Ray here."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import exp
 
 import numpy as np
@@ -20,23 +20,24 @@ from allocator.price.base import usable
 from allocator.price.sample import Sample
 from cluster.carbon.ahead import steps_ahead
 from cluster.carbon.base import CarbonProvider
-from cluster.spending import Allowance, Rate, Total
-from models.errors import GreenFlowError
+from cluster.spending import Allowance, Billed, Rate
+from cluster.spent import Ledgered, Spent
 
 LOAD_S = 10.0
 ROWS = 256
 """Reward rows that plans are made from: more say little more, and with a thousand chains take their time."""
-KEPT_S = 2 * 86_400.0
-Ledgered = Callable[[float], Total]
-"""What the ledger has of all windows from a Unix time on, at which an hour begins."""
 Expected = Callable[[], float | None]
 logger = logging.getLogger(__name__)
 
 
 class QuotaPacer:
-    """As `cluster.spending.Pacer`. Used from one event loop.
+    """As `cluster.spending.Pacer`. Used from one event loop; reads nothing itself.
 
-    ledgered  asked once for each period: what the ledger has of it already
+    What a period has spent is what the ledger has of it (`ledgered`), and windows that it lacks yet. As long as the
+    ledger has not been read, a period that began before windows were counted is thought to have spent its even share
+    until then, and what that leaves is spread evenly over its rest: no plan spends a saving that may not be there, and
+    the day is not given up. What is shown as spent is what was counted.
+
     carbon    who knows the grid's intensity; None where nobody does
     pue       joules of the building per joule of its machines
     expected  requests of the next window as whoever follows the price expects them: its price is then the plan's. None
@@ -45,19 +46,18 @@ class QuotaPacer:
 
     def __init__(
         self,
-        ledgered: Ledgered,
         carbon: CarbonProvider | None = None,
         pue: float = 1.0,
         expected: Expected = lambda: None,
         forecast: LoadForecast | None = None,
     ) -> None:
-        self._ledgered, self._carbon, self._pue, self._expected = ledgered, carbon, pue, expected
+        self._carbon, self._pue, self._expected = carbon, pue, expected
         self._forecast, self._pace = forecast or LoadForecast(), Pace()
         self.load: LoadState = self._forecast.init()
         self._grid: LoadState = self._forecast.init()
         self._per_s: float | None = None
         self._rows: Rewards = np.empty((0, 0), np.float32)
-        self._spent: dict[float, Total] = {}
+        self._spent = Spent()
         self._held: dict[str, Held] = {}
 
     def resume(self, kept: bytes) -> None:
@@ -67,11 +67,17 @@ class QuotaPacer:
         except ValueError as error:
             logger.warning("the forecast of load begins anew: %s", error)
 
-    def seen(self, now_s: float, window_s: float, requests: float, rewards: Rewards, spent: Total | None) -> None:
+    def ledgered(self, ledgered: Ledgered) -> None:
+        """What the ledger has by now. To be told again and again."""
+        self._spent = self._spent.told(ledgered)
+
+    def seen(
+        self, now_s: float, window_s: float, requests: float, rewards: Rewards, billed: Sequence[Billed] = ()
+    ) -> None:
         """A window has ended, in which policies decided so many requests.
 
         rewards  (S, J) of some of them
-        spent    what its books say, None where they are not closed: then a later one holds it too
+        billed   windows whose books were closed since the last one, this one perhaps among them; each is told once
         """
         self.load = self._forecast.seen(self.load, now_s, window_s, requests)
         rate, keep = requests / window_s, exp(-window_s / LOAD_S)
@@ -80,8 +86,8 @@ class QuotaPacer:
         if len(fresh):
             same = self._rows.shape[1:] == fresh.shape[1:]
             self._rows = np.concatenate([self._rows, fresh])[-ROWS:] if same else fresh[-ROWS:]
-        if spent is not None:
-            self._spent = {start_s: total + spent for start_s, total in self._spent.items()}
+        for one in billed:
+            self._spent = self._spent.seen(one)
         if self._carbon is not None and (intensity := self._carbon.now(now_s)) is not None:
             self._grid = self._forecast.seen(self._grid, now_s, window_s, intensity.g_per_kwh * window_s)
 
@@ -89,7 +95,10 @@ class QuotaPacer:
         """As `Pacer.allowance`."""
         assert limit.period_s is not None
         period = Period.holding(now_s, limit.period_s)
-        spent = self._spent_in(period).of(limit.resource)
+        spent = self._spent.since(period.start_s).of(limit.resource)
+        if not self._spent.knows(period.start_s):
+            before = self._evenly(limit.quota, period, now_s)
+            return Allowance(paced(limit.quota, before + spent, period.end_s - now_s, window_s), spent)
         if not len(self._rows) or self._per_s is None:
             return Allowance(paced(limit.quota, spent, period.end_s - now_s, window_s), spent)
         joules = rates[Resource.JOULES]
@@ -139,15 +148,10 @@ class QuotaPacer:
         top = float(ceilings(self._rows, column, every)[0])
         return lambda price: float(sample.spend(np.array([price]))[0]), top
 
-    def _spent_in(self, period: Period) -> Total:
-        if period.start_s not in self._spent:
-            self._spent = {at_s: total for at_s, total in self._spent.items() if at_s > period.start_s - KEPT_S}
-            try:
-                self._spent[period.start_s] = self._ledgered(period.start_s)
-            except GreenFlowError as error:
-                logger.warning("what was spent before is not known, quotas count from now on: %s", error)
-                self._spent[period.start_s] = Total()
-        return self._spent[period.start_s]
+    def _evenly(self, quota: float, period: Period, now_s: float) -> float:
+        """What a period is thought to have spent before windows were counted."""
+        from_s = now_s if self._spent.from_s is None else min(self._spent.from_s, now_s)
+        return quota * (from_s - period.start_s) / (period.end_s - period.start_s)
 
 
 def _ratio(rates: Mapping[Resource, Rate]) -> float:

@@ -13,7 +13,7 @@ from cluster.accountant import Closed
 from cluster.accounts import Window
 from cluster.computing import Computing
 from cluster.means import Means
-from cluster.spending import Drawn, Pacer, Rate, aims_of, free, joules_rate, means_of, spent_in
+from cluster.spending import Drawn, Pacer, Rate, aims_of, billed_in, free, joules_rate, means_of
 from cluster.work import WorkCounts
 
 Limits = Callable[[], Sequence[Limit]]
@@ -62,32 +62,35 @@ class Purse:
         closed: Closed | None,
         now_s: float,
         available: Mask | None = None,
+        late: Sequence[Closed] = (),
     ) -> Means:
         """For the window that begins at `now_s`, Unix time.
 
         window     the one that ended, and `closed` its books, None where there are none in time
         work       what variants did since the controller began
         available  (J,) the chains that may be taken
+        late       books of windows before, of which this is the first time that anybody tells; where `closed` is None the
+                   newest of them says what was measured, for a feed that is a window late is better than none
         """
         self._computing = self._computing.after(self._space, window, work, self._window_s)
-        rates = self._rates(window, closed, now_s)
-        spent = None if closed is None else spent_in(closed)
+        books = late if closed is None else (*late, closed)
+        for one in books:
+            self._model, self._drawn = one.model, self._drawn.after(one)
+        rates = self._rates(window, bool(books), now_s)
         requests = window.decided_per_s * self._window_s
-        self._pacer.seen(now_s, self._window_s, requests, window.rewards, spent)
+        self._pacer.seen(now_s, self._window_s, requests, window.rewards, [billed_in(one) for one in books])
         aims = aims_of(self._limits(), rates, self._pacer, now_s, self._window_s)
         return means_of(aims or free(self._space, rates[Resource.FLOPS]), rates, available)
 
-    def _rates(self, window: Window, closed: Closed | None, now_s: float) -> dict[Resource, Rate]:
+    def _rates(self, window: Window, measured: bool, now_s: float) -> dict[Resource, Rate]:
         rates = {
             Resource.FLOPS: Rate(self._space.flops, float(window.executed_per_s @ self._space.flops) * self._window_s),
             Resource.COMPUTE: Rate(self._computing.costs(self._space), self._computing.spent_s),
         }
-        if closed is not None:
-            self._model, self._drawn = closed.model, self._drawn.after(closed)
         if self._model is not None:
             rows = self._computing.rows_per_run
             joules = joules_rate(self._model, self._space, rows, self._drawn, self._window_s)
-            rates[Resource.JOULES] = joules if closed is not None else joules.unmeasured()
+            rates[Resource.JOULES] = joules if measured else joules.unmeasured()
             if (grams := self._grams_per_j(now_s)) is not None:
                 rates[Resource.GRAMS] = rates[Resource.JOULES].times(grams)
         return rates

@@ -122,6 +122,15 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
+class Billed:
+    """What the books of one window say, that began and ended at these Unix times."""
+
+    began_s: float
+    end_s: float
+    total: Total
+
+
+@dataclass(frozen=True, slots=True)
 class Allowance:
     """What a quota leaves for the next window, fixed part included, what its period has spent so far, and whether the
     cheapest chains would keep it to the end."""
@@ -134,8 +143,10 @@ class Allowance:
 class Pacer(Protocol):
     """Spreads a quota over its hour or day."""
 
-    def seen(self, now_s: float, window_s: float, requests: float, rewards: Rewards, spent: Total | None) -> None:
-        """A window has ended."""
+    def seen(
+        self, now_s: float, window_s: float, requests: float, rewards: Rewards, billed: Sequence[Billed] = ()
+    ) -> None:
+        """A window has ended; `billed` are those whose books were closed since the last one, each told once."""
         ...
 
     def allowance(self, limit: Limit, rates: Mapping[Resource, Rate], window_s: float, now_s: float) -> Allowance:
@@ -180,9 +191,10 @@ def means_of(aims: tuple[Aim, ...], rates: Mapping[Resource, Rate], available: M
     return Means(aims, np.where(np.isfinite(costs), costs, most), available)
 
 
-def spent_in(closed: Closed) -> Total:
+def billed_in(closed: Closed) -> Billed:
     """What the books of a window say, whether the ledger has them or not."""
     account = closed.account
     assert account is not None
     joules = sum(device.energy_j for device in account.devices)
-    return Total(joules, grams_of(joules, account.pue, account.intensity_g_per_kwh or 0.0))
+    grams = grams_of(joules, account.pue, account.intensity_g_per_kwh or 0.0)
+    return Billed(account.end_s - account.window_s, account.end_s, Total(joules, grams))

@@ -28,7 +28,7 @@ from cluster.accountant import Closed
 from cluster.accounts import Window
 from cluster.control import Control, ControlState
 from cluster.purse import Purse
-from cluster.spending import Allowance, Pacer, Rate, Total
+from cluster.spending import Allowance, Billed, Pacer, Rate
 from cluster.work import Counts, Key
 
 Floats = NDArray[np.float64]
@@ -39,7 +39,9 @@ REWARDS = concave_rewards(4000, 11).astype(np.float32)
 class EvenPace:
     """A quota's pace for tests that have none."""
 
-    def seen(self, now_s: float, window_s: float, requests: float, rewards: Rewards, spent: Total | None) -> None:
+    def seen(
+        self, now_s: float, window_s: float, requests: float, rewards: Rewards, billed: Sequence[Billed] = ()
+    ) -> None:
         """Nothing is learned."""
 
     def allowance(self, limit: Limit, rates: Mapping[Resource, Rate], window_s: float, now_s: float) -> Allowance:
@@ -61,6 +63,7 @@ class Machine:
     core_j           joules of a processor's busy second, which meters tell of
     noise            relative standard deviation of a reading
     blind            windows whose readings do not come
+    late             windows whose books are not closed in time: they are told with the next one's
     off              by how much the prior's joules are wrong
     g_per_kwh        of the grid; None while nobody knows it
     began_s          Unix time of the first window
@@ -75,6 +78,7 @@ class Machine:
     busy_s_per_flop: float = 5e-7
     noise: float = 0.01
     blind: Callable[[int], bool] = lambda _: False
+    late: Callable[[int], bool] = lambda _: False
     off: float = 0.3
     seed: int = 0
     g_per_kwh: Callable[[int], float | None] = lambda _: None
@@ -140,6 +144,7 @@ class Loop:
         if fixed_w is not None:
             self.purse.resume(fixed_w)
         self.counts: dict[Key, Counts] = {}
+        self.untold: list[Closed] = []
         self.state: ControlState | None = None
 
     def _grams(self, now_s: float) -> float | None:
@@ -166,7 +171,9 @@ class Loop:
         executed = np.bincount(chains, minlength=len(costs)).astype(float)
         window = Window(executed, float(requests), rows[:128])
         closed = self._closed(true_w, work_j + machine.others_w(at), executed, at)
-        means = self.purse.means(window, self._counted(executed), closed, machine.began_s + at)
+        late, self.untold = self.untold, [closed] if machine.late(at) else []
+        now = None if machine.late(at) else closed
+        means = self.purse.means(window, self._counted(executed), now, machine.began_s + at, late=late)
         if self.state is None:
             self.state = self.control.init(machine.began_s + at, means=means, remembered=self.remembered)
         else:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from allocator.price.select import strategy
 from allocator.request_joules import Rates
 from cluster.accountant import Accountant, Closed
 from cluster.accounts import Report, Totals, Window
-from cluster.bookkeeping import Bookkeeper, power_payload
+from cluster.bookkeeping import MOST_UNTOLD, Bookkeeper, Told, power_payload
 from cluster.carbon.fixed import FixedCarbon
 from cluster.control import Control
 from cluster.desk import ControllerDesk
@@ -65,10 +66,10 @@ class Room:
             accountant, self.ledger, self.desk, self.meters, window_s, lambda: UNIX_S + next(seconds)
         )
         self.desk.measure = self.measured
-        self.closed: list[Closed | None] = []
+        self.told: list[Told] = []
 
     async def measured(self, window: Window) -> None:
-        self.closed.append(await self.books.soon())
+        self.told.append(await self.books.soon())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -123,12 +124,15 @@ class TestBooks:
                     await asyncio.sleep(0)
                     assert room.windows == turn - 1, "not before the tick"
                     await room.time.advance(1.0)
-                    await until(lambda turn=turn: room.windows == turn)  # type: ignore[misc]
+                    await until(lambda turn=turn: len(room.told) == turn)  # type: ignore[misc]
+                    assert room.windows == turn
                     await report
             assert requests_in(room.ledger) == (30, 150)
             assert work_in(room.ledger)[DIN] == (30, 2400)
             assert room.meters.asked == [15.0] * 3, "a quarter of a window is left for meters"
-            assert [one.account.requests for one in room.closed if one and one.account] == [10, 10, 10]
+            closed = [one.closed for one in room.told]
+            assert [one.account.requests for one in closed if one and one.account] == [10, 10, 10]
+            assert [one.late for one in room.told] == [()] * 3
 
         asyncio.run(story())
 
@@ -156,11 +160,69 @@ class TestBooks:
                 return await report(timeout_s)
 
             room.meters.reports = slow  # type: ignore[method-assign]
-            assert await room.books.soon() is None
-            assert await room.books.soon() is None, "the same closing is waited for, no second one begun"
+            assert await room.books.soon() == Told()
+            assert await room.books.soon() == Told(), "the same closing is waited for, no second one begun"
             answered.set()
             await until(lambda: room.windows == 1)
-            assert await room.books.soon() is not None
+            told = await room.books.soon()
+            assert [one.end_s for one in told.late] == [UNIX_S + 1], "of the window that was late"
+            assert told.closed is not None
+            assert told.closed.end_s == UNIX_S + 2
+
+        asyncio.run(story())
+
+    def test_whatever_is_late_each_window_is_told_once_and_in_order(self) -> None:
+        async def story() -> None:
+            room = Room(window_s=0.02)
+            report, rng = room.meters.reports, random.Random(7)
+
+            async def sometimes_slow(timeout_s: float) -> tuple[MeterReport, ...]:
+                await asyncio.sleep(rng.choice([0.0, 0.0, 0.004, 0.01, 0.03]))
+                return await report(timeout_s)
+
+            room.meters.reports = sometimes_slow  # type: ignore[method-assign]
+            for _ in range(40):
+                room.told.append(await room.books.soon())
+                await asyncio.sleep(0.01)
+            room.meters.reports, room.books._window_s = report, 60.0  # type: ignore[method-assign]
+            room.told.append(await room.books.soon())
+            assert any(each.late for each in room.told)
+            assert any(each.closed for each in room.told[:-1])
+            told = [one for each in room.told for one in (*each.late, each.closed) if one is not None]
+            accounts = [one.account for one in told if one.account is not None]
+            assert [one.number for one in accounts] == list(range(1, room.windows + 1))
+            drawn_j = sum(device.energy_j for one in accounts for device in one.devices)
+            assert drawn_j == pytest.approx(sum(joules_in(room.ledger).values()))
+
+        asyncio.run(story())
+
+    def test_what_was_closed_where_nobody_served_is_told_once_somebody_asks(self) -> None:
+        async def story() -> None:
+            room = Room(window_s=0.005)
+            runs = asyncio.create_task(room.books.run())
+            await until(lambda: room.windows >= 5)
+            runs.cancel()
+            await asyncio.gather(runs, return_exceptions=True)
+            room.books._window_s = 60.0
+            told = await room.books.soon()
+            assert told.closed is not None
+            assert len(told.late) == room.windows - 1 >= 5
+            assert (await room.books.soon()).late == ()
+
+        asyncio.run(story())
+
+    def test_days_of_windows_that_nobody_asks_for_are_put_together_and_lose_no_joule(self) -> None:
+        async def story() -> None:
+            room = Room(window_s=60.0)
+            for _ in range(MOST_UNTOLD + 50):
+                await room.books.once()
+            told = await room.books.soon()
+            assert len(told.late) == MOST_UNTOLD - 1
+            assert told.closed is not None
+            accounts = [one.account for one in (*told.late, told.closed) if one.account is not None]
+            assert sum(one.window_s for one in accounts) == pytest.approx(room.windows - 1)
+            drawn_j = sum(device.energy_j for one in accounts for device in one.devices)
+            assert drawn_j == pytest.approx(sum(joules_in(room.ledger).values()))
 
         asyncio.run(story())
 

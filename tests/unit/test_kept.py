@@ -5,17 +5,14 @@ import json
 import numpy as np
 import pytest
 from account_world import UNIX_S
-from ledger_windows import MIDNIGHT_S, device, window
 from power_loop import REWARDS, Loop, Machine, watts
 
-from allocator.emissions import Kind
 from allocator.pacing.saved import dumped
 from cluster.control import ControlState
-from cluster.kept import LOAD, LOAD_S, PRICES, Kept, spent_since
+from cluster.kept import LOAD, LOAD_S, PRICES, Kept
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.pacer import QuotaPacer
-from cluster.spending import Total
 
 
 class FakeDesk:
@@ -40,9 +37,9 @@ def kept(ledger: Ledger, desk: FakeDesk, pacer: QuotaPacer, wall: list[float], p
 
 
 def pacer_that_saw(windows: int) -> QuotaPacer:
-    pacer = QuotaPacer(lambda _: Total())
+    pacer = QuotaPacer()
     for second in range(windows):
-        pacer.seen(UNIX_S + second, 1.0, 300.0, REWARDS[:4], None)
+        pacer.seen(UNIX_S + second, 1.0, 300.0, REWARDS[:4])
     return pacer
 
 
@@ -105,15 +102,3 @@ def test_a_new_controller_begins_with_the_prices_that_were_kept() -> None:
     state = second.run(1).states[0]
     assert state.named_prices == pytest.approx(held)
     assert np.isfinite(state.policy.prices).all()
-
-
-def test_what_was_spent_since_an_hour_is_what_the_ledger_has_of_it() -> None:
-    ledger = Ledger(None)
-    windows = [window(number, MIDNIGHT_S + number, [device(10.0)]) for number in range(1, 5)]
-    for one in windows:
-        ledger.write(one, [], [], Kind.AVERAGE)
-    hour_s = windows[0].end_s // 3600 * 3600
-    whole = spent_since(ledger, hour_s)
-    assert whole.joules == pytest.approx(sum(d.energy_j for one in windows for d in one.devices))
-    assert whole.grams > 0
-    assert spent_since(ledger, hour_s + 7200) == Total()

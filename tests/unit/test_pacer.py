@@ -14,12 +14,13 @@ from allocator.pacing.saved import dumped
 from cluster.carbon.base import Span
 from cluster.carbon.fake import ScriptedCarbon
 from cluster.pacer import QuotaPacer
-from cluster.spending import Rate, Total
-from models.errors import TryAgain
+from cluster.spending import Allowance, Billed, Rate, Total
+from cluster.spent import Ledgered
 
 DAY_S = 86_400.0
 LATE_S = 20_001 * DAY_S - 600
 """Ten minutes before a midnight."""
+DAY_BEGAN_S = 20_000 * DAY_S
 COSTS = SPACE.flops * 2e-5
 BEFORE_J = 5e6
 
@@ -28,13 +29,11 @@ def loop_of(quota: Limit, machine: Machine, before: Total, carbon: ScriptedCarbo
     """A loop that runs from LATE_S on, and a ledger that has so much of the day already."""
     loop = Loop(replace(machine, began_s=LATE_S), [quota])
 
-    def ledgered(start_s: float) -> Total:
-        return before + Total(sum(loop.played.watts)) if start_s < LATE_S else Total()
-
     def expected() -> float | None:
         return None if loop.state is None else loop.state.prices.expected  # type: ignore[attr-defined]
 
-    loop.pacer = QuotaPacer(ledgered, carbon, 1.0, expected)
+    loop.pacer = QuotaPacer(carbon, 1.0, expected)
+    loop.pacer.ledgered(Ledgered(LATE_S - 1, {DAY_BEGAN_S: before}))
     loop.boot()
     return loop
 
@@ -49,6 +48,13 @@ def test_what_is_left_of_a_day_is_spent_by_midnight_and_not_more() -> None:
     assert prices.std() < 0.35 * prices.mean(), "one price, as far as it can be known"
     shown = played.states[500].means.aims[0].shown
     assert shown.spend == pytest.approx((BEFORE_J + sum(played.watts[:501])) / 3.6e6, rel=1e-3)
+
+
+def test_a_day_whose_windows_are_closed_late_spends_no_more() -> None:
+    quota_j = BEFORE_J + 600 * 115.0
+    machine = Machine(late=lambda at: at % 3 > 0)
+    played = loop_of(Limit("day", Kind.ENERGY, quota_j / 3.6e6, "kWh/day"), machine, Total(BEFORE_J)).run(600)
+    assert sum(played.watts) == pytest.approx(600 * 115.0, rel=0.01)
 
 
 def test_traffic_that_rises_in_the_end_is_paid_for_with_shorter_chains_not_with_more_than_the_quota() -> None:
@@ -79,7 +85,6 @@ def test_grams_of_an_hour_are_held_and_clean_minutes_get_longer_chains() -> None
     spans += [Span(LATE_S + 300, LATE_S + 3000, 500.0, Quality.MODELLED)]
     grams = 300 * 118.0 * (100 + 500) / 3.6e6
     loop = loop_of(Limit("hour", Kind.CARBON, grams, "g/h"), Machine(g_per_kwh=grid), Total(), ScriptedCarbon(spans))
-    loop.pacer._ledgered = lambda _: Total()  # type: ignore[attr-defined]
     played = loop.run(600)
     emitted = sum(w * grid(at) for at, w in enumerate(played.watts)) / 3.6e6
     assert emitted == pytest.approx(grams, rel=0.01)
@@ -92,48 +97,71 @@ class TestAlone:
     def rates(self, fixed_w: float = 50.0) -> dict[Resource, Rate]:
         return {Resource.JOULES: Rate(COSTS, 100.0, fixed_w, fixed_w)}
 
+    def told(self, joules: float = 0.0, until_s: float = LATE_S) -> QuotaPacer:
+        """A pacer that knows what the ledger has of the day."""
+        pacer = QuotaPacer()
+        pacer.ledgered(Ledgered(until_s, {DAY_BEGAN_S: Total(joules)}))
+        return pacer
+
+    def sees(self, pacer: QuotaPacer, now_s: float, *billed: Billed) -> None:
+        pacer.seen(now_s, 1.0, 300.0, REWARDS[:64], billed)
+
+    def asked(self, pacer: QuotaPacer, now_s: float, limit: Limit = LIMIT) -> Allowance:
+        return pacer.allowance(limit, self.rates(), 1.0, now_s)
+
     def test_before_any_request_the_rest_is_spread_evenly(self) -> None:
-        pacer = QuotaPacer(lambda _: Total(1.8e6))
-        found = pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S)
+        found = self.asked(self.told(1.8e6), LATE_S)
         assert (found.limit, found.spent, found.reachable) == (pytest.approx(1.8e6 / 600), 1.8e6, True)
 
-    def test_the_ledger_is_asked_once_a_period_and_windows_add_to_what_it_said(self) -> None:
-        asked: list[float] = []
+    def test_windows_add_to_what_the_ledger_has(self) -> None:
+        pacer = self.told(1000.0)
+        for window in range(1, 4):
+            self.sees(pacer, LATE_S + window, billed(LATE_S + window, 200.0))
+        assert self.asked(pacer, LATE_S + 3).spent == 1600.0
+        assert self.asked(pacer, LATE_S + 601).spent == 0.0, "a new day"
 
-        def ledgered(start_s: float) -> Total:
-            asked.append(start_s)
-            return Total(1000.0)
+    def test_all_windows_that_were_closed_since_count(self) -> None:
+        pacer = self.told()
+        self.sees(pacer, LATE_S + 1)
+        self.sees(pacer, LATE_S + 2)
+        self.sees(pacer, LATE_S + 3, *(billed(LATE_S + at, 10.0**at) for at in range(1, 4)))
+        assert self.asked(pacer, LATE_S + 3).spent == 1110.0
 
-        pacer = QuotaPacer(ledgered)
-        for window in range(3):
-            pacer.seen(LATE_S + window, 1.0, 300.0, REWARDS[:64], Total(200.0))
-            found = pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S + window)
-        assert asked == [20_000 * DAY_S]
-        assert found.spent == 1400.0, "the ledger had the first of them"
-        assert pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S + 601).spent == 1000.0
-        assert asked[1:] == [20_001 * DAY_S]
+    def test_before_the_ledger_can_be_read_the_day_is_thought_to_have_spent_its_even_share(self) -> None:
+        pacer, limit = QuotaPacer(), Limit("day", Kind.ENERGY, 24.0, "kWh/day")
+        even_j = limit.quota / DAY_S
+        assert self.asked(pacer, LATE_S, limit).limit == pytest.approx(even_j)
+        for window in range(1, 201):
+            self.sees(pacer, LATE_S + window, billed(LATE_S + window, even_j / 2))
+        found = self.asked(pacer, LATE_S + 200, limit)
+        assert found.spent == pytest.approx(100 * even_j)
+        assert found.limit == pytest.approx(even_j * (600 - 100) / (600 - 200), rel=1e-2), "and makes up for its own"
 
-    def test_without_a_ledger_to_read_it_counts_from_now_on(self, caplog: pytest.LogCaptureFixture) -> None:
-        def ledgered(start_s: float) -> Total:
-            raise TryAgain("the file is locked")
+    def test_a_ledger_that_answers_late_makes_it_right(self) -> None:
+        pacer = QuotaPacer()
+        for window in range(1, 201):
+            self.sees(pacer, LATE_S + window, billed(LATE_S + window, 10.0))
+        pacer.ledgered(Ledgered(LATE_S + 150, {DAY_BEGAN_S: Total(7e5), DAY_BEGAN_S - 3600.0: Total(1e9)}))
+        assert self.asked(pacer, LATE_S + 200).spent == 7e5 + 50 * 10.0, "the ledger has the first 150 of them"
 
-        pacer = QuotaPacer(ledgered)
-        assert pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S).spent == 0.0
-        assert "count from now on" in caplog.text
-
-    def test_a_window_without_books_takes_nothing_from_the_quota_until_they_are_closed(self) -> None:
-        pacer = QuotaPacer(lambda _: Total(0.0))
-        pacer.seen(LATE_S, 1.0, 300.0, REWARDS[:64], None)
-        pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S)
-        pacer.seen(LATE_S + 1, 1.0, 300.0, REWARDS[:64], None)
-        pacer.seen(LATE_S + 2, 1.0, 300.0, REWARDS[:64], Total(300.0))
-        assert pacer.allowance(self.LIMIT, self.rates(), 1.0, LATE_S + 2).spent == 300.0
+    def test_a_day_that_begins_while_the_ledger_cannot_be_read_is_counted_from_its_beginning(self) -> None:
+        pacer = QuotaPacer()
+        for window in range(1, 701):
+            self.sees(pacer, LATE_S + window, billed(LATE_S + window, 10.0))
+        found = self.asked(pacer, LATE_S + 700)
+        assert found.spent == 100 * 10.0
+        assert not found.reachable, "so much is only known of a period that is planned"
 
     def test_what_it_learned_of_load_goes_on_and_nonsense_begins_anew(self, caplog: pytest.LogCaptureFixture) -> None:
-        pacer, other = QuotaPacer(lambda _: Total()), QuotaPacer(lambda _: Total())
+        pacer, other = QuotaPacer(), QuotaPacer()
         for window in range(50):
-            pacer.seen(LATE_S + window, 1.0, 300.0, REWARDS[:8], None)
+            self.sees(pacer, LATE_S + window)
         other.resume(dumped(pacer.load))
         assert dumped(other.load) == dumped(pacer.load)
         other.resume(b"nonsense")
         assert "begins anew" in caplog.text
+
+
+def billed(end_s: float, joules: float) -> Billed:
+    """A window of a second."""
+    return Billed(end_s - 1.0, end_s, Total(joules))

@@ -1,5 +1,6 @@
 """Power caps hold on a machine that the loop has to learn: through changes, blindness, restarts, and out of reach."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -94,6 +95,14 @@ def test_while_meters_are_blind_the_cap_is_held_by_what_is_modelled() -> None:
     played = loop.run(800)
     assert np.mean(played.watts[120:720]) == pytest.approx(CAP_W, rel=0.05)
     assert np.mean(played.watts[720:]) == pytest.approx(CAP_W, rel=0.03)
+
+
+@pytest.mark.parametrize("late", [lambda _: True, lambda at: at % 3 > 0], ids=["always", "often"])
+def test_a_cap_is_held_by_books_that_are_closed_late(late: Callable[[int], bool]) -> None:
+    machine = Machine(late=late, others_w=lambda at: 12.0 if 100 <= at < 160 else 0.0)
+    played = Loop(machine, [watts("power", CAP_W)]).run(240)
+    for stretch in (slice(30, 100), slice(115, 160), slice(175, 240)):
+        assert np.mean(played.watts[stretch]) == pytest.approx(CAP_W, rel=0.02)
 
 
 def test_other_programs_take_from_what_chains_may_spend() -> None:
