@@ -68,10 +68,15 @@ class Intensity:
 class CarbonProvider(Protocol):
     """A source of carbon intensity. All its figures are of one kind."""
 
-    source: str
-    """Who says so, for people."""
-    problem: str | None
-    """Why the last refresh brought nothing new, with the remedy; None when it went well."""
+    @property
+    def source(self) -> str:
+        """Who says so, for people."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last refresh brought nothing new, with the remedy; None when it went well."""
+        ...
 
     def now(self, unix_s: float) -> Intensity | None:
         """The intensity at the time, from what is held; None while nobody knows it. Never waits."""

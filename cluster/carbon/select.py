@@ -12,6 +12,7 @@ from cluster.carbon.electricity_maps import ElectricityMaps
 from cluster.carbon.file import FileCarbon
 from cluster.carbon.fixed import FixedCarbon, UnknownCarbon
 from cluster.carbon.http import HttpCarbon, Pace
+from cluster.carbon.remembered import RememberedCarbon
 from cluster.carbon.settings import CarbonSettings
 from cluster.carbon.transport import Transport
 from cluster.carbon.uk import BASE as UK
@@ -39,6 +40,14 @@ def open_carbon(
         case "uk" | "electricity-maps":
             return HttpCarbon(_api(settings), transport, _pace(settings), clock, sleep, rng)
     return UnknownCarbon()
+
+
+def open_remembered(
+    settings: CarbonSettings, transport: Transport, clock: Callable[[], float], sleep: Sleep, rng: random.Random
+) -> RememberedCarbon:
+    """As `open_carbon`, with a memory of the last figure for the time in which nobody answers."""
+    of = f"{settings.provider} {settings.zone} {settings.kind} {settings.file or settings.url or ''}"
+    return RememberedCarbon(open_carbon(settings, transport, clock, sleep, rng), of, settings.stale_s)
 
 
 def _api(settings: CarbonSettings) -> GridApi:

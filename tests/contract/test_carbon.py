@@ -17,7 +17,8 @@ from allocator.joules import Quality
 from cluster.carbon.ahead import steps_ahead
 from cluster.carbon.base import CarbonProvider, Span, keep_fresh
 from cluster.carbon.fake import ScriptedCarbon
-from cluster.carbon.fixed import UnknownCarbon
+from cluster.carbon.fixed import FixedCarbon, UnknownCarbon
+from cluster.carbon.remembered import RememberedCarbon
 from cluster.carbon.select import open_carbon
 from cluster.carbon.settings import CarbonSettings
 from cluster.carbon.transport import HttpTransport
@@ -121,6 +122,14 @@ class TestScripted(CarbonContract):
     @pytest.fixture
     def provider(self) -> CarbonProvider:
         return ScriptedCarbon([Span(NOON, NOON + 3600, 300, Quality.MEASURED)])
+
+
+class TestRemembered(CarbonContract):
+    @pytest.fixture
+    def provider(self) -> CarbonProvider:
+        found = RememberedCarbon(ScriptedCarbon([Span(NOON, NOON + 3600, 300, Quality.MEASURED)]), "script", 3600.0)
+        found.resume(RememberedCarbon(FixedCarbon(99.0), "script", 3600.0).dumped(NOON - 60))
+        return found
 
 
 class TestUkNational(CarbonContract):
