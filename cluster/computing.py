@@ -1,5 +1,6 @@
 """What computation costs and what a window spent of it, from the books of replicas. Pure; no Ray here."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import exp
@@ -8,6 +9,7 @@ from allocator import busy, rows
 from allocator.busy import BusyState
 from allocator.chains import ChainSpace
 from allocator.choice import Floats
+from allocator.energy.prior import Prior
 from allocator.energy.windows import Name
 from allocator.rows import RowsState
 from cluster.accounts import Window
@@ -19,6 +21,10 @@ next one's."""
 MOST_OFF = 2.0
 """What chains are said to cost is learned, so it is not off by more for long. Seconds that a replica reports of all the
 time that the controller, or itself, was away are no spend of this window."""
+
+
+BUSY, ROWS = "busy-seconds", "rows-of-runs"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +51,23 @@ class Computing:
     def costs(self, space: ChainSpace) -> Floats:
         """Busy seconds of one request under each chain, (J,)."""
         return busy.chain_busy_s(self.busy, space, self.rows_per_run)
+
+    def dumped(self) -> dict[str, bytes]:
+        """What is to be kept, by key."""
+        return {BUSY: busy.dumped(self.busy), ROWS: rows.dumped(self.rows)}
+
+    def resumed(self, space: ChainSpace, prior: Prior, kept: Mapping[str, bytes]) -> "Computing":
+        """With what was kept of variants that have not run since; what cannot be read is learned anew."""
+        known, shared = self.busy, self.rows
+        try:
+            if BUSY in kept:
+                known = replace(known, sums={**busy.restored(prior, kept[BUSY]).sums, **known.sums})
+            if ROWS in kept:
+                before = rows.restored(space, kept[ROWS])
+                shared = RowsState({**before.requests, **shared.requests}, {**before.runs, **shared.runs})
+        except ValueError as error:
+            logger.warning("what computation costs is learned anew: %s", error)
+        return replace(self, busy=known, rows=shared)
 
     def after(self, space: ChainSpace, window: Window, counted: WorkCounts, window_s: float) -> "Computing":
         """With one more window. counted: work of all replicas since the books were opened.
