@@ -26,13 +26,13 @@ from cluster.availability import Roster, without
 from cluster.bookkeeping import Bookkeeper, Payload, Told
 from cluster.capacity import capacity_limit
 from cluster.carbon.base import CarbonProvider, keep_fresh
-from cluster.carbon.select import open_carbon
+from cluster.carbon.select import open_remembered
 from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
 from cluster.control_settings import control_of, start_of, wants_allocator
 from cluster.counting import keep_counted, ledgered
 from cluster.desk import ControllerDesk
-from cluster.kept import Kept
+from cluster.kept import Kept, parts_of
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
 from cluster.limit_desk import LocalLimitDesk, in_force
@@ -69,7 +69,7 @@ class Controller:
         allocates = wants_allocator(settings.allocator, cascade.spec)
         self._book = LimitBook(settings.stated_limits, self._ledger, replace(settings.holdable, allocates=allocates))
         self._limits = LocalLimitDesk(self._book, self._limited, lambda: self._desk.standings, time.time)
-        carbon = open_carbon(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
+        carbon = open_remembered(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
         self._pacer = QuotaPacer(carbon, settings.carbon.building.ratio, lambda: self._desk.expected)
         prior = prior_of(settings, cascade.spec)
         self._capacity = _capacity(settings, cascade.spec) if allocates else None
@@ -82,7 +82,8 @@ class Controller:
             partial(_grams_per_j, carbon, settings.carbon.building),
             settings.energy.enabled,
         )
-        self._kept = Kept(self._ledger, self._desk, self._purse, self._pacer, time.time)
+        parts = parts_of(self._desk, self._purse, self._pacer, carbon, time.time)
+        self._kept = Kept(self._ledger, parts, time.time)
         self._bookkeeper: Bookkeeper | None = None
         metrics = RayMetrics()
         self._desk.measure, self._desk.tell = self._measured, ControlMetrics(metrics).tell
@@ -167,12 +168,13 @@ class Controller:
         return in_force(self._book.limits(), self._capacity)
 
     async def _take_up(self) -> None:
-        """Take up what an earlier controller left in the ledger, once it can be read."""
-        await asyncio.to_thread(self._kept.take_up)
-        await asyncio.to_thread(self._book.take_up, time.time())
-        self._known.set()
-        while not await asyncio.to_thread(self._book.take_up, time.time()):
-            await asyncio.sleep(TAKE_UP_S)
+        """Take up what an earlier controller left in the ledger, as soon as it can be read."""
+        whole = False
+        while not whole:
+            kept = await self._kept.take_up()
+            whole = await asyncio.to_thread(self._book.take_up, time.time()) and kept
+            self._known.set()
+            await asyncio.sleep(0.0 if whole else TAKE_UP_S)
         await asyncio.Event().wait()
 
     async def _follow_capacity(self, settings: Settings, spec: CascadeSpec) -> None:

@@ -45,7 +45,7 @@ class ControllerDesk:
     measure       asked in every tick, before prices are made; to be set likewise
     listen        told of every report, with the time on `clock`; to be set by whoever follows who is there
     tell          told after every tick; to be set by whoever publishes metrics
-    remembered    prices by constraint, of a controller before
+    remembered    prices by constraint, of a controller before; may be set late
     """
 
     def __init__(self, control: Control, clock: Clock, wall: Clock, sleep: Sleep = asyncio.sleep) -> None:
@@ -62,6 +62,7 @@ class ControllerDesk:
         self.listen: Callable[[Report, float], None] = lambda report, now_s: None
         self.tell: Tell = lambda standings, degraded: None
         self.remembered: Mapping[str, float] = {}
+        self._recalled = False  # whether prices were made by them
 
     @property
     def books(self) -> Books:
@@ -129,6 +130,9 @@ class ControllerDesk:
         means, state = await self.measure(window), self._state
         if state is None or self._knows_better(state):
             self._state = self._taken_up(0 if state is None else state.policy.version, means)
+        elif self._recalls(state):
+            self._recalled, policy = True, state.policy
+            self._state = self._control.init(self._wall(), policy.version, policy.prices, means, self.remembered)
         else:
             self._state = self._control.step(state, window, self._wall(), means)
         self._snapshot = self._published(self._state)
@@ -142,9 +146,15 @@ class ControllerDesk:
         priced = bool(foreign.prices.any()) and state.warm < WARM_UP
         return foreign.version > state.policy.version or (priced and foreign.version < self._began)
 
+    def _recalls(self, state: ControlState) -> bool:
+        """Whether remembered prices came late: after the first ones were made, and before any were found."""
+        known = any(aim.name in self.remembered for aim in state.means.aims)
+        return known and not self._recalled and state.warm < WARM_UP
+
     def _taken_up(self, version: int, means: Means | None) -> ControlState:
         assert self._foreign is not None
         held, self._foreign = self._foreign, None
+        self._recalled = bool(self.remembered)
         newest, wall_s = max(version, held.version), self._wall()
         state = self._control.init(wall_s, newest, held.prices, means, self.remembered)
         self._began = state.policy.version

@@ -1,64 +1,120 @@
 """What the ledger keeps of the control loop, so that a controller that starts anew goes on where the last one stood."""
 
-import contextlib
+import asyncio
 import json
+import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from allocator.pacing import saved
+from cluster.carbon.remembered import INTENSITY, RememberedCarbon
+from cluster.computing import BUSY, ROWS
 from cluster.desk import ControllerDesk
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
-from cluster.pacer import QuotaPacer
+from cluster.pacer import GRID, LOAD, QuotaPacer
 from cluster.purse import Purse
 from models.errors import GreenFlowError
 
-PRICES, LOAD, FORMAT = "control", "load", 1
-LOAD_S = 300.0
-"""Between two times that the forecast of load is written: it changes slowly, and is some kilobytes long."""
+PRICES, FORMAT = "control", 1
+COSTS_S, INTENSITY_S, LOAD_S = 30.0, 60.0, 300.0
+"""Between two times that what changes slowly is written; forecasts are some kilobytes long."""
+Values = Mapping[str, bytes]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something to keep: under which keys, and how many seconds lie between two times that it is written.
+
+    dumped  what to keep now, by key; a key may be missing where nothing is known
+    resume  takes up what was kept, by key, as far as there is any; what is none of its own begins anew
+    """
+
+    keys: tuple[str, ...]
+    every_s: float
+    dumped: Callable[[], Values]
+    resume: Callable[[Values], None]
 
 
 class Kept:
-    """Prices by constraint and watts that chains cannot change with every window, the forecast of load now and then.
+    """Keeps the parts, and hands out what was kept of them. Nothing is written over what could not be read yet.
 
     wall  Unix time
     """
 
-    def __init__(
-        self, ledger: Ledger, desk: ControllerDesk, purse: Purse, pacer: QuotaPacer, wall: Callable[[], float]
-    ) -> None:
-        self._ledger, self._desk, self._purse, self._pacer, self._wall = ledger, desk, purse, pacer, wall
-        self._load_s = wall()
+    def __init__(self, ledger: Ledger, parts: Sequence[Part], wall: Callable[[], float]) -> None:
+        self._ledger, self._parts, self._wall = ledger, parts, wall
+        self._written_s: dict[tuple[str, ...], float] = {}
+        self._taken_up, self._complained = False, False
 
     def states(self) -> tuple[State, ...]:
-        """What is to be kept now."""
-        now_s, state = self._wall(), self._desk.state
-        if state is None:
+        """What is to be written now."""
+        if not self._taken_up:
             return ()
-        control = {"prices": state.named_prices, "fixed_w": self._purse.fixed_w}
-        prices = State(PRICES, json.dumps(control).encode(), FORMAT, now_s)
-        if now_s - self._load_s < LOAD_S:
-            return (prices,)
-        self._load_s = now_s
-        return (prices, State(LOAD, saved.dumped(self._pacer.load), FORMAT, now_s))
+        now_s = self._wall()
+        due = [part for part in self._parts if not 0 <= now_s - self._written_s[part.keys] < part.every_s]
+        self._written_s.update({part.keys: now_s for part in due})
+        return tuple(State(key, value, FORMAT, now_s) for part in due for key, value in part.dumped().items())
 
-    def take_up(self) -> None:
-        """Read what was kept. What cannot be read is learned anew; replicas hold the prices, too."""
-        with contextlib.suppress(GreenFlowError):
-            self._desk.remembered, fixed_w = _control(self._ledger.state(PRICES))
-            if fixed_w is not None:
-                self._purse.resume(fixed_w)
-            load = self._ledger.state(LOAD)
-            if load is not None:
-                self._pacer.resume(load.value)
+    async def take_up(self) -> bool:
+        """Take up what was kept, once. False while the ledger cannot be read: to be called again then."""
+        if self._taken_up:
+            return True
+        try:
+            found = await asyncio.to_thread(self._read)
+        except GreenFlowError as error:
+            if not self._complained:
+                logger.warning("what an earlier controller knew cannot be read, and is asked for again: %s", error)
+            self._complained = True
+            return False
+        if self._complained:
+            logger.warning("what an earlier controller knew is taken up now, late")
+        for part in self._parts:
+            part.resume({key: found[key] for key in part.keys if key in found})
+        self._taken_up = True
+        self._written_s = {part.keys: self._wall() for part in self._parts}
+        return True
+
+    def _read(self) -> dict[str, bytes]:
+        found = {key: self._ledger.state(key) for part in self._parts for key in part.keys}
+        return {key: state.value for key, state in found.items() if state is not None and state.version == FORMAT}
 
 
-def _control(state: State | None) -> tuple[Mapping[str, float], float | None]:
+def parts_of(
+    desk: ControllerDesk, purse: Purse, pacer: QuotaPacer, carbon: RememberedCarbon, wall: Callable[[], float]
+) -> tuple[Part, ...]:
+    """All that is kept: prices with every window, what chains cost now and then, forecasts seldom."""
+    return (
+        prices_part(desk, purse),
+        Part((BUSY, ROWS), COSTS_S, purse.dumped, purse.resume_costs),
+        Part((INTENSITY,), INTENSITY_S, lambda: carbon.dumped(wall()), carbon.resume),
+        Part((LOAD, GRID), LOAD_S, pacer.dumped, pacer.resume),
+    )
+
+
+def prices_part(desk: ControllerDesk, purse: Purse) -> Part:
+    """Prices by constraint, and watts that chains cannot change. Replicas hold the prices, too."""
+
+    def dumped() -> Values:
+        if desk.state is None:
+            return {}
+        return {PRICES: json.dumps({"prices": desk.state.named_prices, "fixed_w": purse.fixed_w}).encode()}
+
+    def resume(kept: Values) -> None:
+        desk.remembered, fixed_w = _control(kept.get(PRICES))
+        if fixed_w is not None:
+            purse.resume(fixed_w)
+
+    return Part((PRICES,), 0.0, dumped, resume)
+
+
+def _control(value: bytes | None) -> tuple[Mapping[str, float], float | None]:
     """Prices, and fixed watts; as far as they make sense."""
-    if state is None or state.version != FORMAT:
+    if value is None:
         return {}, None
     try:
-        kept = json.loads(state.value)
+        kept = json.loads(value)
         prices = {str(name): float(price) for name, price in kept["prices"].items()}
         fixed_w = math.nan if kept["fixed_w"] is None else float(kept["fixed_w"])
     except (ValueError, TypeError, AttributeError, KeyError):

@@ -9,13 +9,13 @@ import numpy as np
 from allocator.choice import Floats, Rewards, ceilings
 from allocator.constraints import Resource, paced
 from allocator.limits import J_PER_KWH, Limit
+from allocator.pacing import saved
 from allocator.pacing.curve import Spend
 from allocator.pacing.forecast import LoadForecast, LoadState
 from allocator.pacing.intensity import filled
 from allocator.pacing.pace import Held, Pace
 from allocator.pacing.periods import Period, step_edges
 from allocator.pacing.plan import Ahead
-from allocator.pacing.saved import restored
 from allocator.price.base import usable
 from allocator.price.sample import Sample
 from cluster.carbon.ahead import steps_ahead
@@ -23,6 +23,7 @@ from cluster.carbon.base import CarbonProvider
 from cluster.spending import Allowance, Billed, Rate
 from cluster.spent import Ledgered, Spent
 
+LOAD, GRID = "load", "grid"
 LOAD_S = 10.0
 ROWS = 256
 """Reward rows that plans are made from: more say little more, and with a thousand chains take their time."""
@@ -54,18 +55,38 @@ class QuotaPacer:
         self._carbon, self._pue, self._expected = carbon, pue, expected
         self._forecast, self._pace = forecast or LoadForecast(), Pace()
         self.load: LoadState = self._forecast.init()
-        self._grid: LoadState = self._forecast.init()
+        self.grid: LoadState = self._forecast.init()
         self._per_s: float | None = None
         self._rows: Rewards = np.empty((0, 0), np.float32)
         self._spent = Spent()
         self._held: dict[str, Held] = {}
 
-    def resume(self, kept: bytes) -> None:
-        """Take up a forecast of load that was kept; one that cannot be read is learned anew."""
+    def dumped(self) -> Mapping[str, bytes]:
+        """What is to be kept of forecasts, by key."""
+        return {LOAD: saved.dumped(self.load), GRID: saved.dumped(self.grid)}
+
+    def resume(self, kept: Mapping[str, bytes]) -> None:
+        """Take up forecasts that were kept; one that cannot be read is learned anew.
+
+        They know the week, so one goes on from them also where they come late: the few minutes that were learned
+        meanwhile are then dropped.
+        """
+        self.load = self._resumed(self.load, kept.get(LOAD), "load")
+        self.grid = self._resumed(self.grid, kept.get(GRID), "carbon intensity")
+
+    def _resumed(self, now: LoadState, kept: bytes | None, of: str) -> LoadState:
+        if kept is None:
+            return now
         try:
-            self.load = restored(self._forecast, kept)
+            found = saved.restored(self._forecast, kept)
         except ValueError as error:
-            logger.warning("the forecast of load begins anew: %s", error)
+            logger.warning("the forecast of %s begins anew: %s", of, error)
+            return now
+        if found.number is None:
+            return now
+        if now.number is not None:
+            logger.warning("the forecast of %s that was kept comes late: what was learned since is dropped", of)
+        return found
 
     def ledgered(self, ledgered: Ledgered) -> None:
         """What the ledger has by now. To be told again and again."""
@@ -88,8 +109,9 @@ class QuotaPacer:
             self._rows = np.concatenate([self._rows, fresh])[-ROWS:] if same else fresh[-ROWS:]
         for one in billed:
             self._spent = self._spent.seen(one)
-        if self._carbon is not None and (intensity := self._carbon.now(now_s)) is not None:
-            self._grid = self._forecast.seen(self._grid, now_s, window_s, intensity.g_per_kwh * window_s)
+        intensity = None if self._carbon is None else self._carbon.now(now_s)
+        if intensity is not None and not intensity.stale:  # a figure of long ago says nothing of this hour
+            self.grid = self._forecast.seen(self.grid, now_s, window_s, intensity.g_per_kwh * window_s)
 
     def allowance(self, limit: Limit, rates: Mapping[Resource, Rate], window_s: float, now_s: float) -> Allowance:
         """As `Pacer.allowance`."""
@@ -138,7 +160,8 @@ class QuotaPacer:
         """Of a joule in each step: as the grid's source forecasts, else as is usual at that time, else as now."""
         assert self._carbon is not None
         known = steps_ahead(self._carbon, from_s, until_s, step_s)
-        usual = self._forecast.ahead(self._grid, from_s, until_s, step_s)
+        learned = self.grid.number is not None
+        usual = self._forecast.ahead(self.grid, from_s, until_s, step_s) if learned else None
         return filled(known, per_joule * J_PER_KWH / self._pue, usual) * self._pue / J_PER_KWH
 
     def _sampled(self, costs: Floats) -> tuple[Spend, float]:

@@ -1,6 +1,6 @@
 """What every control tick is told: limits as they are now, what the window spent of them, what chains cost. No Ray."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from allocator import busy
 from allocator.chains import ChainSpace
@@ -14,6 +14,7 @@ from cluster.accounts import Window
 from cluster.computing import Computing
 from cluster.means import Means
 from cluster.spending import Drawn, Pacer, Rate, aims_of, billed_in, free, joules_rate, means_of
+from cluster.unheld import Unheld
 from cluster.work import WorkCounts
 
 Limits = Callable[[], Sequence[Limit]]
@@ -42,7 +43,7 @@ class Purse:
         self._grams_per_j = grams_per_j
         self._model = initial(prior) if meters else None
         self._space, self._window_s, self._limits, self._pacer = space, window_s, limits, pacer
-        self._computing = Computing(busy.initial(prior))
+        self._computing, self._prior, self._unheld = Computing(busy.initial(prior)), prior, Unheld()
         self._drawn = Drawn()
 
     @property
@@ -54,6 +55,14 @@ class Purse:
         """Go on from what an earlier controller knew of these watts, unless meters have told already."""
         if not self._drawn.known:
             self._drawn = Drawn(fixed_w=fixed_w, before_w=fixed_w, known=True)
+
+    def dumped(self) -> Mapping[str, bytes]:
+        """What is to be kept of what computation costs, by key."""
+        return self._computing.dumped()
+
+    def resume_costs(self, kept: Mapping[str, bytes]) -> None:
+        """Take up what was kept of that; variants that have run since keep what they have taught."""
+        self._computing = self._computing.resumed(self._space, self._prior, kept)
 
     def means(
         self,
@@ -69,8 +78,8 @@ class Purse:
         window     the one that ended, and `closed` its books, None where there are none in time
         work       what variants did since the controller began
         available  (J,) the chains that may be taken
-        late       books of windows before, of which this is the first time that anybody tells; where `closed` is None the
-                   newest of them says what was measured, for a feed that is a window late is better than none
+        late       books of windows before, told for the first time; where `closed` is None the newest of them says
+                   what was measured: a feed that is a window late is better than none
         """
         self._computing = self._computing.after(self._space, window, work, self._window_s)
         books = late if closed is None else (*late, closed)
@@ -79,7 +88,9 @@ class Purse:
         rates = self._rates(window, bool(books), now_s)
         requests = window.decided_per_s * self._window_s
         self._pacer.seen(now_s, self._window_s, requests, window.rewards, [billed_in(one) for one in books])
-        aims = aims_of(self._limits(), rates, self._pacer, now_s, self._window_s)
+        limits = self._limits()
+        self._unheld.look(limits, rates.keys(), now_s)
+        aims = aims_of(limits, rates, self._pacer, now_s, self._window_s)
         return means_of(aims or free(self._space, rates[Resource.FLOPS]), rates, available)
 
     def _rates(self, window: Window, measured: bool, now_s: float) -> dict[Resource, Rate]:

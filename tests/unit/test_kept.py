@@ -1,104 +1,195 @@
-"""What outlives the controller: prices with every window, the forecast of load now and then."""
+"""What outlives the controller: prices with every window, what chains cost, the grid and the load now and then."""
 
+import asyncio
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from account_world import UNIX_S
 from power_loop import REWARDS, Loop, Machine, watts
+from small_space import SPACE
 
 from allocator.pacing.saved import dumped
+from allocator.price.predictive import PredictiveState
+from cluster.accounts import Window
+from cluster.carbon.fixed import FixedCarbon, UnknownCarbon
+from cluster.carbon.remembered import INTENSITY, RememberedCarbon
+from cluster.computing import BUSY, ROWS
 from cluster.control import ControlState
-from cluster.kept import LOAD, LOAD_S, PRICES, Kept
+from cluster.kept import COSTS_S, INTENSITY_S, LOAD_S, PRICES, Kept, parts_of
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
-from cluster.pacer import QuotaPacer
+from cluster.pacer import GRID, LOAD, QuotaPacer
+from cluster.purse import Purse
+from cluster.work import Counts
+from models.errors import TryAgain
 
 
 class FakeDesk:
     """As much of a desk as is kept of it."""
 
     def __init__(self, state: ControlState | None = None) -> None:
-        self.state, self.remembered = state, {}
+        self.state = state
+        self.remembered: Mapping[str, float] = {}
 
 
-class FakePurse:
-    """As much of a purse as is kept of it."""
+class Locked(Ledger):
+    """A ledger in memory that somebody else holds for a while."""
 
-    def __init__(self, fixed_w: float | None = None) -> None:
-        self.fixed_w = fixed_w
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.locked = False
 
-    def resume(self, fixed_w: float) -> None:
-        self.fixed_w = fixed_w
-
-
-def kept(ledger: Ledger, desk: FakeDesk, pacer: QuotaPacer, wall: list[float], purse: FakePurse | None = None) -> Kept:
-    return Kept(ledger, desk, purse or FakePurse(), pacer, lambda: wall[0])  # type: ignore[arg-type]
-
-
-def pacer_that_saw(windows: int) -> QuotaPacer:
-    pacer = QuotaPacer()
-    for second in range(windows):
-        pacer.seen(UNIX_S + second, 1.0, 300.0, REWARDS[:4])
-    return pacer
+    def state(self, key: str) -> State | None:
+        if self.locked:
+            raise TryAgain("another process is writing to it")
+        return super().state(key)
 
 
-def test_what_was_kept_is_taken_up() -> None:
-    loop = Loop(Machine(), [watts("cap", 115.0)])
-    state = loop.run(30).states[-1]
-    ledger, wall, pacer = Ledger(None), [UNIX_S], pacer_that_saw(20)
-    before = kept(ledger, FakeDesk(state), pacer, wall, FakePurse(52.5))
-    assert [one.key for one in before.states()] == [PRICES]
-    wall[0] += LOAD_S
-    ledger.remember(before.states())
-    desk, other, purse = FakeDesk(), pacer_that_saw(0), FakePurse()
-    kept(ledger, desk, other, wall, purse).take_up()
-    assert purse.fixed_w == 52.5
-    assert desk.remembered == {"cap": pytest.approx(float(state.policy.prices[0]))}
-    assert dumped(other.load) == dumped(pacer.load)
+class Room:
+    """A controller's parts, and the ledger that one before has written."""
+
+    def __init__(self, ledger: Ledger, state: ControlState | None = None, known: bool = True) -> None:
+        self.ledger, self.now_s, self.desk = ledger, UNIX_S, FakeDesk(state)
+        source = FixedCarbon(300.0) if known else UnknownCarbon()
+        self.carbon = RememberedCarbon(source, "uk GB", 7200.0)
+        self.pacer = QuotaPacer(self.carbon)
+        self.purse = Purse(SPACE, 1.0, tuple, self.pacer, Machine().prior())
+        parts = parts_of(self.desk, self.purse, self.pacer, self.carbon, lambda: self.now_s)  # type: ignore[arg-type]
+        self.kept = Kept(ledger, parts, lambda: self.now_s)
+
+    def begins(self) -> "Room":
+        assert asyncio.run(self.kept.take_up())
+        return self
+
+    def serves(self, windows: int, busy_s: float = 0.4) -> "Room":
+        """Windows of 100 requests by the static chain, that take their time."""
+        executed = np.zeros(len(SPACE))
+        executed[SPACE.static.index] = 100.0
+        for at in range(windows):
+            work = {
+                (action.stage, str(action.variant), "a/cpu"): Counts(10 * at, 100 * at * action.items, busy_s * at)
+                for action in SPACE.static.actions
+            }
+            self.purse.means(Window(executed, 100.0, REWARDS[:4]), work, None, self.now_s)
+            self.now_s += 1.0
+        return self
+
+    def writes(self, seconds: float = 0.0) -> None:
+        self.now_s += seconds
+        self.ledger.remember(self.kept.states())
+
+    def costs(self) -> np.ndarray:
+        return self.purse._computing.costs(SPACE)
 
 
-def test_the_forecast_is_written_now_and_then_only() -> None:
-    state = Loop(Machine(), [watts("cap", 115.0)]).run(5).states[-1]
-    wall = [UNIX_S]
-    keeper = kept(Ledger(None), FakeDesk(state), pacer_that_saw(1), wall)
-    written = []
+@pytest.fixture
+def state() -> ControlState:
+    return Loop(Machine(), [watts("cap", 115.0)]).run(30).states[-1]
+
+
+def test_what_was_kept_is_taken_up(state: ControlState) -> None:
+    ledger = Ledger(None)
+    first = Room(ledger, state).begins().serves(40)
+    first.purse.resume(52.5)
+    first.writes(LOAD_S)
+    second = Room(ledger, known=False).begins()
+    assert second.purse.fixed_w == 52.5
+    assert second.desk.remembered == {"cap": pytest.approx(float(state.policy.prices[0]))}
+    assert dumped(second.pacer.load) == dumped(first.pacer.load)
+    assert dumped(second.pacer.grid) == dumped(first.pacer.grid)
+    np.testing.assert_allclose(second.costs(), first.costs())
+    assert np.abs(second.costs() / Room(Ledger(None)).costs() - 1).max() > 0.5, (
+        "and that is not what is believed at first"
+    )
+    intensity = second.carbon.now(first.now_s + 60)
+    assert intensity is not None
+    assert (intensity.g_per_kwh, intensity.age_s, intensity.stale) == (300.0, 60.0, False)
+
+
+def test_what_changes_slowly_is_written_now_and_then_only(state: ControlState) -> None:
+    room = Room(Ledger(None), state).begins()
+    written: dict[str, list[float]] = {}
     for _ in range(700):
-        wall[0] += 1.0
-        written += [one.at_s for one in keeper.states() if one.key == LOAD]
-    assert written == [UNIX_S + LOAD_S, UNIX_S + 2 * LOAD_S]
+        room.now_s += 1.0
+        for one in room.kept.states():
+            written.setdefault(one.key, []).append(one.at_s - UNIX_S)
+    assert len(written[PRICES]) == 700
+    assert written[LOAD] == written[GRID] == [LOAD_S, 2 * LOAD_S]
+    assert written[BUSY] == written[ROWS] == [COSTS_S * n for n in range(1, 24)]
+    assert written[INTENSITY] == [INTENSITY_S * n for n in range(1, 12)]
 
 
-def test_before_the_first_snapshot_there_is_nothing_to_keep() -> None:
-    assert kept(Ledger(None), FakeDesk(), pacer_that_saw(0), [UNIX_S]).states() == ()
+def test_before_the_first_snapshot_no_prices_are_kept() -> None:
+    assert Room(Ledger(None)).begins().kept.states() == ()
+
+
+def test_nothing_is_written_over_what_could_not_be_read_and_it_is_taken_up_late(
+    state: ControlState, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = Locked()
+    first = Room(ledger, state).begins().serves(300)
+    first.writes(LOAD_S)
+    before = {key: ledger.state(key) for key in (PRICES, LOAD, GRID, BUSY, ROWS, INTENSITY)}
+    ledger.locked = True
+    second = Room(ledger, state, known=False)
+    for _ in range(5):
+        assert not asyncio.run(second.kept.take_up())
+        second.serves(20)
+        second.writes(2 * LOAD_S)
+    assert caplog.text.count("another process is writing") == 1
+    ledger.locked = False
+    assert {key: ledger.state(key) for key in before} == before
+    second.begins()
+    assert dumped(second.pacer.load) == dumped(first.pacer.load)
+    assert "comes late" in caplog.text
+    assert second.desk.remembered == state.named_prices
+    second.writes()
+    assert ledger.state(PRICES).at_s == second.now_s  # type: ignore[union-attr]
+    assert ledger.state(LOAD) == before[LOAD], "not before it is due"
+
+
+def test_what_variants_have_taught_since_is_not_overwritten_by_what_was_kept() -> None:
+    ledger = Ledger(None)
+    first = Room(ledger).begins().serves(40, busy_s=0.4)
+    first.writes(LOAD_S)
+    second = Room(ledger).serves(400, busy_s=0.8)
+    learned = second.costs()[SPACE.static.index]
+    assert learned > 1.5 * first.costs()[SPACE.static.index]
+    assert second.begins().costs()[SPACE.static.index] == pytest.approx(learned)
 
 
 @pytest.mark.parametrize(
     ("value", "version"),
     [(b"nonsense", 1), (b"[1]", 1), (b'{"prices": {"a": "x"}}', 1), (b'{"prices": {"a": 1.0}, "fixed_w": 1}', 2)],
 )
-def test_what_is_no_record_of_prices_is_left_alone(value: bytes, version: int) -> None:
-    ledger, desk = Ledger(None), FakeDesk()
-    ledger.remember([State(PRICES, value, version, UNIX_S)])
-    kept(ledger, desk, pacer_that_saw(0), [UNIX_S]).take_up()
-    assert desk.remembered == {}
+def test_what_is_no_record_is_left_alone(value: bytes, version: int) -> None:
+    ledger = Ledger(None)
+    ledger.remember([State(key, value, version, UNIX_S) for key in (PRICES, LOAD, GRID, BUSY, ROWS, INTENSITY)])
+    room = Room(ledger, known=False).begins()
+    assert room.desk.remembered == {}
+    assert room.pacer.load.number is None
+    assert room.carbon.now(UNIX_S) is None
+    np.testing.assert_array_equal(room.costs(), Room(Ledger(None)).costs())
 
 
 def test_prices_that_are_none_are_left_out() -> None:
-    ledger, desk = Ledger(None), FakeDesk()
+    ledger = Ledger(None)
     odd = {"prices": {"a": 1.0, "b": -1.0, "c": float("nan")}, "fixed_w": float("inf")}
     ledger.remember([State(PRICES, json.dumps(odd).encode(), 1, UNIX_S)])
-    purse = FakePurse()
-    kept(ledger, desk, pacer_that_saw(0), [UNIX_S], purse).take_up()
-    assert desk.remembered == {"a": 1.0}
-    assert purse.fixed_w is None
+    room = Room(ledger).begins()
+    assert room.desk.remembered == {"a": 1.0}
+    assert room.purse.fixed_w is None
 
 
 def test_a_new_controller_begins_with_the_prices_that_were_kept() -> None:
     first = Loop(Machine(), [watts("cap", 115.0), watts("other", 500.0)])
     held = first.run(60).states[-1].named_prices
     second = Loop(Machine(), [watts("other", 500.0), watts("cap", 115.0)])
-    second.boot(held)
+    second.ledger = first.ledger
+    second.boot()
     state = second.run(1).states[0]
     assert state.named_prices == pytest.approx(held)
     assert np.isfinite(state.policy.prices).all()
+    assert isinstance(state.prices, PredictiveState)

@@ -11,9 +11,11 @@ from allocator.constraints import Resource
 from allocator.joules import Quality
 from allocator.limits import Kind, Limit
 from allocator.pacing.saved import dumped
-from cluster.carbon.base import Span
+from cluster.carbon.base import CarbonProvider, Span
 from cluster.carbon.fake import ScriptedCarbon
-from cluster.pacer import QuotaPacer
+from cluster.carbon.fixed import UnknownCarbon
+from cluster.carbon.remembered import RememberedCarbon
+from cluster.pacer import LOAD, QuotaPacer
 from cluster.spending import Allowance, Billed, Rate, Total
 from cluster.spent import Ledgered
 
@@ -25,7 +27,7 @@ COSTS = SPACE.flops * 2e-5
 BEFORE_J = 5e6
 
 
-def loop_of(quota: Limit, machine: Machine, before: Total, carbon: ScriptedCarbon | None = None) -> Loop:
+def loop_of(quota: Limit, machine: Machine, before: Total, carbon: CarbonProvider | None = None) -> Loop:
     """A loop that runs from LATE_S on, and a ledger that has so much of the day already."""
     loop = Loop(replace(machine, began_s=LATE_S), [quota])
 
@@ -91,6 +93,33 @@ def test_grams_of_an_hour_are_held_and_clean_minutes_get_longer_chains() -> None
     assert np.mean(played.watts[60:300]) > np.mean(played.watts[330:]) + 5
 
 
+def test_a_cap_of_grams_is_held_across_a_restart_in_which_the_grid_s_source_is_away() -> None:
+    """What a controller keeps is taken up by the next one, whose source says nothing."""
+    grams = 600 * 115.0 * 300 / 3.6e6
+    spans = [Span(LATE_S - 3000, LATE_S + 3000, 300.0, Quality.MODELLED)]
+    carbon = RememberedCarbon(ScriptedCarbon(spans), "script", 7200.0)
+    loop = loop_of(Limit("hour", Kind.CARBON, grams, "g/h"), Machine(), Total(), carbon)
+    loop.machine.g_per_kwh = lambda at: found.g_per_kwh if (found := carbon.now(LATE_S + at)) is not None else None
+    loop.run(300)
+    kept, forecasts = carbon.dumped(LATE_S + 300), loop.pacer.dumped()  # type: ignore[attr-defined]
+    carbon = RememberedCarbon(UnknownCarbon(), "script", 7200.0)
+    carbon.resume(kept)
+    loop.pacer = QuotaPacer(carbon)
+    loop.pacer.resume(forecasts)
+    loop.pacer.ledgered(had(loop, 300))
+    loop.boot()
+    played = loop.run(300)
+    assert all(state.means.aims[0].name == "hour" for state in played.states)
+    assert sum(played.watts) * 300 / 3.6e6 == pytest.approx(grams, rel=0.01)
+
+
+def had(loop: Loop, windows: int) -> Ledgered:
+    """What a ledger has of what was played."""
+    joules = sum(device.energy_j for account in loop.played.accounts for device in account.devices)
+    hour_s = LATE_S // 3600 * 3600
+    return Ledgered(LATE_S + windows - 1, {hour_s: Total(joules, joules * 300 / 3.6e6)})
+
+
 class TestAlone:
     LIMIT = Limit("day", Kind.ENERGY, 1.0, "kWh/day")
 
@@ -152,13 +181,20 @@ class TestAlone:
         assert found.spent == 100 * 10.0
         assert not found.reachable, "so much is only known of a period that is planned"
 
+    def test_a_figure_of_long_ago_teaches_nothing_of_the_hours_in_which_it_stands_in(self) -> None:
+        carbon = ScriptedCarbon([Span(LATE_S - 100, LATE_S, 300.0, Quality.MODELLED)], stale_s=50.0)
+        pacer = QuotaPacer(carbon)
+        for window in range(200):
+            self.sees(pacer, LATE_S + window)
+        assert pacer.grid.last_s == LATE_S + 50
+
     def test_what_it_learned_of_load_goes_on_and_nonsense_begins_anew(self, caplog: pytest.LogCaptureFixture) -> None:
         pacer, other = QuotaPacer(), QuotaPacer()
         for window in range(50):
             self.sees(pacer, LATE_S + window)
-        other.resume(dumped(pacer.load))
+        other.resume({LOAD: dumped(pacer.load)})
         assert dumped(other.load) == dumped(pacer.load)
-        other.resume(b"nonsense")
+        other.resume({LOAD: b"nonsense"})
         assert "begins anew" in caplog.text
 
 
