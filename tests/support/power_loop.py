@@ -4,8 +4,10 @@ Requests come by a Poisson process; each chain truly costs its own joules, machi
 more; meters scatter. What is not known to the loop, it has to learn.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from small_space import SPACE, concave_rewards
 from allocator.chains import ChainSpace
 from allocator.choice import Rewards
 from allocator.constraints import Resource, flops_per_second
+from allocator.energy import saved
 from allocator.energy.attribution import Debts, attribute
 from allocator.energy.model import EnergyModel
 from allocator.energy.prior import GUESSED, Prior, VariantJoules
@@ -24,15 +27,21 @@ from allocator.limits import Kind, Limit
 from allocator.price.select import strategy
 from allocator.price.start import Start
 from allocator.request_joules import Rates
-from cluster.accountant import Closed
+from cluster.accountant import MODEL_FORMAT, MODEL_KEY, Closed
 from cluster.accounts import Window
+from cluster.computing import BUSY, ROWS
 from cluster.control import Control, ControlState
+from cluster.kept import COSTS_S, Kept, Part, prices_part
+from cluster.ledger.marks import State
+from cluster.ledger.store import Ledger
 from cluster.purse import Purse
 from cluster.spending import Allowance, Billed, Pacer, Rate
 from cluster.work import Counts, Key
 
 Floats = NDArray[np.float64]
 POOL = "web/cpu"
+MODEL_S = 30
+"""Windows between two times that the energy model is kept: a restart loses what it learned since."""
 REWARDS = concave_rewards(4000, 11).astype(np.float32)
 
 
@@ -116,13 +125,12 @@ class Played:
     reward: list[float] = field(default_factory=list)
     states: list[ControlState] = field(default_factory=list)
     models: list[EnergyState] = field(default_factory=list)
+    accounts: list[WindowAccount] = field(default_factory=list)
 
 
 class Loop:
-    """Plays windows of a second; limits may be changed between two of them.
-
-    restart  what a controller that begins anew knows: the energy model and the prices by name
-    """
+    """Plays windows of a second; limits may be changed between two of them. What a controller keeps goes into a ledger
+    as it would, and a controller that begins anew knows that and nothing else."""
 
     def __init__(
         self, machine: Machine, limits: Sequence[Limit], pacer: Pacer | None = None, start: bool = True, name: str = ""
@@ -134,18 +142,33 @@ class Loop:
         users = Start(REWARDS[:512]) if start else None
         none = (flops_per_second(np.inf),)
         self.control = Control(machine.space, none, chosen, "m", machine.space.static.index, start=users)
-        self.model, self.debts = EnergyModel().init(machine.prior()), Debts()
+        self.ledger = Ledger(None)
         self.boot()
 
-    def boot(self, remembered: Mapping[str, float] | None = None, fixed_w: float | None = None) -> None:
-        """A controller begins."""
-        self.remembered = dict(remembered or {})
+    def boot(self) -> None:
+        """A controller begins, with what the ledger has."""
+        self.remembered: Mapping[str, float] = {}
+        self.state: ControlState | None = None
         self.purse = Purse(self.machine.space, 1.0, lambda: self.limits, self.pacer, self.machine.prior(), self._grams)
-        if fixed_w is not None:
-            self.purse.resume(fixed_w)
         self.counts: dict[Key, Counts] = {}
         self.untold: list[Closed] = []
-        self.state: ControlState | None = None
+        desk: Any = self  # as much of one as is kept
+        costs = Part((BUSY, ROWS), COSTS_S, self.purse.dumped, self.purse.resume_costs)
+        self.kept = Kept(self.ledger, (prices_part(desk, self.purse), costs), self._wall)
+        assert asyncio.run(self.kept.take_up())
+        model = self.ledger.state(MODEL_KEY)
+        if model is None:
+            self.model, self.debts = EnergyModel().init(self.machine.prior()), Debts()
+        else:
+            self.model, self.debts = saved.restored(self.machine.prior(), model.value)
+
+    def _wall(self) -> float:
+        return self.machine.began_s + self.at
+
+    def _keep(self) -> None:
+        """As the controller does with every window, the energy model now and then."""
+        learned = State(MODEL_KEY, saved.dumped(self.model, self.debts), MODEL_FORMAT, self._wall())
+        self.ledger.remember([*self.kept.states(), *([learned] if self.at % MODEL_S == 0 else [])])
 
     def _grams(self, now_s: float) -> float | None:
         grid = self.machine.g_per_kwh(round(now_s - self.machine.began_s))
@@ -179,6 +202,7 @@ class Loop:
         else:
             self.state = self.control.step(self.state, window, machine.began_s + at, means)
         self.played.states.append(self.state)
+        self._keep()
         self.at += 1
 
     def _note(self, true_w: float, per_chain: Floats, rows: NDArray[np.float32], chains: NDArray[np.int64]) -> None:
@@ -204,6 +228,7 @@ class Loop:
             at, machine.began_s + at, 1.0, 0, 0, 1, (device,), found.shares, found.pools, machine.g_per_kwh(at),
             Quality.ASSUMED, 1.0, Quality.ASSUMED,
         )  # fmt: skip
+        self.played.accounts.append(account)
         rates = Rates({}, None, Quality.MODELLED, Quality.MODELLED)
         return replace(Closed(machine.began_s + at, (device,), (), rates), account=account, model=self.model)
 

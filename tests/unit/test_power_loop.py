@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from power_loop import Loop, Machine, averaged, watts
 from small_space import SPACE
 
-from allocator.limits import Kind, Limit
+from allocator.joules import WindowAccount
+from allocator.limits import UNITS, Kind, Limit
 from allocator.price.select import STRATEGIES
+from cluster.carbon.fixed import FixedCarbon
+from cluster.pacer import QuotaPacer
 
 CAP_W = 115.0
 FREE_W, LEAST_W = 144.0, 90.0
@@ -112,17 +115,33 @@ def test_other_programs_take_from_what_chains_may_spend() -> None:
     assert np.mean(played.watts[110:]) == pytest.approx(CAP_W, rel=0.02)
 
 
-def test_a_restart_goes_on_from_the_prices_that_were_kept() -> None:
+def test_a_restart_goes_on_from_what_was_kept() -> None:
     whole, broken = (Loop(Machine(), [watts("power", CAP_W)]) for _ in range(2))
     for loop in (whole, broken):
         loop.run(100)
-    broken.boot(broken.played.states[-1].named_prices, broken.purse.fixed_w)
+    broken.boot()
     for loop in (whole, broken):
         loop.run(60)
-    assert averaged(broken.played.watts[100:]).max() < 1.05 * CAP_W
-    assert averaged(broken.played.watts[100:]).min() > 0.95 * CAP_W
-    first, second = (loop.played.states[104].policy.prices[0] for loop in (whole, broken))
-    assert second == pytest.approx(first, rel=0.5)
+    first, second = (loop.played.states[100:] for loop in (whole, broken))
+    assert second[0].named_prices == broken.played.states[99].named_prices
+    for one, other in zip(first, second, strict=True):
+        assert other.policy.prices[0] == pytest.approx(one.policy.prices[0], rel=0.15)
+    assert averaged(broken.played.watts[100:]).max() < 1.03 * CAP_W
+    assert averaged(broken.played.watts[100:]).min() > 0.97 * CAP_W
+
+
+def test_a_restart_knows_what_joules_and_seconds_chains_cost() -> None:
+    machine = Machine()
+    loop = Loop(machine, [watts("power", CAP_W), Limit("compute", Kind.COMPUTE, 10.0, "busy_s/s")])
+    loop.run(100)
+    before, true_j = loop.played.states[-1].means.costs, machine.chain_joules()
+    loop.boot()
+    after = loop.run(1).states[-1].means.costs
+    np.testing.assert_allclose(after, before, rtol=0.05)
+    spread = [float(np.ptp(costs[:, 0]) / np.ptp(true_j)) for costs in (before, after)]
+    assert spread == pytest.approx([1.0, 1.0], abs=0.2), "far from what was believed at first, 0.3 of it"
+    true_s = machine.busy_s_per_flop * float(np.ptp(SPACE.flops))
+    assert float(np.ptp(after[:, 1])) == pytest.approx(true_s, rel=0.1)
 
 
 def test_the_chain_for_when_nobody_decides_keeps_the_cap() -> None:
@@ -134,13 +153,24 @@ def test_the_chain_for_when_nobody_decides_keeps_the_cap() -> None:
     assert np.mean(safe) > 0.9 * CAP_W, "it is not just the cheapest"
 
 
+SIZES = {Kind.POWER: 1e4, Kind.ENERGY: 100.0, Kind.CARBON: 1e4, Kind.COMPUTE: 20.0, Kind.FLOPS: 1e8}
+LIMITS = st.tuples(st.sampled_from("ab"), st.sampled_from(sorted(SIZES)), st.floats(0, 1), st.booleans())
+
+
+def limit_of(name: str, kind: Kind, size: float, last: bool) -> Limit:
+    """Of up to so much of what may matter, in the first or last of the kind's units; a name has one kind for ever."""
+    return Limit(f"{kind}-{name}", kind, size * SIZES[kind], list(UNITS[kind])[-1 if last else 0])
+
+
 @examples(max_examples=25, deadline=None)
 @given(
     changes=st.lists(
         st.tuples(
             st.integers(1, 12),
-            st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1e4)), max_size=3, unique_by=lambda one: one[0]),
+            st.lists(LIMITS, max_size=4, unique_by=lambda one: one[:2]),
             st.floats(0, 600),
+            st.booleans(),
+            st.booleans(),
             st.booleans(),
         ),
         min_size=1,
@@ -150,21 +180,37 @@ def test_the_chain_for_when_nobody_decides_keeps_the_cap() -> None:
     seed=st.integers(0, 99),
 )
 def test_whatever_comes_prices_are_finite_accounts_close_and_no_limit_is_lost(
-    changes: list[tuple[int, list[tuple[str, float]], float, bool]], noise: float, seed: int
+    changes: list[tuple[int, list[tuple[str, Kind, float, bool]], float, bool, bool, bool]], noise: float, seed: int
 ) -> None:
-    blind = [False]
-    loop = Loop(Machine(noise=noise, seed=seed, blind=lambda _: blind[0]), [])
-    for windows, limits, rate, blinded in changes:
-        loop.limits, blind[0] = [watts(name, limit) for name, limit in limits], blinded
+    blind, late = [False], [False]
+    machine = Machine(noise=noise, seed=seed, g_per_kwh=lambda _: 300.0)
+    machine.blind, machine.late = lambda _: blind[0], lambda _: late[0]  # type: ignore[assignment]
+    loop = Loop(machine, [], QuotaPacer(FixedCarbon(300.0)))
+    for windows, drawn, rate, blinded, delayed, restarts in changes:
+        loop.limits, blind[0], late[0] = [limit_of(*one) for one in drawn], blinded, delayed
         loop.machine.rate = lambda _, rate=rate: rate  # type: ignore[misc]
+        if restarts:
+            loop.boot()
         for state in loop.run(windows).states[-windows:]:
             assert np.isfinite(state.policy.prices).all()
             assert (state.policy.prices >= 0).all()
-            assert (state.policy.prices < 1e9).all()
+            assert (state.policy.prices * state.policy.costs.max(axis=0) < 1e9).all()
             assert np.isfinite(state.policy.costs).all()
             told = {aim.name: aim.shown.limit for aim in state.means.aims if aim.name != "flops"}
-            assert told == dict(limits)
+            assert told == {limit.name: limit.limit for limit in loop.limits}
             assert len(state.policy.prices) == len(state.means.aims) == state.policy.costs.shape[1]
+    assert len(loop.played.accounts) == loop.at
+    for account in loop.played.accounts:
+        assert_closes(account)
+
+
+def assert_closes(account: WindowAccount) -> None:
+    """Shares + idle + unattributed are what devices drew, in each pool."""
+    for pool in account.pools:
+        drawn_j = sum(device.energy_j for device in account.devices if device.pool == pool.pool)
+        parts_j = sum(share.energy_j for share in account.shares if share.pool == pool.pool)
+        assert parts_j + pool.idle_j + pool.unattributed_j == pytest.approx(drawn_j, rel=1e-9, abs=1e-9)
+    assert {device.pool for device in account.devices} == {pool.pool for pool in account.pools}
 
 
 def test_busy_seconds_are_held_within_a_compute_limit_that_is_learned() -> None:
