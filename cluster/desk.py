@@ -62,7 +62,7 @@ class ControllerDesk:
         self.listen: Callable[[Report, float], None] = lambda report, now_s: None
         self.tell: Tell = lambda standings, degraded: None
         self.remembered: Mapping[str, float] = {}
-        self._recalled = False  # whether prices were made by them
+        self._recalled = False  # whether prices were made by them, or it is too late for that
 
     @property
     def books(self) -> Books:
@@ -148,13 +148,13 @@ class ControllerDesk:
 
     def _recalls(self, state: ControlState) -> bool:
         """Whether remembered prices came late: after the first ones were made, and before any were found."""
-        known = any(aim.name in self.remembered for aim in state.means.aims)
-        return known and not self._recalled and state.warm < WARM_UP
+        self._recalled = self._recalled or state.warm >= WARM_UP
+        return not self._recalled and any(aim.name in self.remembered for aim in state.means.aims)
 
     def _taken_up(self, version: int, means: Means | None) -> ControlState:
         assert self._foreign is not None
         held, self._foreign = self._foreign, None
-        self._recalled = bool(self.remembered)
+        self._recalled = self._recalled or bool(self.remembered)
         newest, wall_s = max(version, held.version), self._wall()
         state = self._control.init(wall_s, newest, held.prices, means, self.remembered)
         self._began = state.policy.version

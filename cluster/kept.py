@@ -89,8 +89,20 @@ def parts_of(
         prices_part(desk, purse),
         Part((BUSY, ROWS), COSTS_S, purse.dumped, purse.resume_costs),
         Part((INTENSITY,), INTENSITY_S, lambda: carbon.dumped(wall()), carbon.resume),
-        Part((LOAD, GRID), LOAD_S, pacer.dumped, pacer.resume),
+        Part((LOAD,), LOAD_S, lambda: {LOAD: pacer.dumped()[LOAD]}, pacer.resume),
+        grid_part(pacer, carbon.of),
     )
+
+
+def grid_part(pacer: QuotaPacer, of: str) -> Part:
+    """The forecast of the grid's intensity, under a key that says of which source and zone: no other may take it up."""
+    key = f"{GRID} {of}"
+
+    def resume(kept: Values) -> None:
+        if key in kept:
+            pacer.resume({GRID: kept[key]})
+
+    return Part((key,), LOAD_S, lambda: {key: pacer.dumped()[GRID]}, resume)
 
 
 def prices_part(desk: ControllerDesk, purse: Purse) -> Part:

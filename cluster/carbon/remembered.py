@@ -32,7 +32,7 @@ class RememberedCarbon:
     """
 
     def __init__(self, provider: CarbonProvider, of: str, stale_s: float) -> None:
-        self._provider, self._of, self._stale_s = provider, of, stale_s
+        self._provider, self.of, self._stale_s = provider, of, stale_s
         self._held: Held | None = None
 
     @property
@@ -71,13 +71,13 @@ class RememberedCarbon:
             return {}
         span, kind, zone = self._held.span, self._held.kind, self._held.zone
         figures = {"from_s": span.from_s, "to_s": span.to_s, "g_per_kwh": span.g_per_kwh, "quality": span.quality}
-        return {INTENSITY: json.dumps({"of": self._of, **figures, "kind": kind, "zone": zone}).encode()}
+        return {INTENSITY: json.dumps({"of": self.of, **figures, "kind": kind, "zone": zone}).encode()}
 
     def resume(self, kept: Mapping[str, bytes]) -> None:
         """Take up what was kept, unless the source has told a newer figure by then."""
         if INTENSITY in kept and self._held is None:
             try:
-                self._held = _held(json.loads(kept[INTENSITY]), self._of)
+                self._held = _held(json.loads(kept[INTENSITY]), self.of)
             except (ValueError, KeyError, TypeError) as error:
                 logger.warning("the last carbon intensity that was known cannot be read: %s", error)
 

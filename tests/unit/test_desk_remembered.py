@@ -7,11 +7,12 @@ import pytest
 from fake_time import FakeTime
 from small_space import SPACE, concave_rewards
 
-from allocator.constraints import flops_per_second
+from allocator.constraints import Resource, flops_per_second
 from allocator.price.select import strategy
 from cluster.accounts import Report, Totals
 from cluster.control import WARM_UP, Control
 from cluster.desk import ControllerDesk
+from cluster.means import Aim, Means
 
 REWARDS = concave_rewards(400, seed=3).astype(np.float32)
 RATE = 100
@@ -57,6 +58,27 @@ def test_they_are_taken_while_none_were_found(late: int, taken: bool) -> None:
         runs.cancel()
 
     asyncio.run(story())
+
+
+def test_what_came_too_late_is_not_taken_when_limits_change_either() -> None:
+    async def story() -> list[float]:
+        room = Room()
+        runs = asyncio.create_task(room.desk.run())
+        for _ in range(WARM_UP + 2):
+            await room.window()
+        room.desk.remembered = {"cap": 1e-7, "flops": 1e-7}
+        limit = float(np.median(SPACE.flops)) * RATE
+        aims = tuple(Aim(name, Resource.FLOPS, limit, spent=limit) for name in ("cap", "flops"))
+        room.desk.measure = lambda _: means_of(aims)
+        prices = [await room.window() for _ in range(4)]
+        runs.cancel()
+        return prices
+
+    assert 1e-7 not in asyncio.run(story())
+
+
+async def means_of(aims: tuple[Aim, ...]) -> Means:
+    return Means(aims, np.repeat(SPACE.flops[:, None], len(aims), axis=1))
 
 
 def test_prices_of_other_constraints_change_nothing() -> None:

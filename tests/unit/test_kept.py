@@ -20,10 +20,13 @@ from cluster.control import ControlState
 from cluster.kept import COSTS_S, INTENSITY_S, LOAD_S, PRICES, Kept, parts_of
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
-from cluster.pacer import GRID, LOAD, QuotaPacer
+from cluster.pacer import LOAD, QuotaPacer
 from cluster.purse import Purse
 from cluster.work import Counts
 from models.errors import TryAgain
+
+UK = "uk GB"
+GRID = f"grid {UK}"
 
 
 class FakeDesk:
@@ -50,10 +53,10 @@ class Locked(Ledger):
 class Room:
     """A controller's parts, and the ledger that one before has written."""
 
-    def __init__(self, ledger: Ledger, state: ControlState | None = None, known: bool = True) -> None:
+    def __init__(self, ledger: Ledger, state: ControlState | None = None, known: bool = True, of: str = UK) -> None:
         self.ledger, self.now_s, self.desk = ledger, UNIX_S, FakeDesk(state)
         source = FixedCarbon(300.0) if known else UnknownCarbon()
-        self.carbon = RememberedCarbon(source, "uk GB", 7200.0)
+        self.carbon = RememberedCarbon(source, of, 7200.0)
         self.pacer = QuotaPacer(self.carbon)
         self.purse = Purse(SPACE, 1.0, tuple, self.pacer, Machine().prior())
         parts = parts_of(self.desk, self.purse, self.pacer, self.carbon, lambda: self.now_s)  # type: ignore[arg-type]
@@ -148,6 +151,15 @@ def test_nothing_is_written_over_what_could_not_be_read_and_it_is_taken_up_late(
     second.writes()
     assert ledger.state(PRICES).at_s == second.now_s  # type: ignore[union-attr]
     assert ledger.state(LOAD) == before[LOAD], "not before it is due"
+
+
+def test_what_is_known_of_another_grid_is_left_alone() -> None:
+    ledger = Ledger(None)
+    Room(ledger).begins().serves(20).writes(LOAD_S)
+    moved = Room(ledger, known=False, of="electricity-maps DE").begins()
+    assert moved.pacer.grid.number is None
+    assert moved.carbon.now(UNIX_S) is None
+    assert moved.pacer.load.number is not None
 
 
 def test_what_variants_have_taught_since_is_not_overwritten_by_what_was_kept() -> None:
