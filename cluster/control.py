@@ -54,9 +54,9 @@ class ControlState:
     reachable: Mask
 
     @property
-    def named_prices(self) -> dict[str, float]:
-        """The prices of the window that runs, by constraint."""
-        return {aim.name: float(p) for aim, p in zip(self.means.aims, self.policy.prices, strict=True)}
+    def prices_by_key(self) -> dict[str, float]:
+        """The prices of the window that runs, by `Aim.key`."""
+        return {aim.key: float(p) for aim, p in zip(self.means.aims, self.policy.prices, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Control:
 
         now_s       Unix time
         version     the newest that any replica holds, 0 when there was none before, with its `prices`
-        remembered  prices by constraint, from a controller before
+        remembered  prices by `Aim.key`, from a controller before
         """
         means = means or self.means(now_s)
         terms = Terms(self._free(means), _left(means), self._available(means))
@@ -140,7 +140,7 @@ class Control:
         means  for the next window, with what this one spent
         """
         means = means or self.means(now_s)
-        if means.names != state.means.names:
+        if means.keys != state.means.keys:
             state = self._rearranged(state, means)
         controlled, total = _spend(window, means, self.window_s)
         seen = Observation(
@@ -201,8 +201,8 @@ class Control:
 
     def _rearranged(self, state: ControlState, means: Means) -> ControlState:
         """The state under other constraints: those that stay keep their prices, and all are looked for anew."""
-        known = state.named_prices
-        prices = np.array([known.get(aim.name, 0.0) for aim in means.aims])
+        known = state.prices_by_key
+        prices = np.array([known.get(aim.key, 0.0) for aim in means.aims])
         terms = Terms(prices, _left(means), state.terms.available)
         policy = replace(state.policy, prices=prices, costs=means.costs)
         every = np.ones(len(prices), dtype=bool)
@@ -224,7 +224,7 @@ class Control:
 
         A limit that is not among the remembered ones begins as at any start, with those beside it as they were.
         """
-        known = np.array([remembered.get(aim.name, nan) for aim in means.aims])
+        known = np.array([remembered.get(aim.key, nan) for aim in means.aims])
         free = np.array([aim.starts_free for aim in means.aims])
         if np.isfinite(known).any() and (np.isfinite(known) | free).all():
             held = np.nan_to_num(known)

@@ -45,7 +45,7 @@ class ControllerDesk:
     measure       asked in every tick, before prices are made; to be set likewise
     listen        told of every report, with the time on `clock`; to be set by whoever follows who is there
     tell          told after every tick; to be set by whoever publishes metrics
-    remembered    prices by constraint, of a controller before; may be set late
+    remembered    prices by `Aim.key`, of a controller before; may be set late
     """
 
     def __init__(self, control: Control, clock: Clock, wall: Clock, sleep: Sleep = asyncio.sleep) -> None:
@@ -149,7 +149,7 @@ class ControllerDesk:
     def _recalls(self, state: ControlState) -> bool:
         """Whether remembered prices came late: after the first ones were made, and before any were found."""
         self._recalled = self._recalled or state.warm >= WARM_UP
-        return not self._recalled and any(aim.name in self.remembered for aim in state.means.aims)
+        return not self._recalled and any(aim.key in self.remembered for aim in state.means.aims)
 
     def _taken_up(self, version: int, means: Means | None) -> ControlState:
         assert self._foreign is not None

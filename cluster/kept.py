@@ -111,7 +111,7 @@ def prices_part(desk: ControllerDesk, purse: Purse) -> Part:
     def dumped() -> Values:
         if desk.state is None:
             return {}
-        return {PRICES: json.dumps({"prices": desk.state.named_prices, "fixed_w": purse.fixed_w}).encode()}
+        return {PRICES: json.dumps({"prices": desk.state.prices_by_key, "fixed_w": purse.fixed_w}).encode()}
 
     def resume(kept: Values) -> None:
         desk.remembered, fixed_w = _control(kept.get(PRICES))

@@ -42,6 +42,11 @@ class Aim:
     starts_free: bool = False
 
     @property
+    def key(self) -> str:
+        """What tells it from others, also in a ledger: one name may stand for another resource later."""
+        return f"{self.resource}:{self.name}"
+
+    @property
     def left(self) -> float:
         """What chains may spend."""
         return max(self.limit - self.fixed, 0.0)
@@ -60,6 +65,6 @@ class Means:
     available: Mask | None = None
 
     @property
-    def names(self) -> tuple[tuple[str, Resource], ...]:
+    def keys(self) -> tuple[str, ...]:
         """What tells one set of constraints from another."""
-        return tuple((aim.name, aim.resource) for aim in self.aims)
+        return tuple(aim.key for aim in self.aims)

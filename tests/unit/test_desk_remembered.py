@@ -50,7 +50,7 @@ def test_they_are_taken_while_none_were_found(late: int, taken: bool) -> None:
         for _ in range(late):
             await room.window()
         version = room.desk.policy_version
-        room.desk.remembered = {"flops": 1e-7}
+        room.desk.remembered = {"flops:flops": 1e-7}
         assert (await room.window() == 1e-7) == taken
         assert room.desk.policy_version >= version
         found = [await room.window() for _ in range(3)]
@@ -66,7 +66,7 @@ def test_what_came_too_late_is_not_taken_when_limits_change_either() -> None:
         runs = asyncio.create_task(room.desk.run())
         for _ in range(WARM_UP + 2):
             await room.window()
-        room.desk.remembered = {"cap": 1e-7, "flops": 1e-7}
+        room.desk.remembered = {"flops:cap": 1e-7, "flops:flops": 1e-7}
         limit = float(np.median(SPACE.flops)) * RATE
         aims = tuple(Aim(name, Resource.FLOPS, limit, spent=limit) for name in ("cap", "flops"))
         room.desk.measure = lambda _: means_of(aims)

@@ -99,7 +99,7 @@ def test_what_was_kept_is_taken_up(state: ControlState) -> None:
     first.writes(LOAD_S)
     second = Room(ledger, known=False).begins()
     assert second.purse.fixed_w == 52.5
-    assert second.desk.remembered == {"cap": pytest.approx(float(state.policy.prices[0]))}
+    assert second.desk.remembered == {"joules:cap": pytest.approx(float(state.policy.prices[0]))}
     assert dumped(second.pacer.load) == dumped(first.pacer.load)
     assert dumped(second.pacer.grid) == dumped(first.pacer.grid)
     np.testing.assert_allclose(second.costs(), first.costs())
@@ -147,7 +147,7 @@ def test_nothing_is_written_over_what_could_not_be_read_and_it_is_taken_up_late(
     second.begins()
     assert dumped(second.pacer.load) == dumped(first.pacer.load)
     assert "comes late" in caplog.text
-    assert second.desk.remembered == state.named_prices
+    assert second.desk.remembered == state.prices_by_key
     second.writes()
     assert ledger.state(PRICES).at_s == second.now_s  # type: ignore[union-attr]
     assert ledger.state(LOAD) == before[LOAD], "not before it is due"
@@ -197,11 +197,11 @@ def test_prices_that_are_none_are_left_out() -> None:
 
 def test_a_new_controller_begins_with_the_prices_that_were_kept() -> None:
     first = Loop(Machine(), [watts("cap", 115.0), watts("other", 500.0)])
-    held = first.run(60).states[-1].named_prices
+    held = first.run(60).states[-1].prices_by_key
     second = Loop(Machine(), [watts("other", 500.0), watts("cap", 115.0)])
     second.ledger = first.ledger
     second.boot()
     state = second.run(1).states[0]
-    assert state.named_prices == pytest.approx(held)
+    assert state.prices_by_key == pytest.approx(held)
     assert np.isfinite(state.policy.prices).all()
     assert isinstance(state.prices, PredictiveState)

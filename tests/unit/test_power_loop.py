@@ -12,7 +12,7 @@ from power_loop import Loop, Machine, averaged, watts
 from small_space import SPACE
 
 from allocator.joules import WindowAccount
-from allocator.limits import UNITS, Kind, Limit
+from allocator.limits import CAPACITY, UNITS, Kind, Limit
 from allocator.price.select import STRATEGIES
 from cluster.carbon.fixed import FixedCarbon
 from cluster.pacer import QuotaPacer
@@ -54,9 +54,9 @@ def test_of_two_caps_the_tighter_one_holds_and_the_other_has_no_price() -> None:
     loop = Loop(Machine(), [watts("loose", 140.0), watts("tight", CAP_W)])
     played = loop.run(100)
     assert np.mean(played.watts[30:]) == pytest.approx(CAP_W, rel=0.02)
-    prices = played.states[-1].named_prices
-    assert prices["tight"] > 0
-    assert prices["loose"] < 0.02 * prices["tight"]
+    prices = played.states[-1].prices_by_key
+    assert prices["joules:tight"] > 0
+    assert prices["joules:loose"] < 0.02 * prices["joules:tight"]
 
 
 def test_a_cap_of_watts_and_one_of_flops_hold_side_by_side() -> None:
@@ -123,7 +123,7 @@ def test_a_restart_goes_on_from_what_was_kept() -> None:
     for loop in (whole, broken):
         loop.run(60)
     first, second = (loop.played.states[100:] for loop in (whole, broken))
-    assert second[0].named_prices == broken.played.states[99].named_prices
+    assert second[0].prices_by_key == broken.played.states[99].prices_by_key
     for one, other in zip(first, second, strict=True):
         assert other.policy.prices[0] == pytest.approx(one.policy.prices[0], rel=0.15)
     assert averaged(broken.played.watts[100:]).max() < 1.03 * CAP_W
@@ -154,12 +154,12 @@ def test_the_chain_for_when_nobody_decides_keeps_the_cap() -> None:
 
 
 SIZES = {Kind.POWER: 1e4, Kind.ENERGY: 100.0, Kind.CARBON: 1e4, Kind.COMPUTE: 20.0, Kind.FLOPS: 1e8}
-LIMITS = st.tuples(st.sampled_from("ab"), st.sampled_from(sorted(SIZES)), st.floats(0, 1), st.booleans())
+LIMITS = st.tuples(st.sampled_from("abcd"), st.sampled_from(sorted(SIZES)), st.floats(0, 1), st.booleans())
 
 
 def limit_of(name: str, kind: Kind, size: float, last: bool) -> Limit:
-    """Of up to so much of what may matter, in the first or last of the kind's units; a name has one kind for ever."""
-    return Limit(f"{kind}-{name}", kind, size * SIZES[kind], list(UNITS[kind])[-1 if last else 0])
+    """Of up to so much of what may matter, in the first or last of the kind's units."""
+    return Limit(name, kind, size * SIZES[kind], list(UNITS[kind])[-1 if last else 0])
 
 
 @examples(max_examples=25, deadline=None)
@@ -167,7 +167,7 @@ def limit_of(name: str, kind: Kind, size: float, last: bool) -> Limit:
     changes=st.lists(
         st.tuples(
             st.integers(1, 12),
-            st.lists(LIMITS, max_size=4, unique_by=lambda one: one[:2]),
+            st.lists(LIMITS, max_size=4, unique_by=lambda one: one[0]),
             st.floats(0, 600),
             st.booleans(),
             st.booleans(),
@@ -232,26 +232,41 @@ def test_a_start_whose_idle_watts_nobody_knows_overspends_for_seconds_at_most(of
 def test_a_limit_that_is_new_at_a_restart_begins_as_at_a_start_and_the_others_go_on() -> None:
     loop = Loop(Machine(), [watts("loose", 140.0)])
     loop.run(60)
-    known = loop.played.states[-1].named_prices
-    loop.boot(known, loop.purse.fixed_w)
+    known = loop.played.states[-1].prices_by_key
+    loop.boot()
     loop.limits = [watts("loose", 140.0), watts("tight", CAP_W)]
     played = loop.run(20)
-    assert played.states[60].named_prices["loose"] == known["loose"]
-    assert played.states[60].named_prices["tight"] > 0
+    assert played.states[60].prices_by_key["joules:loose"] == known["joules:loose"]
+    assert played.states[60].prices_by_key["joules:tight"] > 0
     assert max(played.watts[61:64]) < 1.15 * CAP_W
     assert averaged(played.watts[61:]).max() < 1.05 * CAP_W
 
 
 def test_a_limit_that_was_never_priced_is_not_taken_for_one_without_a_price() -> None:
-    loop = Loop(Machine(), [watts("power", CAP_W)])
-    loop.boot({"capacity": 0.0})
-    assert loop.run(1).states[0].named_prices["power"] > 0
+    loop = Loop(Machine(), [Limit(CAPACITY, Kind.COMPUTE, 10.0, "busy_s/s")])
+    assert loop.run(30).states[-1].prices_by_key == {"compute:capacity": 0.0}
+    loop.boot()
+    loop.limits = [*loop.limits, watts("power", CAP_W)]
+    assert loop.run(1).states[30].prices_by_key["joules:power"] > 0
+
+
+def test_a_limit_of_another_resource_takes_no_price_from_one_that_had_its_name() -> None:
+    loop = Loop(Machine(), [watts("cap", CAP_W)])
+    price = loop.run(40).states[-1].prices_by_key["joules:cap"]
+    flops = Limit("cap", Kind.FLOPS, 300 * float(np.median(SPACE.flops)), "FLOP/s")
+    for restart in (False, True):
+        if restart:
+            loop.boot()
+        loop.limits = [flops]
+        assert 0 < loop.run(1).states[-1].prices_by_key["flops:cap"] < 0.1 * price
+        loop.limits = [watts("cap", CAP_W)]
+        loop.run(40)
 
 
 def test_right_after_a_restart_requests_that_nobody_decides_take_a_chain_that_costs_little() -> None:
     loop = Loop(Machine(), [watts("power", CAP_W)])
     loop.control = replace(loop.control, safe_follows=True)
     loop.run(30)
-    loop.boot(loop.played.states[-1].named_prices, loop.purse.fixed_w)
+    loop.boot()
     policy = loop.run(1).states[-1].policy
     assert policy.costs[policy.safe_chain, 0] == policy.costs[:, 0].min()
