@@ -1,0 +1,33 @@
+"""CPU time that a machine would take for what was answered, were its processors always equally quick.
+
+How long real ones take for the same work varies by more than what chains save: by what else runs on the machine, and on
+its host. A stand-in for meters that draws by this draws for chains, and for nothing else.
+"""
+
+import time
+
+from asking import Asking
+
+from allocator.chains import ChainSpace
+
+
+class AnsweredCpu:
+    """Called, tells as `sysfs_power.machine_cpu_s` does.
+
+    asking      whose answers count, once it is there
+    s_per_flop  of chains, on one of the `cores`
+    rest        share of them that is busy without any request
+    """
+
+    def __init__(self, space: ChainSpace, s_per_flop: float, rest: float = 0.1, cores: int = 2) -> None:
+        self.asking: Asking | None = None
+        self._space, self._s_per_flop, self._rest, self._cores = space, s_per_flop, rest, cores
+        self._counted, self._flops = 0, 0.0
+
+    def __call__(self) -> tuple[float, float]:
+        answered = [] if self.asking is None else self.asking.asked
+        new = answered[self._counted :]
+        self._counted += len(new)
+        self._flops += sum(self._space.get(one.chain).flops for one in new if one.chain is not None)  # type: ignore[union-attr]
+        all_s = time.monotonic() * self._cores
+        return self._rest * all_s + self._s_per_flop * self._flops, all_s
