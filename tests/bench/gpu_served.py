@@ -53,8 +53,9 @@ def server_of(ledger: Path) -> Server:
 
 
 def served_part(one: Served, found: Found, seconds: float) -> None:
-    """Load, under which the meter and the controller are killed; then the account of it."""
+    """A rest, then load, under which the meter and the controller are killed; then the account of it."""
     found["start_s"] = one.up.start_s
+    found["at_rest"] = _rested(one)
     _loaded(one, "warm", ("--clients", str(one.clients)), SETTLE_S)
     first_s = newest_window_s(one)
     load = _load(one, "served", ("--clients", str(one.clients)), seconds)
@@ -62,6 +63,7 @@ def served_part(one: Served, found: Found, seconds: float) -> None:
     found["load"] = _told_by(one, load, "served")
     last_s = newest_window_s(one, time.time())
     found["account"] = account(one, first_s, last_s)
+    found["account"]["above_rest_j"] = above_rest_j(found["account"], found["at_rest"]["own_gpu_w"])
     found["answers"] = sampled(one)
     for name in ("power", "policy", "energy?windows=3"):
         found[f"/v1/{name}"] = asked(one, name)
@@ -69,8 +71,7 @@ def served_part(one: Served, found: Found, seconds: float) -> None:
 
 def cap_part(one: Served, found: Found) -> None:
     """A cap midway between watts at rest and under load: what is drawn, chosen and earned without and with it."""
-    time.sleep(REST_S)
-    found["at_rest"] = watts(one, time.time() - REST_S + 2, time.time())
+    found["at_rest"] = _rested(one)
     free = _loaded(one, "probe", ("--clients", str(one.clients)), SETTLE_S)
     rate = ("--rate", f"{0.6 * free['throughput_per_s']:.1f}")
     found["rate_per_s"] = float(rate[1])
@@ -82,6 +83,18 @@ def cap_part(one: Served, found: Found) -> None:
     found["cleared"] = limit(one, "DELETE")
     found["after"] = _phase(one, "after", rate, CLEARED_S)
     found["changes"] = asked(one, "constraints/changes")
+
+
+def _rested(one: Served) -> Found:
+    """Watts while nobody asks."""
+    time.sleep(REST_S)
+    return watts(one, time.time() - REST_S + 2, time.time())
+
+
+def above_rest_j(account: Found, rest_w: float) -> Found:
+    """What GPUs truly drew for the work on them, would they have rested at these watts, and what was put down to it."""
+    shares = [part["energy_j"] for part in account["split_of_gpus"] if part["kind"] == "share"]
+    return {"truly": account["own_gpu_j"] - rest_w * account["seconds"], "put_down": sum(shares), "rest_w": rest_w}
 
 
 def _phase(one: Served, name: str, rate: tuple[str, str], seconds: float) -> Found:

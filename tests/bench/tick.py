@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -45,10 +44,12 @@ from cluster.accounts import Window  # noqa: E402
 from cluster.availability import Roster, without  # noqa: E402
 from cluster.bookkeeping import Bookkeeper  # noqa: E402
 from cluster.carbon.fixed import FixedCarbon  # noqa: E402
+from cluster.carbon.remembered import RememberedCarbon  # noqa: E402
 from cluster.control import Control  # noqa: E402
 from cluster.controller import spare_what_stays  # noqa: E402
+from cluster.counting import ledgered  # noqa: E402
 from cluster.desk import LEAD, ControllerDesk  # noqa: E402
-from cluster.kept import Kept, spent_since  # noqa: E402
+from cluster.kept import Kept, parts_of  # noqa: E402
 from cluster.ledger.store import Ledger  # noqa: E402
 from cluster.means import Means  # noqa: E402
 from cluster.pacer import QuotaPacer  # noqa: E402
@@ -76,18 +77,19 @@ class Ticks:
     def __init__(self, cluster: Cluster, ticks: int, folder: Path) -> None:
         self.cluster, self.left, self.at_s = cluster, ticks, 100.0
         self.space = cluster.space
-        prior, carbon, ledger = cluster.machine.prior(), FixedCarbon(G_PER_KWH), Ledger(folder / "ledger.sqlite")
+        prior, ledger = cluster.machine.prior(), Ledger(folder / "ledger.sqlite")
+        carbon = RememberedCarbon(FixedCarbon(G_PER_KWH), "fixed", DAY_S)
         self.limits = _limits(cluster)
         start = Start(cluster.rewards[:512], cluster.rate)
         free = (flops_per_second(np.inf),)
         control = Control(self.space, free, strategy(), "m", self.space.static.index, start=start)
         self.desk = ControllerDesk(control, lambda: self.at_s, self._wall, self._sleep)
-        self.pacer = QuotaPacer(partial(spent_since, ledger), carbon, PUE.ratio, lambda: self.desk.expected)
+        self.ledger, self.pacer = ledger, QuotaPacer(carbon, PUE.ratio, lambda: self.desk.expected)
         per_j = lambda now_s: grams_per_joule(PUE, carbon.now(now_s).figure)  # type: ignore[union-attr]  # noqa: E731
         self.purse = Purse(self.space, 1.0, lambda: self.limits, self.pacer, prior, per_j)
-        kept = Kept(ledger, self.desk, self.purse, self.pacer, self._wall)
+        self.kept = Kept(ledger, parts_of(self.desk, self.purse, self.pacer, carbon, self._wall), self._wall)
         accountant = Accountant(EnergyModel(), prior, ledger, carbon, PUE)
-        self.books = Bookkeeper(accountant, ledger, self.desk, self, 1.0, self._wall, remember=kept.states)
+        self.books = Bookkeeper(accountant, ledger, self.desk, self, 1.0, self._wall, remember=self.kept.states)
         self.roster = Roster(cluster.own, 1.0)
         self.warmer = Warmer(self.space, frozenset(cluster.own), _pinged)
         self.desk.measure, self.desk.listen = self._measured, self.roster.hear
@@ -102,6 +104,7 @@ class Ticks:
 
     async def run(self) -> None:
         """All of them."""
+        assert await self.kept.take_up()
         await self._second()
         spare_what_stays()
         desk = asyncio.create_task(self.desk.run())
@@ -115,14 +118,14 @@ class Ticks:
     async def _measured(self, window: Window) -> Means:
         """As `cluster.controller.Controller`."""
         with self._timed(PARTS[0]):
-            closed = await self.books.soon()
+            told = await self.books.soon()
         with self._timed(PARTS[1]):
             away = self.roster.away()
             if self.desk.state is not None:
                 self.warmer.look(self.desk.state.policy, window.rewards, away)
             available = without(self.space, away)
         with self._timed(PARTS[2]):
-            return self.purse.means(window, self.desk.books.work, closed, self._wall(), available)
+            return self.purse.means(window, self.desk.books.work, told.closed, self._wall(), available, told.late)
 
     async def _sleep(self, seconds: float) -> None:
         """The desk sleeps: a tick is over, a second passes, and just before its end all replicas report."""
@@ -134,6 +137,7 @@ class Ticks:
         self.left -= 1
         self.at_s += seconds - LEAD
         self._tick = {}
+        self.pacer.ledgered(ledgered(self.ledger, self._wall() - HOUR_S))  # in a thread of its own, every few seconds
         await self._second()
         self.at_s += LEAD
         self._began = {name: clock() for name, clock in CLOCKS.items()}
