@@ -59,12 +59,14 @@ def ceilings(rewards: Rewards, costs: Floats, available: Mask | None = None) -> 
     if available is not None and not available.all():
         rewards, costs = rewards[:, available], costs[available]
     result = np.zeros(costs.shape[1])
+    if not len(rewards):
+        return result
     for m, cost in enumerate(costs.T):
         dearer = cost > cost.min()
         if not dearer.any():
             continue
         # The steepest rise to a chain is that of the row where it earns most over the cheapest: one division a chain.
         over = [(part - part[:, ~dearer].max(axis=1, keepdims=True)).max(axis=0) for part in in_chunks(rewards)]
-        most = np.max(over, axis=0, initial=-np.inf).astype(np.float64)
+        most = np.max(over, axis=0).astype(np.float64)
         result[m] = max(0.0, float((most[dearer] / (cost[dearer] - cost.min())).max()))
     return result

@@ -1,6 +1,6 @@
 """One control tick: what a window spent goes in, the prices of the next one come out as a policy. No Ray here."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import inf, nan
 from typing import Any
@@ -140,6 +140,7 @@ class Control:
         means  for the next window, with what this one spent
         """
         means = means or self.means(now_s)
+        new = () if means.keys == state.means.keys else set(means.keys) - set(state.means.keys)
         if means.keys != state.means.keys:
             state = self._rearranged(state, means)
         controlled, total = _spend(window, means, self.window_s)
@@ -162,7 +163,7 @@ class Control:
             reachable=self._reachable(seen, means, window, load),
         )
         if window.decided_per_s <= 0.0:
-            return self._published(past, now_s, state.policy.prices)
+            return self._published(past, now_s, self._before_requests(past, means, new))
         past = replace(past, warm=min(state.warm + 1, WARM_UP))
         priced = state.policy.prices.any()
         if not (priced or np.isfinite(seen.next_limit).any()):
@@ -236,6 +237,15 @@ class Control:
         limit = np.where(free | np.isfinite(known), inf, terms.limit)
         first = start_prices(self.start.rewards, means.costs, terms.available, limit, self._expected)
         return np.nan_to_num(known) + first, 0
+
+    def _before_requests(self, state: ControlState, means: Means, new: Collection[str]) -> Floats:
+        """The prices, and start prices of limits that are new and of which no request has told yet."""
+        held = state.policy.prices
+        looked_for = np.array([aim.key in new and not aim.starts_free for aim in means.aims])
+        if self.start is None or not looked_for.any():
+            return held
+        limit = np.where(looked_for, state.terms.limit, inf)
+        return held + start_prices(self.start.rewards, means.costs, state.terms.available, limit, self._expected)
 
     def _started(self, seen: Observation, warm: int, means: Means) -> PriceState:
         """The strategy's state with the prices that the window's own sample asks for, to follow from there.

@@ -135,6 +135,8 @@ class ControllerDesk:
             self._state = self._control.init(self._wall(), policy.version, policy.prices, means, self.remembered)
         else:
             self._state = self._control.step(state, window, self._wall(), means)
+            if self._state.warm >= WARM_UP:
+                self._foreign = None  # what it has found itself is newer
         self._snapshot = self._published(self._state)
         self.tell(self._snapshot.standings, self._books.degraded)
 

@@ -89,7 +89,7 @@ def parts_of(
         prices_part(desk, purse),
         Part((BUSY, ROWS), COSTS_S, purse.dumped, purse.resume_costs),
         Part((INTENSITY,), INTENSITY_S, lambda: carbon.dumped(wall()), carbon.resume),
-        Part((LOAD,), LOAD_S, lambda: {LOAD: pacer.dumped()[LOAD]}, pacer.resume),
+        Part((LOAD,), LOAD_S, lambda: {LOAD: pacer.dumped(LOAD)}, pacer.resume),
         grid_part(pacer, carbon.of),
     )
 
@@ -102,7 +102,7 @@ def grid_part(pacer: QuotaPacer, of: str) -> Part:
         if key in kept:
             pacer.resume({GRID: kept[key]})
 
-    return Part((key,), LOAD_S, lambda: {key: pacer.dumped()[GRID]}, resume)
+    return Part((key,), LOAD_S, lambda: {key: pacer.dumped(GRID)}, resume)
 
 
 def prices_part(desk: ControllerDesk, purse: Purse) -> Part:

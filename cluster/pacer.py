@@ -61,9 +61,9 @@ class QuotaPacer:
         self._spent = Spent()
         self._held: dict[str, Held] = {}
 
-    def dumped(self) -> Mapping[str, bytes]:
-        """What is to be kept of forecasts, by key."""
-        return {LOAD: saved.dumped(self.load), GRID: saved.dumped(self.grid)}
+    def dumped(self, key: str) -> bytes:
+        """What is to be kept of a forecast, of LOAD or of GRID."""
+        return saved.dumped(self.load if key == LOAD else self.grid)
 
     def resume(self, kept: Mapping[str, bytes]) -> None:
         """Take up forecasts that were kept; one that cannot be read is learned anew.

@@ -1,6 +1,7 @@
 """What every control tick is told: limits as they are now, what the window spent of them, what chains cost. No Ray."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from allocator import busy
 from allocator.chains import ChainSpace
@@ -54,7 +55,7 @@ class Purse:
     def resume(self, fixed_w: float) -> None:
         """Go on from what an earlier controller knew of these watts, unless meters have told already."""
         if not self._drawn.known:
-            self._drawn = Drawn(fixed_w=fixed_w, before_w=fixed_w, known=True)
+            self._drawn = replace(self._drawn, fixed_w=fixed_w, before_w=fixed_w, known=True)
 
     def dumped(self) -> Mapping[str, bytes]:
         """What is to be kept of what computation costs, by key."""

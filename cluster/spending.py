@@ -1,6 +1,6 @@
 """What a window may spend, from limits and meters: watts less what machines draw anyway, quotas by their pace. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp, inf, isnan, nan
 from typing import Protocol
@@ -20,28 +20,39 @@ from cluster.means import Aim, Means, Shown
 
 SETTLES_S = 20.0
 """Over how long watts that no choice of chains changes are smoothed."""
+HELD_S = 30.0
+"""For so long a pool that is silent is taken to draw what it drew last."""
+LEAST_S = 1e-6
+MOST_LEFT = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """One device: the watts of the newest windows that its counter told all of, and what it told of none yet.
+    """One pool of devices: its watts of late, and what has not been told of yet.
 
-    power_w         NaN before the first
-    held_j, held_s  of windows of which it has not told yet
-    fresh           whether it told in the newest window
+    power_w         of the newest windows of which all its devices told, NaN before the first; `fixed_w` of that what
+                    chains cannot change
+    held_j, fixed_j, held_s  of windows of which they have not told all yet
     """
 
     power_w: float = nan
+    fixed_w: float = 0.0
     held_j: float = 0.0
+    fixed_j: float = 0.0
     held_s: float = 0.0
-    fresh: bool = False
 
-    def after(self, device: DeviceJoules) -> "Metered":
+    @property
+    def fresh(self) -> bool:
+        """Whether the newest window was told of."""
+        return self.held_s == 0.0
+
+    def after(self, devices: Sequence[DeviceJoules], fixed_j: float) -> "Metered":
         """With one more window. Joules of a meter that was away come with those of all that time."""
-        joules, seconds = self.held_j + device.energy_j, self.held_s + device.window_s
-        if not device.fresh or seconds <= 0:
-            return Metered(self.power_w, joules, seconds)
-        return Metered(joules / seconds, fresh=True)
+        joules = self.held_j + sum(device.energy_j for device in devices)
+        fixed_j, seconds = self.fixed_j + fixed_j, self.held_s + max(device.window_s for device in devices)
+        if seconds <= 0 or not all(device.fresh for device in devices):
+            return replace(self, held_j=joules, fixed_j=fixed_j, held_s=max(seconds, LEAST_S))
+        return Metered(joules / seconds, min(fixed_j, joules) / seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +61,41 @@ class Drawn:
 
     power_w  of all machines in the newest window; NaN while too little is heard of
     fixed_w  of that what chains cannot change, smoothed; `before_w` as it was a window ago
-    fixed_j, held_s  of that, and how long, in windows since it was last known
+    pools    also of those that have left: they may come back with joules of all the time that they were away
     """
 
     power_w: float = nan
     fixed_w: float = 0.0
     before_w: float = 0.0
-    fixed_j: float = 0.0
-    held_s: float = 0.0
     known: bool = False
-    meters: Mapping[str, Metered] = field(default_factory=dict)
+    pools: Mapping[str, Metered] = field(default_factory=dict)
 
     def after(self, closed: Closed) -> "Drawn":
         """With one more window."""
         account = closed.account
         assert account is not None
-        meters = {one.device: self.meters.get(one.device, Metered()).after(one) for one in account.devices}
-        fixed_j = self.fixed_j + sum(pool.idle_j + pool.unattributed_j for pool in account.pools)
-        seconds, power_w = self.held_s + account.window_s, _power_w(meters)
-        if isnan(power_w) or seconds <= 0:
-            return Drawn(nan, self.fixed_w, self.fixed_w, fixed_j, seconds, self.known, meters)
-        fixed_w = min(fixed_j / max(seconds, 1e-3), power_w)
-        kept = exp(-seconds / SETTLES_S) if self.known else 0.0
+        devices: dict[str, list[DeviceJoules]] = {}
+        for one in account.devices:
+            devices.setdefault(one.pool, []).append(one)
+        fixed_j = {pool.pool: pool.idle_j + pool.unattributed_j for pool in account.pools}
+        told = {name: self.pools.get(name, Metered()).after(of, fixed_j.get(name, 0.0)) for name, of in devices.items()}
+        left = {name: one for name, one in self.pools.items() if name not in told}
+        pools = {**dict(list(left.items())[-MOST_LEFT:]), **told}
+        power_w, fixed_w = _power_w(told.values()), sum(one.fixed_w for one in told.values())
+        if isnan(power_w):
+            return replace(self, power_w=nan, before_w=self.fixed_w, pools=pools)
+        kept = exp(-account.window_s / SETTLES_S) if self.known else 0.0
         fixed_w += kept * (self.fixed_w - fixed_w)
-        return Drawn(power_w, fixed_w, self.fixed_w if self.known else fixed_w, known=True, meters=meters)
+        return Drawn(power_w, fixed_w, self.fixed_w if self.known else fixed_w, True, pools)
 
 
-def _power_w(meters: Mapping[str, Metered]) -> float:
-    """Of all devices: those that did not tell are taken to draw what they drew last, unless they are most of it."""
-    heard_w = sum(one.power_w for one in meters.values() if one.fresh)
-    held_w = sum(one.power_w for one in meters.values() if not one.fresh)
-    return heard_w + held_w if meters and heard_w > held_w else nan
+def _power_w(pools: Collection[Metered]) -> float:
+    """Of all pools: those that did not tell are taken to draw what they drew last, unless they are most of it, or have
+    been silent for long."""
+    heard_w = sum(one.power_w for one in pools if one.fresh)
+    held_w = sum(one.power_w for one in pools if not one.fresh)
+    long = any(one.held_s > HELD_S for one in pools)
+    return heard_w + held_w if heard_w > held_w and not long else nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -49,10 +49,14 @@ class Spent:
         return replace(self, pending=pending if len(pending) <= MOST_PENDING else _by_hour(pending), from_s=from_s)
 
     def told(self, ledgered: Ledgered) -> "Spent":
-        """With what the ledger has now."""
-        return replace(
-            self, ledgered=ledgered, pending=tuple(one for one in self.pending if one.end_s > ledgered.until_s)
-        )
+        """With what the ledger has now. One that was moved aside has told of hours that its successor knows less of."""
+        before = {} if self.ledgered is None else self.ledgered.hours
+        since_s = ledgered.until_s - KEPT_S
+        older = {at_s: total for at_s, total in before.items() if at_s >= since_s}
+        hours = {**older, **ledgered.hours}
+        hours = {at_s: _more(total, older.get(at_s, Total())) for at_s, total in hours.items()}
+        pending = tuple(one for one in self.pending if one.end_s > ledgered.until_s)
+        return replace(self, ledgered=replace(ledgered, hours=hours), pending=pending)
 
     def knows(self, start_s: float) -> bool:
         """Whether all is known that was spent since then: by the ledger, or because it was counted from before on."""
@@ -69,6 +73,10 @@ class Spent:
         if not self.pending or self.pending[0].began_s >= now_s - KEPT_S:
             return self.pending
         return tuple(one for one in self.pending if one.began_s >= now_s - KEPT_S)
+
+
+def _more(one: Total, other: Total) -> Total:
+    return max(one, other, key=lambda total: total.joules)
 
 
 def _by_hour(pending: Iterable[Billed]) -> tuple[Billed, ...]:

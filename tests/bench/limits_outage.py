@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from joules import kill
 from limits_stand import Driven
@@ -22,7 +22,7 @@ LOOK_S = 2.0
 class Outage:
     """Something was away.
 
-    away_s         until it worked again; infinite where it never did
+    away_s         until it worked again, and `back` whether it did in time
     away_w         mean true watts meanwhile, and `after_w` in the AFTER_S from then on
     mean_w         of both together
     load           requests of both
@@ -39,6 +39,7 @@ class Outage:
     load: LoadReport
     qualities: Mapping[str, int] = field(default_factory=dict)
     watts: tuple[float, ...] = ()
+    back: bool = True
 
     @property
     def over(self) -> float:
@@ -54,7 +55,7 @@ class Outage:
     def reached(self) -> bool:
         """Whether no request failed and the limit was exceeded by 5% at most."""
         near = self.over <= MOST_OVER and self.over_in_all <= MOST_OVER
-        return near and not self.load.failed and not self.load.overflow and self.away_s < LONGEST_S
+        return near and not self.load.failed and not self.load.overflow and self.back
 
 
 def blind(stand: Driven, cap_w: float, seconds: float) -> Outage:
@@ -84,7 +85,8 @@ def killed(stand: Driven, cap_w: float, part: str) -> Outage:
         if _pids(stand.server.group, part) - before and WORKS[part](stand, began_s):
             break
         qualities[quality(stand)] += 1
-    return _told(stand, f"{part} is killed ({number})", cap_w, began_s, away_s, qualities)
+    told = _told(stand, f"{part} is killed ({number})", cap_w, began_s, away_s, qualities)
+    return replace(told, back=away_s < LONGEST_S)
 
 
 def quality(stand: Driven) -> str:

@@ -15,7 +15,7 @@ from cluster.carbon.base import CarbonProvider, Span
 from cluster.carbon.fake import ScriptedCarbon
 from cluster.carbon.fixed import UnknownCarbon
 from cluster.carbon.remembered import RememberedCarbon
-from cluster.pacer import LOAD, QuotaPacer
+from cluster.pacer import GRID, LOAD, QuotaPacer
 from cluster.spending import Allowance, Billed, Rate, Total
 from cluster.spent import Ledgered
 
@@ -101,7 +101,7 @@ def test_a_cap_of_grams_is_held_across_a_restart_in_which_the_grid_s_source_is_a
     loop = loop_of(Limit("hour", Kind.CARBON, grams, "g/h"), Machine(), Total(), carbon)
     loop.machine.g_per_kwh = lambda at: found.g_per_kwh if (found := carbon.now(LATE_S + at)) is not None else None
     loop.run(300)
-    kept, forecasts = carbon.dumped(LATE_S + 300), loop.pacer.dumped()  # type: ignore[attr-defined]
+    kept, forecasts = carbon.dumped(LATE_S + 300), {key: loop.pacer.dumped(key) for key in (LOAD, GRID)}  # type: ignore[attr-defined]
     carbon = RememberedCarbon(UnknownCarbon(), "script", 7200.0)
     carbon.resume(kept)
     loop.pacer = QuotaPacer(carbon)

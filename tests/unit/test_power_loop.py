@@ -242,6 +242,15 @@ def test_a_limit_that_is_new_at_a_restart_begins_as_at_a_start_and_the_others_go
     assert averaged(played.watts[61:]).max() < 1.05 * CAP_W
 
 
+def test_a_limit_that_is_set_while_nobody_asks_has_a_price_when_somebody_does() -> None:
+    loop = Loop(Machine(rate=lambda at: 0.0 if at < 20 else 300.0), [])
+    loop.run(10)
+    loop.limits = [watts("power", CAP_W)]
+    played = loop.run(30)
+    assert played.states[12].prices_by_key["joules:power"] > 0
+    assert max(played.watts[20:23]) < 1.15 * CAP_W
+
+
 def test_a_limit_that_was_never_priced_is_not_taken_for_one_without_a_price() -> None:
     loop = Loop(Machine(), [Limit(CAPACITY, Kind.COMPUTE, 10.0, "busy_s/s")])
     assert loop.run(30).states[-1].prices_by_key == {"compute:capacity": 0.0}
