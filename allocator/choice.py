@@ -33,6 +33,14 @@ def best_chains(rewards: Rewards, penalty: Floats) -> Ints:
     return chains
 
 
+def without(rewards: Rewards, allowed: Mask) -> Rewards:
+    """The rewards (B, J), minus infinity for what is not allowed. One that is not finite makes NaN there too, so that a
+    broken model is still found out."""
+    with np.errstate(invalid="ignore"):
+        less: Rewards = rewards + np.where(allowed, 0.0, -np.inf).astype(rewards.dtype)
+    return less
+
+
 def in_chunks(rewards: Rewards, rows: int = CHUNK_ROWS) -> Iterator[Rewards]:
     """The rows in pieces that fit the processor's cache, so that no temporary is as large as the whole."""
     for start in range(0, len(rewards), rows):

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from allocator.choice import Floats, Ints, Mask, Rewards, penalties
+from allocator.choice import Floats, Ints, Mask, Rewards, penalties, without
 from models.errors import FixFile, TryAgain
 
 
@@ -83,11 +83,15 @@ class Policy:
         """The following snapshot: version + 1, with the fields that `changes` names."""
         return replace(self, version=self.version + 1, time_s=time_s, **changes)
 
-    def decide(self, rewards: Rewards, rng: np.random.Generator | None = None) -> Decisions:
+    def decide(
+        self, rewards: Rewards, rng: np.random.Generator | None = None, allowed: Mask | None = None
+    ) -> Decisions:
         """The chain with the best reward minus price times cost, for each row of `rewards` (B, J).
 
         Of equally good chains the cheaper one is taken (by the first resource, then the next), of equally cheap ones
         the first. With exploration a share of the requests takes any available chain, all equally likely, from `rng`.
+
+        allowed  (B, J) which of the available chains each request may take, at least one; None for all
 
         Raises TryAgain when no chain is available, FixFile when the reward model's output is NaN, infinite, or of the
         wrong shape.
@@ -97,12 +101,12 @@ class Policy:
             raise FixFile(self.reward_model, "reward", f"expected rewards {expected}, got {rewards.shape}")
         if not self.available.any():
             raise TryAgain("no chain is available: some stage has no healthy variant; retry when it is back")
-        chains = self._best(rewards)
+        chains = self._best(rewards if allowed is None else without(rewards, allowed))
         propensities = np.ones(len(chains))
         if self.exploration > 0.0:
             if rng is None:
                 raise ValueError("a policy that explores needs a random generator")
-            chains, propensities = self._explored(chains, rng)
+            chains, propensities = self._explored(chains, rng, allowed)
         predicted = rewards[np.arange(len(chains)), chains].astype(np.float64)
         return Decisions(chains, predicted, self.costs[chains], propensities)
 
@@ -118,11 +122,16 @@ class Policy:
             chains = np.where(equal, self._cheapness, last).argmin(axis=1)
         return chains
 
-    def _explored(self, best: Ints, rng: np.random.Generator) -> tuple[Ints, Floats]:
-        open_chains = np.flatnonzero(self.available)
-        explores = rng.random(len(best)) < self.exploration
-        chains = np.where(explores, rng.choice(open_chains, len(best)), best)
-        share = self.exploration / len(open_chains)
+    def _explored(self, best: Ints, rng: np.random.Generator, allowed: Mask | None) -> tuple[Ints, Floats]:
+        """Some of them changed for any that is open, and the probability of each."""
+        count = np.full(len(best), np.count_nonzero(self.available))
+        if allowed is not None:
+            allowed = allowed & self.available
+            count = np.count_nonzero(allowed, axis=1)
+        chains = best.copy()
+        for row in np.flatnonzero(rng.random(len(best)) < self.exploration):
+            chains[row] = rng.choice(np.flatnonzero(self.available if allowed is None else allowed[row]))
+        share = self.exploration / count
         return chains, np.where(chains == best, 1.0 - self.exploration + share, share)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 
 import numpy as np
 
@@ -22,12 +23,15 @@ class Rates:
     grams_per_j    CO2e of a joule of the machines, PUE and the grid's intensity in it; None while nobody knows it
     quality        of the joules: modelled at best, since no meter reads a request
     grams_quality  of the grams
+    saving_error_j standard error, by the energy model, of what a request under the static chain costs more than one
+                   under the chains that ran last; NaN while nobody knows
     """
 
     joules: Mapping[Name, tuple[float, float]]
     grams_per_j: float | None
     quality: Quality
     grams_quality: Quality
+    saving_error_j: float = nan
 
 
 def rates_of(state: EnergyState, pue: Pue, intensity: Intensity | None) -> Rates:

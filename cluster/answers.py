@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from allocator.arms import HOLDBACK, Unit
 from allocator.chains import ActionChain
 from allocator.request_joules import Rates
 from models.features import UserQuery
@@ -15,6 +16,8 @@ Payload = dict[str, Any]
 class Call:
     """A request, checked: who asks, for how many items, under which chain; None leaves the chain to the policy.
 
+    unit        who it is to the standing experiment, None where there is none. One that is held back runs the static
+                chain, unless its deadline leaves that out
     named       whether the request itself names that chain
     deadline_s  on the event loop's clock, infinity for none
     """
@@ -22,24 +25,32 @@ class Call:
     query: UserQuery
     k: int
     chain: ActionChain | None
+    request_id: str = ""
+    unit: Unit | None = None
     named: bool = False
     deadline_s: float = inf
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it runs the static chain for comparison."""
+        return self.unit is not None and self.unit.arm == HOLDBACK
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
     """The chain that a request runs, and why: `reward` and `version` where a policy decided, else None.
 
-    degraded  nobody could decide in time; or no chain was expected to meet the deadline and this is the quickest; or
-              the one that was chosen could not be run
-    named     the request itself names it
+    degraded    nobody could decide in time; or no chain was expected to meet the deadline and this is the quickest; or
+                the one that was chosen could not be run
+    propensity  the probability with which a policy that decided gives it this chain
     """
 
+    call: Call
     chain: ActionChain
     reward: float | None = None
     version: int | None = None
     degraded: bool = False
-    named: bool = False
+    propensity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

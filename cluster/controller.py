@@ -161,7 +161,9 @@ class Controller:
         if self._desk.state is not None:
             self._warmer.look(self._desk.state.policy, window.rewards, away)
         available = without(self._space, away)
-        return self._purse.means(window, self._desk.books.work, told.closed, time.time(), available, told.late)
+        means = self._purse.means(window, self._desk.books.work, told.closed, time.time(), available, told.late)
+        self._desk.saving_error_j = self._purse.saving_error_j(window)
+        return means
 
     def _limited(self) -> Sequence[Limit]:
         """The limits in force, and what processors can do."""

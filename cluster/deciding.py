@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from allocator.arms import Assignment
 from allocator.chains import ActionChain, ChainSpace
 from allocator.choice import Floats, Ints, Mask
 from allocator.reward import RewardModel, context_of
@@ -29,12 +30,14 @@ class Decided:
     chains          (B,) index of each request's chain
     rewards         (B,) its predicted reward
     policy_version  of the one policy that decided all of them
+    propensities    (B,) the probability with which that policy gives the request this chain
     in_time         (B,) whether some available chain was expected to meet its deadline; None when all were
     """
 
     chains: Ints
     rewards: Floats
     policy_version: int
+    propensities: Floats
     in_time: Mask | None = None
 
 
@@ -55,12 +58,20 @@ class LocalDecider:
     thread and back costs about as much; a longer one in a thread, so that others are served meanwhile.
 
     cpu  seconds of processor time of the thread that calls it
+    rng  by which policies explore that do
     """
 
     def __init__(
-        self, model: RewardModel, follower: Follower, tally: Tally, threads: Executor, cpu: Clock = time.thread_time
+        self,
+        model: RewardModel,
+        follower: Follower,
+        tally: Tally,
+        threads: Executor,
+        cpu: Clock = time.thread_time,
+        rng: np.random.Generator | None = None,
     ) -> None:
         self._model, self._follower, self._tally, self._threads, self._cpu = model, follower, tally, threads, cpu
+        self._rng = np.random.default_rng() if rng is None else rng
         self._row_s = inf
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
@@ -72,14 +83,10 @@ class LocalDecider:
         else:
             rewards = await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, contexts)
         policy = self._follower.policy
-        fits: Mask | None = None
-        if time is None:
-            decisions = policy.decide(rewards)
-        else:
-            allowed, fits = in_time(time, policy.available)
-            decisions = policy.decide(without(rewards, allowed))
+        allowed, fits = (None, None) if time is None else in_time(time, policy.available)
+        decisions = policy.decide(rewards, self._rng, allowed)
         self._tally.decided(rewards)
-        return Decided(decisions.chains, decisions.rewards, policy.version, fits)
+        return Decided(decisions.chains, decisions.rewards, policy.version, decisions.propensities, fits)
 
     def _predict(self, contexts: NDArray[Any]) -> FloatArray:
         start_s = self._cpu()
@@ -88,26 +95,20 @@ class LocalDecider:
         return rewards
 
 
-def without(rewards: FloatArray, allowed: Mask) -> FloatArray:
-    """The rewards (B, J), minus infinity for what is not allowed. One that is not finite makes NaN there too, so that a
-    broken model is still found out."""
-    with np.errstate(invalid="ignore"):
-        less: FloatArray = rewards + np.where(allowed, 0.0, -np.inf).astype(rewards.dtype)
-    return less
-
-
 @dataclass(frozen=True, slots=True)
 class Allocation:
     """What an ingress replica needs of the allocator, and of the controller that it reports to.
 
-    decider  None where no policy chooses chains: requests that name none run the static one
-    safe     the chain of a request that nobody could decide in time, before a snapshot says which one
+    decider     None where no policy chooses chains: requests that name none run the static one
+    safe        the chain of a request that nobody could decide in time, before a snapshot says which one
+    experiment  which requests run the static chain for comparison; None where none do on purpose
     """
 
     decider: Decider | None
     tally: Tally
     follower: Follower
     safe: ActionChain
+    experiment: Assignment | None = None
 
     def safe_now(self, space: ChainSpace) -> ActionChain:
         """The safe chain as the controller has it now: under a limit it is one that keeps it."""

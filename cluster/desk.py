@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from math import nan
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +44,7 @@ class ControllerDesk:
 
     clock, sleep  monotonic; `wall` is Unix time, which limits and snapshots go by
     rates         what its snapshots tell of joules; to be set by whoever accounts for them
+    saving_error_j  of `Rates`; to be set likewise
     measure       asked in every tick, before prices are made; to be set likewise
     listen        told of every report, with the time on `clock`; to be set by whoever follows who is there
     tell          told after every tick; to be set by whoever publishes metrics
@@ -58,6 +61,7 @@ class ControllerDesk:
         self._first, self._ticked = asyncio.Event(), asyncio.Event()
         self._next_s = 0.0
         self.rates: Rates | None = None
+        self.saving_error_j = nan
         self.measure: Measure = _nothing
         self.listen: Callable[[Report, float], None] = lambda report, now_s: None
         self.tell: Tell = lambda standings, degraded: None
@@ -169,7 +173,8 @@ class ControllerDesk:
             _standing(aim, float(spent) / self._control.window_s, self._control.window_s, float(price), bool(reachable))
             for aim, spent, price, reachable in columns
         )
-        return Snapshot(state.policy, standings, self.rates)
+        rates = None if self.rates is None else replace(self.rates, saving_error_j=self.saving_error_j)
+        return Snapshot(state.policy, standings, rates)
 
 
 def _standing(aim: Aim, spend_per_s: float, window_s: float, price: float, reachable: bool) -> Standing:

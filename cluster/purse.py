@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import nan
 
 from allocator import busy
 from allocator.chains import ChainSpace
 from allocator.choice import Mask
 from allocator.constraints import Resource
+from allocator.energy.figures import difference_error
 from allocator.energy.prior import Prior
 from allocator.energy.state import initial
 from allocator.limits import Limit
@@ -93,6 +95,15 @@ class Purse:
         self._unheld.look(limits, rates.keys(), now_s)
         aims = aims_of(limits, rates, self._pacer, now_s, self._window_s)
         return means_of(aims or free(self._space, rates[Resource.FLOPS]), rates, available)
+
+    def saving_error_j(self, window: Window) -> float:
+        """Standard error, by the energy model, of what a request under the static chain costs more than those of the
+        window did on average; NaN while nothing is known of it."""
+        executed = float(window.executed_per_s.sum())
+        if self._model is None or not executed:
+            return nan
+        mix = window.executed_per_s / executed
+        return difference_error(self._model, self._space, self._computing.rows_per_run, mix)
 
     def _rates(self, window: Window, measured: bool, now_s: float) -> dict[Resource, Rate]:
         rates = {

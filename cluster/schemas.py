@@ -98,6 +98,13 @@ class RecommendResponse(BaseModel):
             " timeout_ms, and the quickest ran; or a variant of the chosen one was lost, and the nearest ran."
         ),
     ]
+    arm: Annotated[
+        str | None,
+        Field(
+            description="policy, or holdback: this user's requests run the static chain, so that what the policy saves"
+            " can be measured; or named: the request names its chain. Null where nothing is held back."
+        ),
+    ] = None
 
 
 class ChainListing(ChainOut):

@@ -11,6 +11,7 @@ from math import inf
 
 import numpy as np
 
+from allocator.arms import ARMS
 from allocator.chains import ChainSpace
 from allocator.choice import Mask
 from allocator.energy.windows import Name
@@ -67,6 +68,7 @@ class Recommender:
         self.space = ChainSpace(cascade.spec, len(cascade.items))
         self._executor, self._probes, self._allocation = executor, probes, allocation
         self._decider = None if allocation is None else allocation.decider
+        self._experiment = None if allocation is None else allocation.experiment
         self._undecided = False
         self._joules = RequestJoules(self.space, _max_rows(cascade.spec))
         self._chains = {chain.index: chain_payload(chain) for chain in self.space}
@@ -94,7 +96,7 @@ class Recommender:
         answer = await self._answered(self._check(request, came_s))
         given = answer.given
         return {
-            "request_id": uuid.uuid4().hex if request.request_id is None else request.request_id,
+            "request_id": given.call.request_id,
             "items": [
                 {"item_id": item_id, "score": score}
                 for item_id, score in zip(answer.item_ids, answer.scores, strict=True)
@@ -104,6 +106,7 @@ class Recommender:
             "cost": cost_payload(given.chain, answer.energy_j, answer.rates),
             "policy_version": given.version,
             "degraded": given.degraded,
+            "arm": None if given.call.unit is None else ARMS[given.call.unit.arm],
         }
 
     def policy(self) -> Payload | None:
@@ -176,10 +179,14 @@ class Recommender:
         query = UserQuery(request.user_id, request.context, request.history)
         self.cascade.users.check_query(query)
         timeout_ms = self._timeout_ms if request.timeout_ms is None else request.timeout_ms
-        if timeout_ms is None:
-            return Call(query, k, chain, request.chain is not None)
-        came_s = asyncio.get_running_loop().time() if came_s is None else came_s
-        return Call(query, k, chain, request.chain is not None, came_s + timeout_ms / 1e3)
+        deadline_s = inf
+        if timeout_ms is not None:
+            came_s = asyncio.get_running_loop().time() if came_s is None else came_s
+            deadline_s = came_s + timeout_ms / 1e3
+        request_id = uuid.uuid4().hex if request.request_id is None else request.request_id
+        named = request.chain is not None
+        unit = None if self._experiment is None else self._experiment.of(request.user_id, named)
+        return Call(query, k, chain, request_id, unit, named, deadline_s)
 
     async def _work(self, calls: Sequence[Call], answer: Callable[[int, Done], None]) -> Sequence[Done]:
         """All calls in one micro-batch; those first, by themselves, that would miss their deadlines in it."""
@@ -249,10 +256,10 @@ class Recommender:
 
     def _without(self, given: Given, lost: frozenset[Name]) -> Given:
         """The same where its chain needs none of the lost variants, or cannot be replaced."""
-        if given.named or uses_none(given.chain, lost):
+        if given.call.named or uses_none(given.chain, lost):
             return given
         instead = self._fallback.instead(given.chain, lost, self._available)
-        return given if instead is None else Given(instead, degraded=True)
+        return given if instead is None else Given(given.call, instead, degraded=True)
 
     @property
     def _available(self) -> Mask | None:
@@ -281,15 +288,30 @@ class Recommender:
             return results
 
     async def _given(self, calls: Sequence[Call], users: UserRows, left: TimeLeft | None) -> list[Given]:
-        """The chain of each call: its own, or what one decision gives all that name none."""
-        rows = np.array([at for at, call in enumerate(calls) if call.chain is None], dtype=np.int64)
+        """The chain of each call: its own, the static one where it is held back, or what one decision gives all the
+        rest together."""
+        static = self._static_in_time(left, len(calls))
+        given = [self._without_deciding(call, in_time) for call, in_time in zip(calls, static, strict=True)]
+        rows = np.array([at for at, one in enumerate(given) if one is None], dtype=np.int64)
         if 0 < len(rows) < len(calls):
             users, left = users.take(rows), None if left is None else left.take(rows)
-        decided = iter(await self._decided(users, left) if len(rows) else ())
-        return [next(decided) if call.chain is None else Given(call.chain, named=call.named) for call in calls]
+        undecided = [calls[at] for at in rows.tolist()]
+        decided = iter(await self._decided(undecided, users, left) if undecided else ())
+        return [next(decided) if one is None else one for one in given]
 
-    async def _decided(self, users: UserRows, left: TimeLeft | None) -> list[Given]:
-        """One decision for all these users; the safe chain, degraded, when there is none to be had.
+    def _without_deciding(self, call: Call, static_in_time: bool) -> Given | None:
+        if call.chain is not None:
+            return Given(call, call.chain)
+        return Given(call, self.space.static) if call.held_back and static_in_time else None
+
+    def _static_in_time(self, left: TimeLeft | None, calls: int) -> list[bool]:
+        if left is None:
+            return [True] * calls
+        in_time: list[bool] = (left.chains_s[self.space.static.index] <= left.left_s).tolist()
+        return in_time
+
+    async def _decided(self, calls: Sequence[Call], users: UserRows, left: TimeLeft | None) -> list[Given]:
+        """One decision for all these; the safe chain, degraded, when there is none to be had.
 
         Whatever goes wrong with the allocator, a recommendation can still be made.
         """
@@ -302,13 +324,16 @@ class Recommender:
             self._count(UNDECIDED, len(users))
             chain = self._allocation.safe_now(self.space)
             safe = self._fallback.instead(chain, frozenset(), self._available)
-            return [Given(safe or chain, degraded=True)] * len(users)
+            return [Given(call, safe or chain, degraded=True) for call in calls]
         self._log(None)
         late = [False] * len(users) if decided.in_time is None else (~decided.in_time).tolist()
         self._count(TOO_LATE, sum(late))
-        rows = zip(decided.chains.tolist(), decided.rewards.tolist(), late, strict=True)
-        chains = self.space.chains
-        return [Given(chains[chain], reward, decided.policy_version, is_late) for chain, reward, is_late in rows]
+        columns = decided.chains.tolist(), decided.rewards.tolist(), late, decided.propensities.tolist()
+        chains, version = self.space.chains, decided.policy_version
+        return [
+            Given(call, chains[chain], reward, version, is_late, propensity)
+            for call, chain, reward, is_late, propensity in zip(calls, *columns, strict=True)
+        ]
 
     def _log(self, error: Exception | None) -> None:
         """Say once that nobody decides, and once that somebody does again."""

@@ -100,10 +100,27 @@ def chain_errors(state: EnergyState, space: ChainSpace, rows_per_run: RowsPerRun
     """Standard errors of `chain_joules`, (J,). Pools are taken to err independently; NaN before any is known."""
     if not state.pools:
         return np.full(len(space), np.nan)
+    return _errors(state, _use(state, space, rows_per_run), pool)
+
+
+def difference_error(state: EnergyState, space: ChainSpace, rows_per_run: RowsPerRun, mix: Floats) -> float:
+    """Standard error of what a request under the static chain costs more than the mean of requests in this `mix`.
+
+    mix  (J,) shares of requests by chain, that sum to one
+
+    What both do alike, such as the work around the models, makes no error. NaN before any pool is known.
+    """
+    if not state.pools:
+        return np.nan
+    use = _use(state, space, rows_per_run)
+    return float(_errors(state, (use[space.static.index] - mix @ use)[None])[0])
+
+
+def _errors(state: EnergyState, use: Floats, pool: str | None = None) -> Floats:
+    """Standard errors of the joules of so many runs and items, (n, 2 V) -> (n,)."""
     chosen = state.pools if pool is None else {pool: state.pools[pool]}
     weights = _weights(state) if pool is None else np.ones((1, 2 * len(state.names)))
-    use = _use(state, space, rows_per_run)
-    variance = np.zeros(len(space))
+    variance = np.zeros(len(use))
     for weight, known in zip(weights, chosen.values(), strict=True):
         part = use * (weight * known.scale[1:])
         variance += np.einsum("jn,nm,jm->j", part, known.covariance[1:, 1:], part, optimize=True)

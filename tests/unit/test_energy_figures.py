@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from small_space import SPACE
 
-from allocator.energy.figures import chain_errors, chain_joules, coefficients, marginal_j, mean_joules
+from allocator.energy.figures import (
+    chain_errors,
+    chain_joules,
+    coefficients,
+    difference_error,
+    marginal_j,
+    mean_joules,
+)
 from allocator.energy.model import EnergyModel
 from allocator.energy.prior import PROFILED, Prior, VariantJoules
 from allocator.energy.state import EnergyState
@@ -107,3 +114,17 @@ def test_marginal_joules_hold_no_idle_watts() -> None:
 def test_figures_are_modelled_at_best_and_worse_where_the_meters_are() -> None:
     assert coefficients(STATE, "a").quality is Quality.MODELLED
     assert coefficients(STATE, "b").quality is Quality.ASSUMED
+
+
+def test_the_error_of_a_saving_is_that_of_what_differs() -> None:
+    """All on the static chain save nothing, surely; others save the less surely the more they differ from it."""
+    static = np.eye(len(SPACE))[SPACE.static.index]
+    assert difference_error(STATE, SPACE, 8.0, static) == pytest.approx(0.0, abs=1e-12)
+    other = np.eye(len(SPACE))[0]
+    whole, half = (difference_error(STATE, SPACE, 8.0, mix) for mix in (other, (other + static) / 2))
+    assert whole == pytest.approx(2 * half)
+    assert 0 < whole < chain_errors(STATE, SPACE, 8.0)[[0, SPACE.static.index]].sum()
+
+
+def test_before_any_meter_is_heard_no_error_of_a_saving_is_known() -> None:
+    assert np.isnan(difference_error(EnergyModel().init(PRIOR), SPACE, 4.0, np.eye(len(SPACE))[0]))
