@@ -1,0 +1,54 @@
+"""What is tried on a share of the requests, so that savings and rewards are measured rather than believed."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from allocator.arms import MOST_SALT, Assignment
+
+EXPLORED = 0.01
+"""Share of requests that explore where the setting is left out and decisions are logged."""
+
+
+class ExperimentSettings(BaseModel):
+    """The standing experiment.
+
+    holdback  share of users whose requests run the static chain, as production would have; what the others save is
+              measured against them. Zero holds nobody back, and then no saving is known
+    explore   share of the requests that get any of the available chains, each as likely, so that what other chains
+              earn can be learned from the log. When left out, 0.01 where decisions are logged (`outcomes.folder`),
+              else none
+    salt      decides with a user's id who is held back, and hides who is who in the log: the same one holds back the
+              same users. When left out, one is made up and kept in the user's state folder on the machine where the
+              application is built
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    holdback: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    explore: Annotated[float | None, Field(ge=0, le=0.5)] = None
+    salt: SecretStr | None = None
+
+    @field_validator("salt")
+    @classmethod
+    def _fits(cls, salt: SecretStr | None) -> SecretStr | None:
+        if salt is not None and not 0 < len(salt.get_secret_value().encode()) <= MOST_SALT:
+            raise ValueError(f"a salt has 1 to {MOST_SALT} bytes")
+        return salt
+
+    def explores(self, logs: bool) -> float:
+        """The share that explores.
+
+        logs  whether decisions are logged
+        """
+        return (EXPLORED if logs else 0.0) if self.explore is None else self.explore
+
+    @property
+    def assignment(self) -> Assignment:
+        """Who is held back."""
+        return Assignment(self.holdback, "" if self.salt is None else self.salt.get_secret_value())
+
+    def salted(self, salt: str) -> "ExperimentSettings":
+        """With that salt, unless there is one."""
+        changed: dict[str, Any] = {} if self.salt is not None else {"salt": SecretStr(salt)}
+        return self.model_copy(update=changed)

@@ -1,0 +1,148 @@
+"""What an ingress replica remembers of its answers, and of rewards that it is told, until it ships both. No Ray here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import nan
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allocator.arms import NAMED
+from allocator.chains import ChainSpace
+from allocator.choice import Floats, Ints
+from allocator.request_joules import Rates
+from allocator.reward import context_of
+from cluster.answers import Given
+from cluster.outcomes.records import Decisions, Reward
+from models.batch import UserRows
+from models.errors import Overloaded
+
+MOST_ROWS = 20_000
+NO_UNIT = (0, 0, NAMED)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joules:
+    """What a micro-batch is told that it cost.
+
+    each_j    (B,) by request
+    static_j  of each, had all run the static chain
+    rates     by which
+    """
+
+    each_j: Floats
+    static_j: float
+    rates: Rates
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shipment:
+    """What a replica has not shipped yet. `dropped` requests and rewards were too many to be remembered."""
+
+    decisions: tuple[Decisions, ...] = ()
+    rewards: tuple[Reward, ...] = ()
+    dropped: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.decisions or self.rewards or self.dropped)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    time_s: float
+    given: Sequence[Given]
+    chains: Ints
+    joules: Joules | None
+    contexts: NDArray[np.float32]
+
+    @property
+    def version(self) -> int:
+        """Of the policy that decided any of it."""
+        return next((one.version for one in self.given if one.version is not None), 0)
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What is one for all requests of a shipment's part."""
+        joules = self.joules
+        known = None if joules is None else (joules.rates.grams_per_j, joules.rates.saving_error_j)
+        return self.version, self.contexts.shape[1], known
+
+
+class Recorder:
+    """Remembers at most so many requests and so many rewards. Used from one event loop; nothing but lists grows while a
+    request waits.
+
+    wall       Unix time
+    contexts   whether the reward model's input is remembered too
+    """
+
+    def __init__(
+        self, space: ChainSpace, wall: Callable[[], float], contexts: bool = False, most_rows: int = MOST_ROWS
+    ) -> None:
+        self._flops, self._wall, self._contexts, self._most = space.flops, wall, contexts, most_rows
+        self._batches: list[_Batch] = []
+        self._rewards: list[Reward] = []
+        self._rows, self._dropped = 0, 0
+
+    def answered(self, users: UserRows, given: Sequence[Given], chains: Ints, joules: Joules | None) -> None:
+        """A micro-batch was answered under these chains, (B,) indices."""
+        if self._rows + len(given) > self._most:
+            self._dropped += len(given)
+            return
+        contexts = context_of(users) if self._contexts else np.empty((len(given), 0))
+        self._rows += len(given)
+        self._batches.append(_Batch(self._wall(), given, chains, joules, contexts.astype(np.float32, copy=False)))
+
+    def rewarded(self, rewards: Sequence[tuple[str, float]]) -> None:
+        """Requests have earned rewards, by id. Raises Overloaded, having taken none, when too many wait already."""
+        if len(self._rewards) + len(rewards) > self._most:
+            raise Overloaded("too many rewards wait to be passed on; send these again later")
+        now_s = self._wall()
+        self._rewards += [Reward(request_id, reward, now_s) for request_id, reward in rewards]
+
+    def take(self) -> Shipment:
+        """All that is remembered; the memory is empty then."""
+        batches, self._batches = self._batches, []
+        rewards, self._rewards = self._rewards, []
+        dropped, self._dropped, self._rows = self._dropped, 0, 0
+        runs = [tuple(run) for _, run in groupby(batches, key=lambda batch: batch.kind)]
+        return Shipment(tuple(self._decisions(run) for run in runs), tuple(rewards), dropped)
+
+    def _decisions(self, batches: Sequence[_Batch]) -> Decisions:
+        """Of one kind, as one."""
+        given = [one for batch in batches for one in batch.given]
+        chains = np.concatenate([batch.chains for batch in batches])
+        units = [(u.mark, u.group, u.arm) if (u := one.call.unit) is not None else NO_UNIT for one in given]
+        marks, groups, arms = zip(*units, strict=True)
+        first = batches[0]
+        return Decisions(
+            time_s=first.time_s,
+            request_ids=tuple(one.call.request_id for one in given),
+            users=np.array(marks, np.uint64),
+            groups=np.array(groups, np.int16),
+            arms=np.array(arms, np.int8),
+            contexts=np.concatenate([batch.contexts for batch in batches]),
+            chains=chains.astype(np.int32),
+            propensities=np.array([one.propensity for one in given], np.float32),
+            predicted=np.array([nan if one.reward is None else one.reward for one in given], np.float32),
+            flops=self._flops[chains],
+            energy_j=np.concatenate([_energy_j(batch) for batch in batches]),
+            static_j=_static_j(batches),
+            error_j=nan if first.joules is None else first.joules.rates.saving_error_j,
+            grams_per_j=nan if first.joules is None else first.joules.rates.grams_per_j or nan,
+            policy_version=first.version,
+            degraded=np.array([one.degraded for one in given], np.bool_),
+        )
+
+
+def _energy_j(batch: _Batch) -> NDArray[np.float32]:
+    if batch.joules is None:
+        return np.full(len(batch.given), nan, np.float32)
+    return batch.joules.each_j.astype(np.float32)
+
+
+def _static_j(batches: Sequence[_Batch]) -> float:
+    """The mean over requests."""
+    known = [(batch.joules.static_j, len(batch.given)) for batch in batches if batch.joules is not None]
+    return sum(j * rows for j, rows in known) / sum(rows for _, rows in known) if known else nan

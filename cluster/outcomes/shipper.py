@@ -1,0 +1,105 @@
+"""Ships what an ingress replica remembers to whoever keeps the account of outcomes, once a window. No Ray here."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cluster.outcomes.recorder import Recorder, Shipment
+
+LAST_S = 2.0
+"""What a replica that ends spends on shipping what it still remembers."""
+Payload = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parcel:
+    """A shipment of one life of a replica. It may come twice, and counts once: its number says so."""
+
+    replica: str
+    number: int
+    shipment: Shipment
+
+
+class OutcomesDesk(Protocol):
+    """Who keeps the account of outcomes. Raises TryAgain, or Late, when nobody can now."""
+
+    async def take(self, parcel: Parcel) -> None:
+        """Take in what a replica ships."""
+        ...
+
+    async def savings(self) -> Payload:
+        """As `cluster.outcomes.schemas.SavingsResponse`."""
+        ...
+
+
+class Shipper:
+    """Sends one parcel at a time, and the same one until it is taken; the recorder's bound holds meanwhile."""
+
+    def __init__(
+        self,
+        replica: str,
+        recorder: Recorder,
+        desk: OutcomesDesk,
+        every_s: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._replica, self._recorder, self._desk = replica, recorder, desk
+        self._every_s, self._sleep = every_s, sleep
+        self._number = 0
+        self._parcel: Parcel | None = None
+        self._lost = False
+
+    async def run(self) -> None:
+        """Ship for ever."""
+        while True:
+            await self._sleep(self._every_s)
+            await self.once()
+
+    async def once(self) -> None:
+        """Ship what there is. Never raises what a failure over there can cause."""
+        if self._parcel is None:
+            shipment = self._recorder.take()
+            if not shipment:
+                return
+            self._number += 1
+            self._parcel = Parcel(self._replica, self._number, shipment)
+        try:
+            await self._desk.take(self._parcel)
+        except Exception as error:  # whatever is wrong over there, requests are answered here
+            self._log(error)
+        else:
+            self._parcel = None
+            self._log(None)
+
+    async def last(self) -> None:
+        """What is left when the replica ends: the parcel under way, then what was remembered meanwhile."""
+        try:
+            async with asyncio.timeout(LAST_S):
+                await self.once()
+                if self._parcel is None:
+                    await self.once()
+        except TimeoutError:
+            logger.warning("the outcomes of the last requests could not be passed on in %g s", LAST_S)
+
+    def _log(self, error: Exception | None) -> None:
+        """Say once that nobody takes parcels, and once that somebody does again."""
+        if error is not None and not self._lost:
+            logger.warning("outcomes cannot be passed on, and are kept: %s: %s", type(error).__name__, error)
+        elif error is None and self._lost:
+            logger.warning("outcomes are passed on again")
+        self._lost = error is not None
+
+
+@asynccontextmanager
+async def shipped(shipper: Shipper) -> AsyncIterator[None]:
+    """While it is entered, the shipper runs; what is left is shipped at the end."""
+    run = asyncio.create_task(shipper.run())
+    try:
+        yield
+    finally:
+        run.cancel()
+        await shipper.last()

@@ -1,0 +1,141 @@
+"""What a part of the server costs: two servers at once, one with it and one without, under load in turn.
+
+A machine that is shared with others changes its speed within seconds. So both servers run all the time, and a closed
+loop of clients goes from one to the other every few seconds; each pair of stretches gives a ratio of throughputs, and
+the mean of their logarithms an interval. Which of the two comes first alternates. What the idle one draws meanwhile
+slows both alike.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import NormalDist, mean, stdev
+from tempfile import TemporaryDirectory
+
+import click
+from machine import describe
+from rich.console import Console
+from servers import ROOT, Running, Server, running
+
+from cluster.commands.load import run_fast
+from cluster.config import DEMO
+from cluster.traffic.bodies import request_bodies, user_ids
+from cluster.traffic.load import LoadPlan, run_load
+
+UP = (str(Path(sys.executable).with_name("greenflow")), "up", "--placement", "inline")
+OFF = {"GREENFLOW_ENERGY_ENABLED": "false"}
+LEAST_PAIRS = 4
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the server: the environments of a server with it, and of one without.
+
+    least  ratio that is to be reached
+    """
+
+    about: str
+    with_it: dict[str, str]
+    without: dict[str, str]
+    least: float
+
+
+PARTS = {
+    "metering": Part("joules accounted for", {}, OFF, 0.98),
+}
+
+
+@dataclass
+class Paired:
+    """Throughputs with and without, pair by pair, in answers a second."""
+
+    with_it: list[float] = field(default_factory=list)
+    without: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    @property
+    def ratios(self) -> list[float]:
+        """With it over without."""
+        return [one / other for one, other in zip(self.with_it, self.without, strict=True)]
+
+    def interval(self) -> tuple[float, float, float]:
+        """Geometric mean of the ratios and its 95% interval, by the normal distribution."""
+        logs = [math.log(ratio) for ratio in self.ratios]
+        centre, half = mean(logs), NormalDist().inv_cdf(0.975) * stdev(logs) / math.sqrt(len(logs))
+        return math.exp(centre), math.exp(centre - half), math.exp(centre + half)
+
+
+@contextmanager
+def both(part: Part) -> Iterator[tuple[Running, Running]]:
+    """A server with it, and one without."""
+    with TemporaryDirectory(prefix="gfb-log-") as folder:
+        ones = {key: value.format(folder=folder) for key, value in part.with_it.items()}
+        on, off = (Server(name, name, UP, env, static=False) for name, env in (("on", ones), ("off", part.without)))
+        with running(on, DEMO) as with_it, running(off, DEMO) as without:
+            yield with_it, without
+
+
+def compared(part: Part, clients: int, pairs: int, seconds: float, console: Console) -> Paired:
+    """Loads both in turn. Ctrl-C ends it with the pairs so far."""
+    found = Paired()
+    with both(part) as (with_it, without):
+        for server in (with_it, without):
+            throughput(server, clients, 2 * seconds, found)
+        found.failed = 0
+        try:
+            for number in range(pairs):
+                order = (with_it, without) if number % 2 else (without, with_it)
+                measured = {server.url: throughput(server, clients, seconds, found) for server in order}
+                found.with_it.append(measured[with_it.url])
+                found.without.append(measured[without.url])
+                console.print(f"pair {number + 1} of {pairs}: {found.ratios[-1]:.3f}", style="dim")
+        except KeyboardInterrupt:
+            console.print(f"stopped after {len(found.with_it)} pairs")
+            del found.without[len(found.with_it) :]
+    return found
+
+
+def throughput(server: Running, clients: int, seconds: float, found: Paired) -> float:
+    """Answers a second; what failed is added up."""
+    bodies = request_bodies(user_ids(DEMO), seed=0)
+    report = run_fast(run_load(LoadPlan(server.url, bodies, clients, seconds=seconds, warmup_s=0.3)))
+    found.failed += report.failed
+    return report.throughput_per_s
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--part", type=click.Choice(list(PARTS)), default="metering")
+@click.option("--clients", type=click.IntRange(1), default=32)
+@click.option("--pairs", type=click.IntRange(LEAST_PAIRS), default=30)
+@click.option("--seconds", type=click.FloatRange(0.5), default=2.0, help="Length of a stretch.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+def main(part: str, clients: int, pairs: int, seconds: float, json_file: Path | None) -> None:
+    """Compare throughput with a part of the server and without it, side by side.
+
+    \b
+    Example:
+      python tests/bench/paired.py --part metering --pairs 40 --json out/paired.json
+    """
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
+    found = compared(PARTS[part], clients, pairs, seconds, console)
+    if len(found.ratios) < LEAST_PAIRS:
+        raise SystemExit("too few pairs to say anything")
+    ratio, low, high = found.interval()
+    least = PARTS[part].least
+    word = "reached" if low >= least else "missed" if high < least else "not told apart"
+    console.print(
+        f"{PARTS[part].about}: throughput with / without {ratio:.3f} ({low:.3f}..{high:.3f}), to reach {least}: {word};"
+        f" {len(found.ratios)} pairs, {mean(found.without):,.0f} answers/s without, failed {found.failed}"
+    )
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        document = {"machine": describe(ROOT), "part": part, "ratio": ratio, "low": low, "high": high}
+        json_file.write_text(json.dumps({**document, **vars(found)}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
