@@ -1,0 +1,66 @@
+"""Joins what was logged of outcomes to what was logged of decisions, by request id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from cluster.outcomes.log_opening import LogFile
+
+EARLY_S = 60.0
+"""An outcome may seem to come before its decision by so much: clocks of two machines differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which decisions are wanted: from `since_s` to before `until_s`, and what is known until `end_s`."""
+
+    since_s: float
+    until_s: float
+    horizon_s: float
+    end_s: float
+    unripe: bool
+
+    def decisions(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """The files that may hold some."""
+        return [one for one in files if one.to_s >= self.since_s and one.from_s < self.until_s]
+
+    def outcomes(self, files: Sequence[LogFile]) -> list[LogFile]:
+        """The files that may hold theirs, in order of time."""
+        until_s = self.until_s + self.horizon_s
+        found = [one for one in files if one.to_s >= self.since_s - EARLY_S and one.from_s <= until_s]
+        return sorted(found, key=lambda one: one.from_s)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Of n decisions in the order of their files: when, what they earned, and which of them are to be handed out."""
+
+    times_s: NDArray[np.float64]
+    rewards: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+
+
+def join(decisions: Sequence[LogFile], outcomes: Sequence[LogFile], window: Window) -> Joined:
+    """Of several outcomes of one request the first in the order of files counts."""
+    read = [one.read(["request_id", "time_s"]) for one in decisions]
+    times_s = np.concatenate([np.empty(0), *(columns["time_s"].to_numpy() for columns in read)])
+    came_s, rewards = _found(pa.chunked_array([c["request_id"] for c in read], pa.string()), outcomes)
+    in_time = came_s <= times_s + window.horizon_s
+    known = (times_s + window.horizon_s <= window.end_s) | (in_time & window.unripe)
+    kept = known & (times_s >= window.since_s) & (times_s < window.until_s)
+    return Joined(times_s, np.where(in_time, rewards, 0).astype(np.float32), kept)
+
+
+def _found(ids: Any, outcomes: Sequence[LogFile]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """When each request's outcome came, (n,), NaN for those without; and what it is."""
+    read = [one.read(["request_id", "time_s", "reward"]) for one in outcomes]
+    heard = pa.chunked_array([c["request_id"] for c in read], pa.string())
+    times_s = np.concatenate([*(c["time_s"].to_numpy() for c in read), [np.nan]])  # the last is nobody's
+    rewards = np.concatenate([*(c["reward"].to_numpy() for c in read), np.zeros(1, np.float32)])
+    at = pc.fill_null(pc.index_in(ids, value_set=heard), len(heard)).to_numpy()
+    return times_s[at], rewards[at]
