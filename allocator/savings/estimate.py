@@ -1,0 +1,162 @@
+"""What the policy saves against the static chain, from sums by group: values, intervals, or why nothing is known yet."""
+
+import math
+from dataclasses import dataclass, field
+
+from allocator.arms import HOLDBACK, POLICY
+from allocator.savings.arm import ArmMean, arm_mean
+from allocator.savings.intervals import Interval, fixed_reach, sequential_reach
+from allocator.savings.sums import QUANTITIES, GroupSums
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How sure to be, and how much is enough.
+
+    level           of the intervals
+    tightest_at     requests held back, after which the confidence sequence is tightest
+    least_requests  of each arm, below which nothing is said
+    least_groups    as many groups of equal size each arm must be worth (`ArmMean.even`)
+    """
+
+    level: float = 0.95
+    tightest_at: float = 10_000.0
+    least_requests: int = 200
+    least_groups: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A value and where the truth lies.
+
+    fixed       at one look, at a time that was set beforehand
+    sequential  at all looks at once: who looks all the time and stops when it pleases, takes this one
+    """
+
+    value: float
+    fixed: Interval
+    sequential: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """One quantity: what a request takes (or earns) under the static chain, less what it does under the policy.
+
+    A quantity that is spent is saved where that is positive; of reward it is what is forgone, negative where the policy
+    earns more.
+
+    per_request, relative  the difference, and its share of the static chain's mean
+    total                  the difference times the policy's requests of which the quantity is known
+    reason                 why one of them is None; "" when all are known
+    static, policy         the arms' means
+    sampling_error, model_error  standard errors of the difference: by which users happened to come, and by the energy
+                           model; None with the difference
+    """
+
+    per_request: Figure | None
+    total: Figure | None
+    relative: Figure | None
+    reason: str
+    static: ArmMean
+    policy: ArmMean
+    sampling_error: float | None = None
+    model_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Savings:
+    """Of each quantity, and the requests that were decided in both arms."""
+
+    energy_j: Saved
+    flops: Saved
+    grams: Saved
+    reward: Saved
+    policy_requests: int
+    holdback_requests: int
+
+
+def estimate(sums: GroupSums, method: Method = Method()) -> Savings:  # noqa: B008
+    """What is known of savings by these sums.
+
+    The difference is of means of ratios, its variance that of both arms (`arm_mean`), whose users are not the same,
+    plus in joules and grams that of the energy model (`ModelError`). It answers for the traffic that the sums are of,
+    and for users as those who came: other users would have come by chance.
+    """
+    found = {name: _saved(sums, at, method) for at, name in enumerate(QUANTITIES)}
+    policy, holdback = sums.requests.sum(axis=1).tolist()
+    return Savings(**found, policy_requests=int(policy), holdback_requests=int(holdback))
+
+
+def _saved(sums: GroupSums, at: int, method: Method) -> Saved:
+    policy, static = (arm_mean(sums.counts[at, arm], sums.totals[at, arm]) for arm in (POLICY, HOLDBACK))
+    lacking = _lacking(policy, static, method)
+    if lacking:
+        return Saved(None, None, None, lacking, static, policy)
+    error = {"energy_j": sums.error.energy_j, "grams": sums.error.grams}.get(QUANTITIES[at], 0.0) / policy.requests
+    sampling = policy.variance + static.variance
+    reach = _reach(policy, static, error**2, method)
+    standard = math.sqrt(sampling + error**2)
+    value = static.value - policy.value
+    fixed, sequential = (Interval(value - by * standard, value + by * standard) for by in reach)
+    count = policy.requests
+    relative, reason = _relative(policy, static, error**2, reach)
+    return Saved(
+        Figure(value, fixed, sequential),
+        Figure(value * count, fixed.scaled(count), sequential.scaled(count)),
+        relative,
+        reason,
+        static,
+        policy,
+        math.sqrt(sampling),
+        error,
+    )
+
+
+def _lacking(policy: ArmMean, static: ArmMean, method: Method) -> str:
+    """What there is too little of, in words; "" for nothing."""
+    for name, arm in (("held back", static), ("decided by the policy", policy)):
+        if arm.requests < method.least_requests:
+            return f"not yet known: {arm.requests:.0f} of at least {method.least_requests} requests {name}"
+        if arm.even < method.least_groups:
+            return (
+                f"not yet known: requests {name} come from too few users (groups: {arm.even:.0f} of at least "
+                f"{method.least_groups:.0f} of equal size)"
+            )
+    return ""
+
+
+def _reach(policy: ArmMean, static: ArmMean, error2: float, method: Method) -> tuple[float, float]:
+    """Standard errors that the two intervals reach, by Welch's and Satterthwaite's degrees of freedom."""
+    total = policy.variance + static.variance + error2
+    parts = sum(arm.variance**2 / (arm.even - 1) for arm in (policy, static))
+    freedom = total**2 / parts if parts > 0 else math.inf
+    freedom = min(freedom, 1e6)
+    return (
+        fixed_reach(method.level, freedom),
+        sequential_reach(method.level, freedom, static.requests, method.tightest_at),
+    )
+
+
+def _relative(
+    policy: ArmMean, static: ArmMean, error2: float, reach: tuple[float, float]
+) -> tuple[Figure | None, str]:
+    """The share of the static chain's mean, by Fieller; or why there is none."""
+    intervals = [_fieller(policy, static, error2, by) for by in reach]
+    fixed, sequential = intervals
+    if fixed is None or sequential is None:
+        return None, "the share saved is not yet known: the static chain's mean is not clearly above zero"
+    return Figure(1 - policy.value / static.value, fixed, sequential), ""
+
+
+def _fieller(policy: ArmMean, static: ArmMean, error2: float, reach: float) -> Interval | None:
+    """Where 1 - p/s may lie (Fieller 1954): all u = p/s with (s u - p)^2 <= reach^2 (var(s) u^2 + var(p) + error2).
+
+    None where the static mean s is not above zero by `reach` standard errors: then u has no bounds. The energy model's
+    error is that of the difference; one that both arms share in proportion would cancel here, which is not claimed.
+    """
+    s, p, by2 = static.value, policy.value, reach**2
+    a, b, c = s**2 - by2 * static.variance, -s * p, p**2 - by2 * (policy.variance + error2)
+    if s <= 0 or a <= 0:
+        return None
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    return Interval(1 - (-b + root) / a, 1 - (-b - root) / a)
