@@ -61,6 +61,11 @@ class Policy:
         cheapness[cheapest_first] = np.arange(len(self.costs))
         object.__setattr__(self, "_cheapness", _frozen(cheapness))
 
+    @property
+    def penalty(self) -> Floats:
+        """What each chain's cost takes off its reward, (J,); infinite for one that is not available."""
+        return self._penalty
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Arrays come out of a pickle writable; made anew they are not, and what follows from them need not travel.
         return type(self), tuple(getattr(self, f.name) for f in fields(self) if f.init)

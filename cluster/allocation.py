@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from cluster.desk import Clock
 from cluster.follower import Follower, Tie
 from cluster.host import host_pool
 from cluster.latency import TimeLeft
+from cluster.outcomes.recorder import Recorder
 from cluster.remote_desk import RemoteDesk
 from cluster.tally import Tally
 from cluster.work import Workbook
@@ -115,7 +117,11 @@ def allocation_of(
         decider = local_decider(cascade, space, follower, tally)
     else:
         decider = RemoteDecider(allocator, settings.allocator.timeout_ms / 1e3, time.monotonic)
-    return Allocation(decider, tally, follower, safe_chain(settings.allocator, space))
+    allocation = Allocation(decider, tally, follower, safe_chain(settings.allocator, space))
+    if decider is None:
+        return allocation
+    recorder = Recorder(space, time.time, settings.log.folder is not None and settings.log.contexts)
+    return replace(allocation, experiment=settings.experiment.assignment, recorder=recorder)
 
 
 @asynccontextmanager

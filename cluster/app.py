@@ -16,11 +16,13 @@ from cluster.allocation import Allocator
 from cluster.autoscale import kept_warm, scaling
 from cluster.carbon.select import open_carbon
 from cluster.carbon.transport import HttpTransport
-from cluster.config import Settings
+from cluster.config import Settings, state_folder
 from cluster.control_settings import safe_chain, wants_allocator
 from cluster.controller import Controller, prior_of
 from cluster.limits.holdable import NO_ALLOCATOR
+from cluster.outcomes_replica import Outcomes
 from cluster.placing import deployment_name, own_variants, usual_ingress_replicas
+from cluster.salt import kept_salt
 from cluster.stages import Ingress, StageReplica
 from models.checking import check_cascade
 from models.errors import FixFile, FixSetup
@@ -29,7 +31,7 @@ from models.spec import FILE_NAME, Device, VariantSpec
 
 ONGOING_STAGE_CALLS = 64
 ONGOING_REPORTS = 4096
-CONTROLLER, ALLOCATOR = "controller", "allocator"
+CONTROLLER, ALLOCATOR, OUTCOMES = "controller", "allocator", "outcomes"
 LOGGING = LoggingConfig(enable_access_log=False, log_level="WARNING")
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Replicas work on several batches side by side; a matrix product that also takes all cores makes them fight."""
@@ -44,6 +46,9 @@ def build(settings: Settings) -> Application:
     nothing is deployed.
     """
     cascade = check(settings)
+    if wants_allocator(settings.allocator, cascade.spec) and settings.experiment.salt is None:
+        experiment = settings.experiment.salted(kept_salt(state_folder()))
+        settings = settings.model_copy(update={"experiment": experiment})
     controller, allocator = _allocation(settings, cascade)
     own = _own_variants(settings, cascade, controller)
     return serve.deployment(
@@ -52,7 +57,20 @@ def build(settings: Settings) -> Application:
         max_ongoing_requests=settings.max_ongoing_requests,
         ray_actor_options=_resources(settings),
         logging_config=LOGGING,
-    )(Ingress).bind(settings, own, controller, allocator)
+    )(Ingress).bind(settings, own, controller, allocator, _outcomes(settings, cascade, controller))
+
+
+def _outcomes(settings: Settings, cascade: Cascade, controller: Application | None) -> Application | None:
+    """Who keeps the account of outcomes; None where nothing is decided."""
+    if controller is None or not wants_allocator(settings.allocator, cascade.spec):
+        return None
+    return serve.deployment(
+        name=OUTCOMES,
+        num_replicas=1,
+        max_ongoing_requests=ONGOING_REPORTS,
+        ray_actor_options=_resources(settings),
+        logging_config=LOGGING,
+    )(Outcomes).bind(_without_token(settings), controller)
 
 
 def _own_variants(settings: Settings, cascade: Cascade, controller: Application | None) -> dict[str, Application]:

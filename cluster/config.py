@@ -12,9 +12,11 @@ import models
 from allocator.limits import Limit
 from cluster.autoscale_settings import AutoscaleSettings
 from cluster.carbon.settings import CarbonSettings
+from cluster.experiment_settings import ExperimentSettings, FeedbackSettings
 from cluster.limits.holdable import Holdable
 from cluster.limits.settings import LimitSettings, check_limits
 from cluster.limits.tokens import Tokens, tokens_of
+from cluster.outcomes.log_settings import LogSettings
 from cluster.power.settings import PowerSettings
 from models.errors import FixSetup
 
@@ -141,6 +143,9 @@ class Settings(BaseModel):
     power             what reads power on every node
     carbon            what a joule emits
     limits            what power, energy, carbon or computation may come to
+    experiment        what is tried on a share of the requests, so that savings are measured
+    feedback          how rewards are joined to requests
+    log               what is kept of decisions, to train and judge reward models by
     admin_token       who may change limits while the application runs: a token, or name:token,name2:token2; best given
                       by GREENFLOW_ADMIN_TOKEN, which the ingress replicas' own environment may hold too and which then
                       counts (arguments of a Serve config show on Ray's dashboard); never shown or logged
@@ -163,6 +168,9 @@ class Settings(BaseModel):
     power: PowerSettings = PowerSettings()
     carbon: CarbonSettings = CarbonSettings()
     limits: LimitSettings = LimitSettings()
+    experiment: ExperimentSettings = ExperimentSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
+    log: LogSettings = LogSettings()
     admin_token: SecretStr | None = None
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 2048
     max_body_bytes: Annotated[int, Field(ge=256, le=16 << 20)] = 64 << 10
@@ -231,6 +239,9 @@ GROUPS: Mapping[str, type[BaseModel]] = {
     "power": PowerSettings,
     "carbon": CarbonSettings,
     "limits": LimitSettings,
+    "experiment": ExperimentSettings,
+    "feedback": FeedbackSettings,
+    "log": LogSettings,
 }
 
 

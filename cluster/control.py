@@ -72,6 +72,7 @@ class Control:
     safe_follows while something has a price, that is instead the best chain which all could take within the limits:
                  nobody at the helm is no reason to overspend
     start        what prices begin from; without it they begin at zero, and the first windows overspend
+    exploration  share of requests that take any available chain, so that what others earn can be learned
     """
 
     space: ChainSpace
@@ -83,6 +84,7 @@ class Control:
     seed: int = 0
     start: Start | None = None
     safe_follows: bool = False
+    exploration: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.constraints:
@@ -127,6 +129,7 @@ class Control:
             available=terms.available,
             reward_model=self.reward_model,
             safe_chain=self._cheapest(means, terms.available, held),
+            exploration=self.exploration,
         )
         every = np.ones(len(held), dtype=bool)
         start, terms = self.strategy.init(held, self.seed), replace(terms, prices=held)

@@ -63,6 +63,7 @@ def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace, start: 
         settings.allocator.window_s,
         start=start,
         safe_follows=settings.allocator.safe_chain is None,
+        exploration=settings.experiment.explores(settings.log.folder is not None),
     )
 
 

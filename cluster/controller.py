@@ -32,7 +32,7 @@ from cluster.config import Settings
 from cluster.control_settings import control_of, start_of, wants_allocator
 from cluster.counting import keep_counted, ledgered
 from cluster.desk import ControllerDesk
-from cluster.kept import Kept, parts_of
+from cluster.kept import SAVINGS, SAVINGS_S, Handed, Kept, parts_of
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
 from cluster.limit_desk import LocalLimitDesk, in_force
@@ -82,7 +82,8 @@ class Controller:
             partial(_grams_per_j, carbon, settings.carbon.building),
             settings.energy.enabled,
         )
-        parts = parts_of(self._desk, self._purse, self._pacer, carbon, time.time)
+        self._savings = Handed(SAVINGS, SAVINGS_S)
+        parts = (*parts_of(self._desk, self._purse, self._pacer, carbon, time.time), self._savings.part)
         self._kept = Kept(self._ledger, parts, time.time)
         self._bookkeeper: Bookkeeper | None = None
         metrics = RayMetrics()
@@ -129,6 +130,15 @@ class Controller:
     async def limit_changes(self, most: int) -> list[Payload]:
         """As `cluster.limits.desk.LimitDesk.limit_changes`."""
         return await self._limits.limit_changes(most)
+
+    async def keep_savings(self, kept: bytes) -> None:
+        """What the ledger is to keep of the standing experiment, instead of what it kept before."""
+        self._savings.value = kept
+
+    async def kept_savings(self) -> bytes | None:
+        """What was kept of it, None for nothing. Waits until the ledger can be read."""
+        await self._known.wait()
+        return self._savings.value
 
     def check_health(self) -> None:
         """Called by Serve, which replaces a replica of which something has stopped."""

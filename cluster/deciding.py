@@ -17,6 +17,7 @@ from allocator.reward import RewardModel, context_of
 from cluster.desk import Clock
 from cluster.follower import Follower
 from cluster.latency import TimeLeft, in_time
+from cluster.outcomes.recorder import Recorder
 from cluster.tally import Tally
 from models.batch import FloatArray, UserRows
 
@@ -102,6 +103,7 @@ class Allocation:
     decider     None where no policy chooses chains: requests that name none run the static one
     safe        the chain of a request that nobody could decide in time, before a snapshot says which one
     experiment  which requests run the static chain for comparison; None where none do on purpose
+    recorder    told of every answer
     """
 
     decider: Decider | None
@@ -109,6 +111,7 @@ class Allocation:
     follower: Follower
     safe: ActionChain
     experiment: Assignment | None = None
+    recorder: Recorder | None = None
 
     def safe_now(self, space: ChainSpace) -> ActionChain:
         """The safe chain as the controller has it now: under a limit it is one that keeps it."""

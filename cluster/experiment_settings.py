@@ -52,3 +52,17 @@ class ExperimentSettings(BaseModel):
         """With that salt, unless there is one."""
         changed: dict[str, Any] = {} if self.salt is not None else {"salt": SecretStr(salt)}
         return self.model_copy(update=changed)
+
+
+class FeedbackSettings(BaseModel):
+    """How rewards that clients tell of are joined to the requests that earned them.
+
+    horizon_s    so long after a request its reward is final: what was told until then, else zero
+    most_pending requests that wait for feedback; of more, the oldest wait no longer, and do not count as rewarded or
+                 not. About 150 bytes each
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    horizon_s: Annotated[float, Field(ge=1, le=7 * 86_400)] = 1800.0
+    most_pending: Annotated[int, Field(ge=1000, le=50_000_000)] = 200_000

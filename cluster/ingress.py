@@ -19,6 +19,8 @@ from cluster.leaving import cancelled_when_the_client_leaves
 from cluster.limits.desk import LimitDesk
 from cluster.limits.routes import add_limits
 from cluster.limits.tokens import Tokens
+from cluster.outcomes.routes import add_outcomes
+from cluster.outcomes.shipper import OutcomesDesk
 from cluster.schemas import (
     ChainsResponse,
     Detail,
@@ -93,6 +95,7 @@ def make_app(
     energy: EnergyDesk | None = None,
     limits: LimitDesk | None = None,
     admins: Tokens = NOBODY,
+    outcomes: OutcomesDesk | None = None,
 ) -> FastAPI:
     """The application over a Recommender; a request's body may be `max_body_bytes` long.
 
@@ -101,10 +104,12 @@ def make_app(
     energy  who answers for joules; None where nobody accounts for them
     limits  who answers for limits; None where nobody could hold one
     admins  who may change them
+    outcomes  who keeps the account of what requests earn; None where nothing is decided
     """
     app = Api(recommender, max_body_bytes, lifespan)
     add_energy(app, energy)
     add_limits(app, limits, admins, max_body_bytes)
+    add_outcomes(app, recommender.recorder if outcomes is not None else None, outcomes, max_body_bytes)
     return app
 
 

@@ -19,6 +19,7 @@ from models.errors import GreenFlowError
 PRICES, FORMAT = "control", 1
 COSTS_S, INTENSITY_S, LOAD_S = 30.0, 60.0, 300.0
 """Between two times that what changes slowly is written; forecasts are some kilobytes long."""
+SAVINGS, SAVINGS_S = "savings", 5.0
 Values = Mapping[str, bytes]
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,30 @@ class Part:
     every_s: float
     dumped: Callable[[], Values]
     resume: Callable[[Values], None]
+
+
+@dataclass
+class Handed:
+    """Something that somebody else hands over to be kept, and asks for again.
+
+    value  None for nothing; what is handed over early is not replaced by what was kept before
+    """
+
+    key: str
+    every_s: float
+    value: bytes | None = None
+
+    @property
+    def part(self) -> Part:
+        """What is to be kept of it."""
+        return Part((self.key,), self.every_s, self._dumped, self._resume)
+
+    def _dumped(self) -> Values:
+        return {} if self.value is None else {self.key: self.value}
+
+    def _resume(self, kept: Values) -> None:
+        if self.value is None:
+            self.value = kept.get(self.key)
 
 
 class Kept:

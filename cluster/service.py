@@ -15,7 +15,7 @@ from allocator.arms import ARMS
 from allocator.chains import ChainSpace
 from allocator.choice import Mask
 from allocator.energy.windows import Name
-from allocator.request_joules import Rates, RequestJoules
+from allocator.request_joules import RequestJoules
 from cluster.answers import Answer, Call, Given, Payload, chain_payload, cost_payload
 from cluster.cascade import CascadeExecutor
 from cluster.config import BatchSettings
@@ -23,6 +23,7 @@ from cluster.deciding import Allocation
 from cluster.fallback import Fallback, uses_none
 from cluster.latency import Latency, Spans, TimeLeft
 from cluster.microbatch import MicroBatcher
+from cluster.outcomes.recorder import Joules, Recorder
 from cluster.schemas import RecommendRequest
 from cluster.standing import policy_payload
 from models.batch import IntArray, UserRows
@@ -108,6 +109,11 @@ class Recommender:
             "degraded": given.degraded,
             "arm": None if given.call.unit is None else ARMS[given.call.unit.arm],
         }
+
+    @property
+    def recorder(self) -> Recorder | None:
+        """What remembers answers and rewards; None where nobody asks for them."""
+        return None if self._allocation is None else self._allocation.recorder
 
     def policy(self) -> Payload | None:
         """The policy that this replica decides by, as `cluster.schemas.PolicyResponse`; None without an allocator.
@@ -364,24 +370,30 @@ class Recommender:
     ) -> Sequence[Done]:
         found = await self._executor.run(users, [one.chain for one in given], k, spans)
         assert found.scores is not None
-        joules, rates = self._accounted(given, len(found.items))
+        joules = self._accounted(users, given, len(found.items))
+        each_j, rates = ([None] * len(given), None) if joules is None else (joules.each_j.tolist(), joules.rates)
         ids, scores = self.cascade.items.ids.ids(found.items), found.scores.tolist()
         bounds = itertools.pairwise(found.offsets.tolist())
         return [
             Answer(ids[start:end], scores[start:end], one, energy_j, rates)
-            for (start, end), one, energy_j in zip(bounds, given, joules, strict=True)
+            for (start, end), one, energy_j in zip(bounds, given, each_j, strict=True)
         ]
 
-    def _accounted(self, given: Sequence[Given], handed: int) -> tuple[Sequence[float | None], Rates | None]:
-        """Count a micro-batch that was answered; the joules of each request in it, and by which rates."""
+    def _accounted(self, users: UserRows, given: Sequence[Given], handed: int) -> Joules | None:
+        """Count a micro-batch that was answered, with so many items in all; what it is told that it cost."""
         if self._allocation is None:
-            return [None] * len(given), None
+            return None
         chains = np.array([one.chain.index for one in given], dtype=np.int64)
         self._allocation.tally.executed(chains, handed)
         snapshot = self._allocation.follower.snapshot
-        if snapshot is None or snapshot.rates is None:
-            return [None] * len(given), None
-        return self._joules.of(snapshot.rates, chains).tolist(), snapshot.rates
+        joules = None
+        if snapshot is not None and snapshot.rates is not None:
+            static = np.full(len(chains), self.space.static.index)
+            static_j = float(self._joules.of(snapshot.rates, static)[0])
+            joules = Joules(self._joules.of(snapshot.rates, chains), static_j, snapshot.rates)
+        if self.recorder is not None:
+            self.recorder.answered(users, given, chains, joules, snapshot)
+        return joules
 
 
 def _max_rows(spec: CascadeSpec) -> dict[tuple[str, str], int]:

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager
+from contextlib import asynccontextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ from cluster.deciding import Allocation
 from cluster.host import gpu_pool, host_pool
 from cluster.ingress import Lifespan, make_app
 from cluster.ongoing import LOAD, Ongoing
+from cluster.outcomes.shipper import OutcomesDesk, Shipper, shipped
+from cluster.outcomes_replica import RemoteOutcomes
 from cluster.placing import deployment_name
 from cluster.reaching import Reach, Waker
 from cluster.remote_desk import CALL_S, RemoteDesk
@@ -38,6 +40,7 @@ from models.warm_up import warm_up
 
 if TYPE_CHECKING:  # a replica needs nothing of what the controller imports
     from cluster.controller import Controller
+    from cluster.outcomes_replica import Outcomes
 
 PROBE_TIMEOUT_S = 2.0
 Runners = Mapping[Name, StageRunner]
@@ -156,6 +159,7 @@ class Ingress:
         own: Mapping[str, DeploymentHandle[StageReplica]],
         controller: "DeploymentHandle[Controller] | None" = None,
         allocator: DeploymentHandle[Allocator] | None = None,
+        outcomes: "DeploymentHandle[Outcomes] | None" = None,
     ) -> None:
         cascade = Cascade.open(settings.cascade)
         book = Workbook(host_pool())
@@ -172,20 +176,30 @@ class Ingress:
         energy = desk if settings.energy.enabled else None
         limits = desk if wants_allocator(settings.allocator, cascade.spec) else None
         admins = admin_tokens(settings)
-        self._app = make_app(recommender, settings.max_body_bytes, _lifespan(allocation), energy, limits, admins)
+        hears = None if outcomes is None else RemoteOutcomes(outcomes)
+        lifespan = _lifespan(allocation, hears, settings.allocator.window_s)
+        self._app = make_app(recommender, settings.max_body_bytes, lifespan, energy, limits, admins, hears)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application that this replica serves."""
         return self._app
 
 
-def _lifespan(allocation: Allocation | None) -> Lifespan | None:
-    """The replica takes requests once it has a policy to decide by, if it is to decide by one."""
+def _lifespan(allocation: Allocation | None, outcomes: OutcomesDesk | None, window_s: float) -> Lifespan | None:
+    """The replica takes requests once it has a policy to decide by, if it is to decide by one; and ships what became of
+    them once a window."""
     if allocation is None:
         return None
 
-    def lifespan(_: FastAPI) -> AbstractAsyncContextManager[None]:
-        return followed(allocation.follower, FIRST_POLICY_S if allocation.decider else 0.0)
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with followed(allocation.follower, FIRST_POLICY_S if allocation.decider else 0.0):
+            if outcomes is None or allocation.recorder is None:
+                yield
+            else:
+                shipper = Shipper(allocation.follower.tie.replica, allocation.recorder, outcomes, window_s)
+                async with shipped(shipper):
+                    yield
 
     return lifespan
 

@@ -1,7 +1,7 @@
 """What the policy saves against the static chain, from sums by group: values, intervals, or why nothing is known yet."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from allocator.arms import HOLDBACK, POLICY
 from allocator.savings.arm import ArmMean, arm_mean
@@ -75,7 +75,7 @@ class Savings:
     holdback_requests: int
 
 
-def estimate(sums: GroupSums, method: Method = Method()) -> Savings:  # noqa: B008
+def estimate(sums: GroupSums, method: Method = Method()) -> Savings:
     """What is known of savings by these sums.
 
     The difference is of means of ratios, its variance that of both arms (`arm_mean`), whose users are not the same,
@@ -137,9 +137,7 @@ def _reach(policy: ArmMean, static: ArmMean, error2: float, method: Method) -> t
     )
 
 
-def _relative(
-    policy: ArmMean, static: ArmMean, error2: float, reach: tuple[float, float]
-) -> tuple[Figure | None, str]:
+def _relative(policy: ArmMean, static: ArmMean, error2: float, reach: tuple[float, float]) -> tuple[Figure | None, str]:
     """The share of the static chain's mean, by Fieller; or why there is none."""
     intervals = [_fieller(policy, static, error2, by) for by in reach]
     fixed, sequential = intervals

@@ -95,7 +95,7 @@ def _cells(arms: ArrayLike, groups: ArrayLike) -> tuple[NDArray[np.bool_], NDArr
     arm, group = np.asarray(arms, np.int64), np.asarray(groups, np.int64)
     if arm.shape != group.shape or arm.ndim != 1:
         raise ValueError(f"arms and groups are one of each a request, got {arm.shape} and {group.shape}")
-    if arm.size and not (POLICY <= arm.min() and arm.max() <= NAMED and group.min() >= 0 and group.max() < GROUPS):
+    if arm.size and not (arm.min() >= POLICY and arm.max() <= NAMED and group.min() >= 0 and group.max() < GROUPS):
         raise ValueError(f"arms are {POLICY} to {NAMED} and groups 0 to {GROUPS - 1}, got others")
     within = arm <= HOLDBACK
     return within, (arm * GROUPS + group)[within]

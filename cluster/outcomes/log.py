@@ -22,12 +22,11 @@ from cluster.outcomes.log_tables import (
     POLICIES,
     TABLES,
     Head,
-    PolicyRow,
     decisions_table,
     outcomes_table,
     policies_table,
 )
-from cluster.outcomes.records import Decisions, Reward
+from cluster.outcomes.records import Decisions, PolicyRow, Reward
 
 POLICY_S = 60.0
 """Between two policies of one reward model that are logged."""

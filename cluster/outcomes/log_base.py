@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-from cluster.outcomes.log_tables import TABLES, Head, PolicyRow
-from cluster.outcomes.records import Decisions, Reward
+from cluster.outcomes.log_tables import TABLES, Head
+from cluster.outcomes.records import Decisions, PolicyRow, Reward
 
 
 @dataclass(frozen=True, slots=True)

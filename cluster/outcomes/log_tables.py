@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from allocator.arms import ARMS
-from cluster.outcomes.records import Decisions, Reward
+from cluster.outcomes.records import Decisions, PolicyRow, Reward
 
 DECISIONS, OUTCOMES, POLICIES = TABLES = ("decisions", "outcomes", "policies")
 FORMAT = "1"
@@ -62,16 +62,6 @@ class Head:
 
 
 _KEYS = (b"format", b"cascade", b"reward_model", b"chains")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PolicyRow:
-    """A policy as it is logged: what each chain's cost takes off its reward, (J,), and prices as JSON by constraint."""
-
-    policy_version: int
-    time_s: float
-    penalty: NDArray[np.float32]
-    prices: str = "{}"
 
 
 def decisions_table(head: Head, batches: Sequence[tuple[Decisions, str]]) -> Any:

@@ -1,5 +1,6 @@
-"""What an ingress replica remembers of its answers, and of rewards that it is told, until it ships both. No Ray here."""
+"""What an ingress replica remembers of its answers, and of rewards, until it ships both. No Ray here."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +15,8 @@ from allocator.choice import Floats, Ints
 from allocator.request_joules import Rates
 from allocator.reward import context_of
 from cluster.answers import Given
-from cluster.outcomes.records import Decisions, Reward
+from cluster.outcomes.records import Decisions, PolicyRow, Reward
+from cluster.snapshot import Snapshot
 from models.batch import UserRows
 from models.errors import Overloaded
 
@@ -38,10 +40,15 @@ class Joules:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shipment:
-    """What a replica has not shipped yet. `dropped` requests and rewards were too many to be remembered."""
+    """What a replica has not shipped yet.
+
+    policies  that are new to it since
+    dropped   requests that were too many to be remembered
+    """
 
     decisions: tuple[Decisions, ...] = ()
     rewards: tuple[Reward, ...] = ()
+    policies: tuple[PolicyRow, ...] = ()
     dropped: int = 0
 
     def __bool__(self) -> bool:
@@ -83,10 +90,17 @@ class Recorder:
         self._flops, self._wall, self._contexts, self._most = space.flops, wall, contexts, most_rows
         self._batches: list[_Batch] = []
         self._rewards: list[Reward] = []
+        self._policies: dict[int, Snapshot] = {}
+        self._version = 0
         self._rows, self._dropped = 0, 0
 
-    def answered(self, users: UserRows, given: Sequence[Given], chains: Ints, joules: Joules | None) -> None:
-        """A micro-batch was answered under these chains, (B,) indices."""
+    def answered(
+        self, users: UserRows, given: Sequence[Given], chains: Ints, joules: Joules | None, snapshot: Snapshot | None
+    ) -> None:
+        """A micro-batch was answered under these chains, (B,) indices, while this snapshot was the newest."""
+        if snapshot is not None and snapshot.policy.version != self._version:
+            self._version = snapshot.policy.version
+            self._policies[self._version] = snapshot
         if self._rows + len(given) > self._most:
             self._dropped += len(given)
             return
@@ -105,9 +119,11 @@ class Recorder:
         """All that is remembered; the memory is empty then."""
         batches, self._batches = self._batches, []
         rewards, self._rewards = self._rewards, []
+        policies, self._policies = self._policies, {}
         dropped, self._dropped, self._rows = self._dropped, 0, 0
         runs = [tuple(run) for _, run in groupby(batches, key=lambda batch: batch.kind)]
-        return Shipment(tuple(self._decisions(run) for run in runs), tuple(rewards), dropped)
+        decisions = tuple(self._decisions(run) for run in runs)
+        return Shipment(decisions, tuple(rewards), tuple(map(_policy_row, policies.values())), dropped)
 
     def _decisions(self, batches: Sequence[_Batch]) -> Decisions:
         """Of one kind, as one."""
@@ -134,6 +150,12 @@ class Recorder:
             policy_version=first.version,
             degraded=np.array([one.degraded for one in given], np.bool_),
         )
+
+
+def _policy_row(snapshot: Snapshot) -> PolicyRow:
+    policy = snapshot.policy
+    prices = {one.name: one.price for one in snapshot.standings}
+    return PolicyRow(policy.version, policy.time_s, policy.penalty.astype(np.float32), json.dumps(prices))
 
 
 def _energy_j(batch: _Batch) -> NDArray[np.float32]:

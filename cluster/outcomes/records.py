@@ -159,3 +159,13 @@ class Reward:
     def __post_init__(self) -> None:
         if not (isfinite(self.reward) and isfinite(self.time_s)):
             raise ValueError(f"reward of {self.request_id}: {self.reward} at {self.time_s}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicyRow:
+    """A policy as it is logged: what each chain's cost takes off its reward, (J,), and prices as JSON by constraint."""
+
+    policy_version: int
+    time_s: float
+    penalty: NDArray[np.float32]
+    prices: str = "{}"

@@ -43,12 +43,78 @@ class IntervalOut(BaseModel):
 
 
 class FigureOut(BaseModel):
-    """What the policy changes, of one quantity; null, with the reason, where it is not yet known.
+    """A value and its bounds."""
 
-    `fixed` holds for who looks once, at a time that was chosen beforehand; `always` for who looks as often as they
-    like.
+    value: float
+    fixed: Annotated[IntervalOut, Field(description="For one look, at a time that was chosen before.")]
+    sequential: Annotated[IntervalOut, Field(description="For all looks at once: look as often as you like.")]
+
+
+class SavedOut(BaseModel):
+    """One quantity under the static chain, less the same under the policy.
+
+    What is spent is saved where that is positive. Of reward it is what is forgone: below zero where the policy earns
+    more.
     """
 
-    estimate: float
-    fixed: IntervalOut
-    always: IntervalOut
+    static: Annotated[float | None, Field(description="Mean of a request that was held back.")]
+    policy: Annotated[float | None, Field(description="Mean of a request that the policy decided.")]
+    per_request: FigureOut | None
+    relative: Annotated[FigureOut | None, Field(description="Share of the static chain's mean.")]
+    total: Annotated[FigureOut | None, Field(description="Of all requests that the policy decided.")]
+    reason: Annotated[str, Field(description="Why one of them is null: not yet known; empty when all are known.")]
+
+
+class QuantitiesOut(BaseModel):
+    """What is compared, each in its unit; the reward in the reward model's."""
+
+    energy_j: SavedOut
+    flops: SavedOut
+    co2e_g: SavedOut
+    reward: SavedOut
+
+
+class CountsOut(BaseModel):
+    """Requests in the comparison, and those that ingress replicas could not remember for it."""
+
+    policy: int
+    holdback: int
+    lost: int
+
+
+class FeedbackOut(BaseModel):
+    """What became of feedback, since the account was opened last."""
+
+    joined: Annotated[int, Field(description="Found its request.")]
+    repeated: Annotated[int, Field(description="Its request had some already; it counts for nothing.")]
+    late: Annotated[int, Field(description="Came when its request's time for feedback was over.")]
+    unknown: Annotated[int, Field(description="No request of that id is remembered.")]
+    waiting: Annotated[int, Field(description="Came before its request, and waits for it.")]
+
+
+class DecisionsOut(BaseModel):
+    """Requests that wait for feedback, and those whose reward is final, hurried ones for lack of memory."""
+
+    pending: int
+    matured: int
+    hurried: int
+
+
+class LogOut(BaseModel):
+    """The log of decisions."""
+
+    written: Annotated[int, Field(description="Decisions in files.")]
+    dropped: Annotated[int, Field(description="Rows that could not be written.")]
+    waiting: Annotated[int, Field(description="Rows in memory.")]
+    error: Annotated[str | None, Field(description="Why nothing can be written; null while it can.")]
+
+
+class SavingsResponse(BaseModel):
+    """What the policy saves, against users whose requests run the static chain."""
+
+    holdback: Annotated[float, Field(description="Share of users that is held back.")]
+    requests: CountsOut
+    quantities: QuantitiesOut
+    feedback: FeedbackOut
+    decisions: DecisionsOut
+    log: LogOut

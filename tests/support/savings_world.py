@@ -197,8 +197,13 @@ class _Machine:
             return VariantJoules(float(np.exp(call)), float(np.exp(item)))
 
         factors = {v.name: wrong() for v in DEMO}
-        joules = {v.name: VariantJoules(v.call_j * f.call_j, v.item_j * f.item_j) for v, f in zip(DEMO, factors.values(), strict=True)}
-        return Prior(joules, PROFILED, Quality.ASSUMED, "simulated", idle_w=IDLE_W * float(np.exp(0.3 * rng.standard_normal())))
+        joules = {
+            v.name: VariantJoules(v.call_j * f.call_j, v.item_j * f.item_j)
+            for v, f in zip(DEMO, factors.values(), strict=True)
+        }
+        return Prior(
+            joules, PROFILED, Quality.ASSUMED, "simulated", idle_w=IDLE_W * float(np.exp(0.3 * rng.standard_normal()))
+        )
 
     def worked(self, chains: Ints) -> _Worked:
         """A window's work, accounted for by what was known before it; then its reading teaches."""
@@ -207,7 +212,9 @@ class _Machine:
         rows = float(8 * np.exp(self.lasting[0]))
         use = np.concatenate([(ITEMS > 0) / rows, ITEMS], axis=1)
         wander = world.drift_per_h * (world.window_s / 3600) ** 0.5
-        self.call_j, self.item_j = (j * np.exp(wander * rng.standard_normal(len(DEMO))) for j in (self.call_j, self.item_j))
+        self.call_j, self.item_j = (
+            j * np.exp(wander * rng.standard_normal(len(DEMO))) for j in (self.call_j, self.item_j)
+        )
         true_j = use @ np.concatenate([self.call_j, self.item_j])
         share = np.bincount(chains, minlength=len(CHAINS)) / len(chains)
         accounted = self._accounted(use, share, chains)

@@ -1,0 +1,137 @@
+"""The Outcomes' deployment: the one replica that hears what became of decisions; and how an ingress reaches it."""
+
+import asyncio
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from allocator.chains import ChainSpace
+from cluster.config import Settings
+from cluster.control_settings import reward_model_name
+from cluster.outcomes.account import Experiment, OutcomesAccount
+from cluster.outcomes.joiner import Joiner
+from cluster.outcomes.log import FileLog
+from cluster.outcomes.log_base import Log, NoLog
+from cluster.outcomes.log_tables import Head
+from cluster.outcomes.shipper import Parcel
+from models.errors import Late, TryAgain
+from models.loading import Cascade
+from models.spec import CascadeSpec
+
+if TYPE_CHECKING:  # it needs nothing of what the controller imports
+    from cluster.controller import Controller
+
+STEP_S, KEEP_S, CALL_S = 1.0, 5.0, 10.0
+TAKE_UP_S = 2.0
+Payload = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+class Outcomes:
+    """Keeps the account of outcomes: who was held back, what was earned, and the log. The controller's ledger keeps
+    its sums."""
+
+    def __init__(self, settings: Settings, controller: "DeploymentHandle[Controller]") -> None:
+        cascade = Cascade.open(settings.cascade)
+        space = ChainSpace(cascade.spec, len(cascade.items))
+        feedback = settings.feedback
+        self._account = OutcomesAccount(
+            _experiment(settings, cascade.spec, space),
+            Joiner(feedback.horizon_s, feedback.most_pending),
+            _log(settings, cascade.spec, space),
+            time.time,
+        )
+        self._controller = controller
+        self._known = False  # what an earlier account left
+        self._run = asyncio.get_running_loop().create_task(self._work())
+
+    async def take(self, parcel: Parcel) -> None:
+        """As `cluster.outcomes.shipper.OutcomesDesk.take`."""
+        self._account.take(parcel)
+
+    async def savings(self) -> Payload:
+        """As `cluster.outcomes.shipper.OutcomesDesk.savings`."""
+        return self._account.payload()
+
+    def check_health(self) -> None:
+        """Called by Serve, which replaces a replica that has stopped."""
+        if self._run.done():
+            self._run.result()
+
+    async def __del__(self) -> None:
+        """Called by Serve when the replica ends in order."""
+        self._run.cancel()
+        await asyncio.to_thread(self._account.log.flush, time.time(), everything=True)
+        await self._keep()
+
+    async def _work(self) -> None:
+        """Let time pass in the account, write the log, and keep the sums, for ever."""
+        kept_s = time.monotonic()
+        while True:
+            await asyncio.sleep(STEP_S)
+            self._account.step()
+            await asyncio.to_thread(self._account.log.flush, time.time())
+            if time.monotonic() >= kept_s + (KEEP_S if self._known else TAKE_UP_S):
+                await self._keep()
+                kept_s = time.monotonic()
+
+    async def _keep(self) -> None:
+        """Hand the sums to the controller, which keeps them; but first take up what it has kept so far."""
+        try:
+            async with asyncio.timeout(CALL_S):
+                if not self._known:
+                    self._take_up(await self._controller.kept_savings.remote())
+                await self._controller.keep_savings.remote(self._account.dumped())
+        except (TimeoutError, TryAgain, RayActorError, RayServeException) as error:
+            logger.debug("savings are kept later: %s", error)
+
+    def _take_up(self, kept: bytes | None) -> None:
+        self._known = True
+        if kept is not None and (problem := self._account.resume(kept)):
+            logger.warning("savings begin anew: %s", problem)
+
+
+class RemoteOutcomes:
+    """As `cluster.outcomes.shipper.OutcomesDesk`."""
+
+    def __init__(self, handle: DeploymentHandle[Outcomes]) -> None:
+        self._handle = handle
+
+    async def take(self, parcel: Parcel) -> None:
+        """As `OutcomesDesk.take`."""
+        await _answered(self._handle.take.remote(parcel))
+
+    async def savings(self) -> Payload:
+        """As `OutcomesDesk.savings`."""
+        payload: Payload = await _answered(self._handle.savings.remote())
+        return payload
+
+
+async def _answered(response: Awaitable[Any]) -> Any:
+    try:
+        async with asyncio.timeout(CALL_S):
+            return await response
+    except TimeoutError:
+        raise Late(f"who keeps the account of outcomes did not answer in {CALL_S:g} s") from None
+    except (RayActorError, RayServeException) as error:
+        raise TryAgain(f"who keeps the account of outcomes: {type(error).__name__}") from error
+
+
+def _experiment(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Experiment:
+    assignment = settings.experiment.assignment
+    told = repr((spec.name, space.static.id, assignment.share, assignment.salt))
+    return Experiment(assignment.share, hashlib.blake2b(told.encode(), digest_size=16).digest())
+
+
+def _log(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Log:
+    if settings.log.folder is None:
+        return NoLog()
+    head = Head(spec.name, reward_model_name(spec), tuple(chain.id for chain in space))
+    return FileLog(settings.log, head, uuid.uuid4().hex[:8], time.time())
