@@ -14,7 +14,7 @@ class ArmMean:
     value     per request; NaN without any
     variance  of it, between units; NaN with fewer than two groups
     requests  that it is the mean of
-    groups    that hold any of them, and `even` as many groups of equal size as tell the variance as well
+    groups    that hold any of them, and `even` as many of equal size as they are worth
     """
 
     value: float
@@ -38,8 +38,8 @@ def arm_mean(counts: Floats, totals: Floats) -> ArmMean:
     draws R to itself, and looks closer to it than it is. Groups without requests count nowhere: with few users the
     groups are users, and there are as many as there are groups that are not empty.
 
-    Where few groups hold most requests, few residuals make up the variance. `even` is (sum n^2)^2 / sum n^4, by which a
-    sum of squares whose terms are in proportion to n^2 has the degrees of freedom even - 1 (Satterthwaite 1946).
+    Where few groups hold most requests, few residuals make up the variance, and it has fewer degrees of freedom than
+    there are groups: `even` - 1, with Kish's effective number (sum n)^2 / sum n^2.
     """
     filled = counts > 0
     n, y = counts[filled], totals[filled]
@@ -50,5 +50,4 @@ def arm_mean(counts: Floats, totals: Floats) -> ArmMean:
     value = float(y.sum()) / requests
     off = (y - value * n) / (requests - n)
     variance = (groups - 1) / groups * float(off @ off)
-    squares = (n / requests) ** 2
-    return ArmMean(value, variance, requests, groups, float(squares.sum() ** 2 / (squares @ squares)))
+    return ArmMean(value, variance, requests, groups, requests**2 / float(n @ n))

@@ -1,4 +1,4 @@
-"""What the policy saves against the static chain, from sums by group: values, intervals, or why nothing is known yet."""
+"""What the policy saves against the static chain, from sums by group: values and intervals, or why nothing is known."""
 
 import math
 from dataclasses import dataclass

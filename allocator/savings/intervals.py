@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LEAST = 1e-300
+"""Probabilities below that are this one: a reach is finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -35,18 +38,20 @@ def fixed_reach(level: float, freedom: float) -> float:
 def sequential_reach(level: float, freedom: float, seen: float, tightest_at: float) -> float:
     """Of a confidence sequence: all its intervals hold the truth together with probability `level`.
 
-    Asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory
-    and asymptotic confidence sequences" (Annals of Statistics 52, 2024; arXiv 2103.06476), theorem 2.2, which is Robbins'
-    normal mixture with an estimated variance: after t observations of standard deviation s
+    Asymptotic confidence sequence of Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit
+    theory and asymptotic confidence sequences" (Annals of Statistics 52, 2024; arXiv 2103.06476): Robbins' normal
+    mixture with an estimated variance. After t observations of standard deviation s it reaches
 
-        s sqrt(2 (t r + 1) / (t^2 r) log(sqrt(t r + 1) / alpha))  =  s / sqrt(t) sqrt((1 + 1/(t r)) log((1 + t r) / alpha^2)),
+        s sqrt(2 (t r + 1) / (t^2 r) log(sqrt(t r + 1) / alpha))
+            = s / sqrt(t) sqrt((1 + 1 / (t r)) log((1 + t r) / alpha^2)),
 
-    here with the standard error of the difference for s / sqrt(t). r is the one that makes it tightest after
-    `tightest_at` observations: with x = t r the root's derivative vanishes at exp(x) = (1 + x) / alpha^2, that is
-    x = -W(-alpha^2 / e) - 1 with Lambert's W, branch -1 (their appendix on tuning); 8.2 for 95%.
+    here with the standard error of the difference for s / sqrt(t), and t the requests that were held back. Where users
+    return, successive means are more alike than those of t draws, and fewer looks are new: the sequence is then wider
+    than it need be. r makes it tightest after `tightest_at` of them: with x = t r the derivative vanishes at
+    exp(x) = (1 + x) / alpha^2, that is x = -W(-alpha^2 / e) - 1 with Lambert's W, branch -1; 8.2 for 95%.
 
-    It rests on a standard error that is known; where it has few degrees of freedom, the normal quantile is exchanged
-    for Student's of the same probability.
+    That takes the standard error for known; where it has few degrees of freedom, the normal quantile is exchanged for
+    Student's of the same probability.
 
     seen  requests held back so far, > 0
     """
@@ -55,4 +60,5 @@ def sequential_reach(level: float, freedom: float, seen: float, tightest_at: flo
     alpha2 = (1 - level) ** 2
     x = (-float(np.real(lambertw(-alpha2 / math.e, -1))) - 1) * seen / tightest_at
     normal = math.sqrt((1 + 1 / x) * math.log((1 + x) / alpha2))
-    return max(normal, -float(stdtrit(freedom, math.exp(float(log_ndtr(-normal))))))
+    beyond = max(math.exp(float(log_ndtr(-normal))), LEAST)
+    return max(normal, -float(stdtrit(freedom, beyond)))

@@ -73,7 +73,7 @@ class GroupSums:
         return GroupSums(self.requests + _summed(cells, None), counts, totals, self.error + ModelError(off_j, off_g))
 
     def matured(self, arms: ArrayLike, groups: ArrayLike, rewards: ArrayLike) -> "GroupSums":
-        """With requests more whose time for feedback is over: (B,) each; a reward of 0 where none came, NaN: unknown."""
+        """With requests more whose time for feedback is over, (B,) each. A reward is 0 where none came, NaN: unknown."""
         within, cells = _cells(arms, groups)
         counts, totals = self.counts.copy(), self.totals.copy()
         at = QUANTITIES.index("reward")
@@ -95,7 +95,7 @@ def _cells(arms: ArrayLike, groups: ArrayLike) -> tuple[NDArray[np.bool_], NDArr
     arm, group = np.asarray(arms, np.int64), np.asarray(groups, np.int64)
     if arm.shape != group.shape or arm.ndim != 1:
         raise ValueError(f"arms and groups are one of each a request, got {arm.shape} and {group.shape}")
-    if arm.size and not (arm.min() >= POLICY and arm.max() <= NAMED and group.min() >= 0 and group.max() < GROUPS):
+    if arm.size and (arm.min() < POLICY or arm.max() > NAMED or group.min() < 0 or group.max() >= GROUPS):
         raise ValueError(f"arms are {POLICY} to {NAMED} and groups 0 to {GROUPS - 1}, got others")
     within = arm <= HOLDBACK
     return within, (arm * GROUPS + group)[within]

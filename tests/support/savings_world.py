@@ -39,7 +39,7 @@ IDLE_W, CLICKS, G_PER_J = 25.0, 0.3, 300 / 3.6e6
 
 @dataclass(frozen=True)
 class Truth:
-    """What is expected of a request, of users as they are and by their activity: static less policy."""
+    """What is expected of a request, by how often users of each kind ask."""
 
     energy_j: float
     flops: float
@@ -51,14 +51,14 @@ class Truth:
 class Look:
     """After a window: the sums as they are then, the truth about the requests in them, and what really happened.
 
-    happened_j  true joules that the policy's requests saved, all of them together
-    policy      requests of the policy
+    static, truth  what a request of the static chain takes, and what the policy's saves
+    happened_j     true joules that the policy's requests saved, all of them together
     """
 
     sums: GroupSums
+    static: Truth
     truth: Truth
     happened_j: float
-    policy: float
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Experiment:
     nobody: float = 0.05
     waves_h: float = 1.0
     late: int = 20
-    noise: float = 0.1
+    noise: float = 0.02
     off: float = 0.4
     drift_per_h: float = 0.01
 
@@ -94,34 +94,40 @@ class Experiment:
         rng = np.random.default_rng(seed)
         crowd, machine = _Crowd(self, rng, seed), _Machine(self, rng)
         sums, waiting = GroupSums(), []
-        expected, happened_j = np.zeros((4, 2)), 0.0
+        expected, happened_j = np.zeros((4, 3)), 0.0
         for window in range(self.windows):
             asked = crowd.asked(window)
             work = machine.worked(asked.chains)
             sums = sums.decided(asked.arms, asked.groups, FLOPS[asked.chains], *work.accounted)
             waiting.append(asked)
+            static, spared = work.true_j[0], work.true_j[0] - asked.odds @ work.true_j
+            of_flops = FLOPS[0], FLOPS[0] - asked.odds @ FLOPS
+            count = len(asked.arms)
+            for at, (takes, saves) in enumerate(((static, spared), of_flops, (static * G_PER_J, spared * G_PER_J))):
+                expected[at] += count, count * takes, count * saves
             if window >= self.late:
                 old = waiting[window - self.late]
                 sums = sums.matured(old.arms, old.groups, old.rewards)
-                expected[3] += len(old.arms), len(old.arms) * old.forgone
-            policy = asked.arms == POLICY
-            saves = work.true_j[0] - asked.odds @ work.true_j, FLOPS[0] - asked.odds @ FLOPS
-            for at, value in enumerate((*saves, saves[0] * G_PER_J)):
-                expected[at] += len(asked.arms), len(asked.arms) * value
-            happened_j += float((work.true_j[0] - work.true_j[asked.chains[policy]]).sum())
-            truth = Truth(*(float(value / max(count, 1.0)) for count, value in expected))
-            yield Look(sums, truth, happened_j, float(sums.requests[POLICY].sum()))
+                expected[3] += len(old.arms), len(old.arms) * old.earns, len(old.arms) * old.forgone
+            happened_j += float((static - work.true_j[asked.chains[asked.arms == POLICY]]).sum())
+            means = expected[:, 1:] / np.maximum(expected[:, :1], 1.0)
+            yield Look(sums, Truth(*means[:, 0].tolist()), Truth(*means[:, 1].tolist()), happened_j)
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """Requests of a window. odds (3,): expected share of each chain under the policy; forgone: expected reward."""
+    """Requests of a window.
+
+    odds     (3,) expected share of each chain under the policy
+    earns    expected reward of a request under the static chain, and `forgone` what it earns less under the policy
+    """
 
     arms: Ints
     groups: Ints
     chains: Ints
     rewards: Floats
     odds: Floats
+    earns: float
     forgone: float
 
 
@@ -158,8 +164,8 @@ class _Crowd:
         rewards = rng.poisson(CLICKS * self.earns[user] * keeps[chains, taste]).astype(float)
         of_kind = np.array([1 - self.busy_share, self.busy_share])[:, None] * OF_TASTE
         odds = np.einsum("bt,btj->j", of_kind, table)
-        forgone = CLICKS * float(np.einsum("bt,btj,jt->", of_kind, table, 1 - keeps))
-        return _Asked(arms, groups, chains, rewards, odds, forgone)
+        forgone = float(np.einsum("bt,btj,jt->", of_kind, table, 1 - keeps))
+        return _Asked(arms, groups, chains, rewards, odds, CLICKS, CLICKS * forgone)
 
     def _odds(self, window: int) -> Floats:
         """(2, tastes, chains): how often the policy gives each kind of user each chain in that window."""

@@ -1,0 +1,77 @@
+"""Whether intervals hold the truth of simulated experiments, at the end and at all looks."""
+
+from dataclasses import dataclass, fields
+from math import isfinite, nan
+
+from savings_world import Experiment, Look, Truth
+
+from allocator.savings import Interval, Method, Savings, estimate
+
+QUANTITIES = tuple(field.name for field in fields(Truth))
+
+
+@dataclass
+class Watched:
+    """One quantity of one run.
+
+    looks    after which something was known; `held` of them whose fixed interval held the truth
+    always   whether the sequential intervals of all looks did, and `always_share` those of the share saved
+    at_end   whether the last look's fixed interval did: of the difference, and of the share
+    happened whether it held what the policy's requests really saved, as against what is expected of such requests;
+             of joules alone
+    error, fixed, sequential  of the last look: estimate less truth, half widths; all over the truth
+    model    share of its variance that is the energy model's
+    """
+
+    looks: int = 0
+    held: int = 0
+    always: bool = True
+    always_share: bool = True
+    at_end: bool = False
+    share_at_end: bool = False
+    happened: bool | None = None
+    error: float = nan
+    fixed: float = nan
+    sequential: float = nan
+    model: float = nan
+
+    @property
+    def known(self) -> bool:
+        """Whether anything was known at the last look."""
+        return isfinite(self.error)
+
+
+def watched(experiment: Experiment, seed: int, every: int, method: Method = Method()) -> dict[str, Watched]:
+    """One run, looked at after every so many windows and after the last one."""
+    found = {name: Watched() for name in QUANTITIES}
+    for window, look in enumerate(experiment.run(seed), 1):
+        if window % every == 0 or window == experiment.windows:
+            savings = estimate(look.sums, method)
+            for name, so_far in found.items():
+                _see(so_far, name, look, savings)
+    return found
+
+
+def _see(so_far: Watched, name: str, look: Look, savings: Savings) -> None:
+    saved, truth = getattr(savings, name), getattr(look.truth, name)
+    so_far.error = nan
+    if saved.per_request is None:
+        return
+    figure = saved.per_request
+    so_far.looks += 1
+    so_far.at_end = figure.fixed.holds(truth)
+    so_far.held += so_far.at_end
+    so_far.always &= figure.sequential.holds(truth)
+    if saved.relative is not None:
+        share = truth / getattr(look.static, name)
+        so_far.share_at_end = saved.relative.fixed.holds(share)
+        so_far.always_share &= saved.relative.sequential.holds(share)
+    if name == "energy_j":
+        so_far.happened = saved.total.fixed.holds(look.happened_j)
+    so_far.error = figure.value / truth - 1
+    so_far.fixed, so_far.sequential = (_half(of) / abs(truth) for of in (figure.fixed, figure.sequential))
+    so_far.model = saved.model_error**2 / (saved.model_error**2 + saved.sampling_error**2)
+
+
+def _half(interval: Interval) -> float:
+    return (interval.high - interval.low) / 2
