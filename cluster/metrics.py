@@ -63,6 +63,26 @@ METRICS = {
         Metric("greenflow_meter_events_total", "counter", ("device", "event"), "What happened to a device's counter"),
         Metric("greenflow_ledger_errors_total", "counter", (), "Windows that could not be written when they ended"),
         Metric("greenflow_ledger_ok", "gauge", (), "1 while the ledger can be written, else 0"),
+        Metric(
+            "greenflow_decisions_total",
+            "counter",
+            ("chain",),
+            "Requests that were answered, by the chain that ran; chains with few of them together as other",
+        ),
+        Metric("greenflow_predicted_reward_total", "counter", (), "Predicted reward of requests that a policy decided"),
+        Metric(
+            "greenflow_savings_joules",
+            "gauge",
+            ("bound",),
+            "Joules saved against the static chain so far: the estimate, and the low and the high bound of its"
+            " confidence sequence",
+        ),
+        Metric("greenflow_feedback_total", "counter", ("outcome",), "Feedback: joined, repeated, late or unknown"),
+        Metric("greenflow_reward_realised_ratio", "gauge", (), "Realised over predicted reward of the last hours"),
+        Metric("greenflow_reward_drift_alarm", "gauge", (), "1 while rewards are not what is predicted, else 0"),
+        Metric("greenflow_log_rows_total", "counter", ("table",), "Rows written into the log of decisions"),
+        Metric("greenflow_log_dropped_rows_total", "counter", ("table",), "Rows that the log could not take"),
+        Metric("greenflow_log_ok", "gauge", (), "1 while the log of decisions can be written, or is off; else 0"),
     )
 }
 

@@ -15,11 +15,14 @@ from ray.serve.handle import DeploymentHandle
 from allocator.chains import ChainSpace
 from cluster.config import Settings
 from cluster.control_settings import reward_model_name
+from cluster.metrics_ray import RayMetrics
 from cluster.outcomes.account import Experiment, OutcomesAccount
+from cluster.outcomes.drift import Drift
 from cluster.outcomes.joiner import Joiner
 from cluster.outcomes.log import FileLog
 from cluster.outcomes.log_base import Log, NoLog
 from cluster.outcomes.log_tables import Head
+from cluster.outcomes.publishing import OutcomesMetrics
 from cluster.outcomes.shipper import Parcel
 from models.errors import Late, TryAgain
 from models.loading import Cascade
@@ -42,12 +45,17 @@ class Outcomes:
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
         feedback = settings.feedback
+        drift = Drift(len(space))
+        drift.follow(reward_model_name(cascade.spec), 0)
         self._account = OutcomesAccount(
             _experiment(settings, cascade.spec, space),
+            tuple(chain.id for chain in space),
             Joiner(feedback.horizon_s, feedback.most_pending),
+            drift,
             _log(settings, cascade.spec, space),
             time.time,
         )
+        self._metrics = OutcomesMetrics(RayMetrics(), self._account)
         self._controller = controller
         self._known = False  # what an earlier account left
         self._run = asyncio.get_running_loop().create_task(self._work())
@@ -77,6 +85,7 @@ class Outcomes:
         while True:
             await asyncio.sleep(STEP_S)
             self._account.step()
+            self._metrics.tell(time.time())
             await asyncio.to_thread(self._account.log.flush, time.time())
             if time.monotonic() >= kept_s + (KEEP_S if self._known else TAKE_UP_S):
                 await self._keep()

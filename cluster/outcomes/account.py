@@ -5,17 +5,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from allocator.savings.saved import dumped, restored
+import numpy as np
+from numpy.typing import NDArray
 
 from allocator.savings import GroupSums, estimate
+from allocator.savings.saved import dumped, restored
+from allocator.savings.sums import QUANTITIES
+from cluster.outcomes.drift import Drift
+from cluster.outcomes.earned import ByBudget
 from cluster.outcomes.joiner import Joined, Joiner
 from cluster.outcomes.log_base import Log
-from cluster.outcomes.payload import Lost, savings_payload
+from cluster.outcomes.payload import Lost, Told, savings_payload
 from cluster.outcomes.records import Decisions, PolicyRow
 from cluster.outcomes.shipper import Parcel
 
 MOST_REPLICAS = 10_000
-MOST_POLICIES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +38,26 @@ class Experiment:
 class OutcomesAccount:
     """Used from one event loop; nothing in it blocks but `log.flush`, which others call in a thread.
 
-    wall  Unix time
+    chains     ids of the chain space, in its order
+    wall       Unix time
+    decided    (J,) requests by the chain that ran, and the `predicted` reward of those that a policy decided
     """
 
     experiment: Experiment
+    chains: tuple[str, ...]
     joiner: Joiner
+    drift: Drift
     log: Log
     wall: Callable[[], float]
     sums: GroupSums = field(default_factory=GroupSums)
     lost: Lost = field(default_factory=Lost)
     _taken: "OrderedDict[str, int]" = field(default_factory=OrderedDict)
-    _prices: "OrderedDict[int, str]" = field(default_factory=OrderedDict)
+    budgets: ByBudget = field(default_factory=ByBudget)
+    predicted: float = 0.0
+    decided: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.decided = np.zeros(len(self.chains), np.int64)
 
     def take(self, parcel: Parcel) -> None:
         """Take a parcel in, unless it has come before."""
@@ -65,26 +78,34 @@ class OutcomesAccount:
         self._account(self.joiner.step((), (), self.wall()))
 
     def _know(self, policy: PolicyRow) -> None:
-        if policy.policy_version in self._prices:
-            return
-        self._prices[policy.policy_version] = policy.prices
-        if len(self._prices) > MOST_POLICIES:
-            self._prices.popitem(last=False)
-        self.log.add_policy(policy)
+        if not self.budgets.knows(policy.policy_version):
+            self.budgets.know(policy)
+            self.log.add_policy(policy)
 
     def _account(self, joined: Joined) -> None:
         for batch in joined.decisions:
             self.sums = _with(self.sums, batch)
-            self.log.add_decisions(batch, self._prices.get(batch.policy_version, "{}"))
+            self.decided += np.bincount(batch.chains, minlength=len(self.decided))
+            self.predicted += float(np.nansum(batch.predicted))
+            self.log.add_decisions(batch, self.budgets.prices(batch.policy_version))
         self.log.add_outcomes((*joined.rewards, *joined.strays))
         if len(done := joined.matured):
             whole = done.whole
             self.sums = self.sums.matured(done.arms[whole], done.groups[whole], done.rewards[whole])
+            if self.hears:
+                self.budgets.matured(done)
+                self.drift.step(done, self.wall())
+
+    @property
+    def hears(self) -> bool:
+        """Whether anybody tells of rewards: until then, that none came says nothing."""
+        return bool(self.joiner.counts.joined or self.sums.totals[QUANTITIES.index("reward")].any())
 
     def payload(self) -> dict[str, Any]:
         """As `cluster.outcomes.schemas.SavingsResponse`."""
-        holdback = self.experiment.holdback
-        return savings_payload(estimate(self.sums), holdback, self.joiner.counts, self.log.counts, self.lost)
+        told = Told(self.experiment.holdback, self.hears, self.lost, self.chains)
+        found = estimate(self.sums), self.joiner.counts, self.log.counts
+        return savings_payload(told, *found, self.drift.view(self.wall()), self.drift.by_chain(), self.budgets.earned())
 
     def dumped(self) -> bytes:
         """What a restart is not to lose."""

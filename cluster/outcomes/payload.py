@@ -1,13 +1,21 @@
-"""What people are told of savings and feedback: /v1/savings."""
+"""What people are told of savings, feedback and drift: /v1/savings."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from allocator.savings import Figure, Interval, Saved, Savings
+from cluster.outcomes.drift import ChainDrift, DriftView
+from cluster.outcomes.earned import Earned
 from cluster.outcomes.joiner import JoinCounts
 from cluster.outcomes.log_base import LogCounts
 
 NOBODY_HELD = "not known: nobody is held back (experiment.holdback is 0)"
+NO_FEEDBACK = "not known: no feedback has come (POST /v1/feedback)"
+MOST_CHAINS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,26 +29,44 @@ class Lost:
         return Lost(self.dropped + requests)
 
 
-def savings_payload(savings: Savings, holdback: float, joins: JoinCounts, log: LogCounts, lost: Lost) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What stands beside the figures.
+
+    holdback  share of users
+    hears     whether anybody tells of rewards
+    chains    ids, in the chain space's order
+    """
+
+    holdback: float
+    hears: bool
+    lost: Lost
+    chains: tuple[str, ...]
+
+
+def savings_payload(
+    told: Told,
+    savings: Savings,
+    joins: JoinCounts,
+    log: LogCounts,
+    drift: DriftView,
+    by_chain: ChainDrift,
+    earned: Mapping[str, Earned],
+) -> dict[str, Any]:
     """As `cluster.outcomes.schemas.SavingsResponse`."""
-    quantities = {
-        "energy_j": savings.energy_j,
-        "flops": savings.flops,
-        "co2e_g": savings.grams,
-        "reward": savings.reward,
-    }
+    counts = asdict(joins)
+    requests = {"policy": savings.policy_requests, "holdback": savings.holdback_requests, "lost": told.lost.dropped}
     return {
-        "holdback": holdback,
-        "requests": {"policy": savings.policy_requests, "holdback": savings.holdback_requests, "lost": lost.dropped},
-        "quantities": {name: _saved(saved, holdback) for name, saved in quantities.items()},
-        "feedback": {
-            "joined": joins.joined,
-            "repeated": joins.repeated,
-            "late": joins.late,
-            "unknown": joins.unknown,
-            "waiting": joins.waiting,
+        "holdback": told.holdback,
+        "requests": requests,
+        "quantities": quantities(savings, told.holdback, told.hears),
+        "feedback": {key: counts[key] for key in ("joined", "repeated", "late", "unknown", "waiting")},
+        "decisions": {key: counts[key] for key in ("pending", "matured", "hurried")},
+        "reward": {
+            "budgets": [{"budget": name, **_earned(one)} for name, one in sorted(earned.items())],
+            "chains": _chains(told.chains, by_chain),
+            "drift": _drift(drift) if told.hears else None,
         },
-        "decisions": {"pending": joins.pending, "matured": joins.matured, "hurried": joins.hurried},
         "log": {
             "written": log.written["decisions"],
             "dropped": sum(log.dropped.values()),
@@ -50,14 +76,26 @@ def savings_payload(savings: Savings, holdback: float, joins: JoinCounts, log: L
     }
 
 
-def _saved(saved: Saved, holdback: float) -> dict[str, Any]:
+def quantities(savings: Savings, holdback: float, hears: bool) -> dict[str, Any]:
+    """Of each quantity, or why it is not known."""
+    why = "" if holdback else NOBODY_HELD
     return {
-        "static": saved.static.value if saved.static.requests else None,
-        "policy": saved.policy.value if saved.policy.requests else None,
-        "per_request": _figure(saved.per_request),
-        "relative": _figure(saved.relative),
-        "total": _figure(saved.total),
-        "reason": saved.reason if holdback else NOBODY_HELD,
+        "energy_j": _saved(savings.energy_j, why),
+        "flops": _saved(savings.flops, why),
+        "co2e_g": _saved(savings.grams, why),
+        "reward": _saved(savings.reward, why or ("" if hears else NO_FEEDBACK)),
+    }
+
+
+def _saved(saved: Saved, why: str) -> dict[str, Any]:
+    known = not why
+    return {
+        "static": saved.static.value if saved.static.requests and known else None,
+        "policy": saved.policy.value if saved.policy.requests and known else None,
+        "per_request": _figure(saved.per_request) if known else None,
+        "relative": _figure(saved.relative) if known else None,
+        "total": _figure(saved.total) if known else None,
+        "reason": why or saved.reason,
     }
 
 
@@ -69,3 +107,42 @@ def _figure(figure: Figure | None) -> dict[str, Any] | None:
 
 def _interval(interval: Interval) -> dict[str, float]:
     return {"low": interval.low, "high": interval.high}
+
+
+def _earned(one: Earned) -> dict[str, Any]:
+    return {"requests": one.requests, "predicted": one.predicted, "realised": one.realised}
+
+
+def _chains(ids: tuple[str, ...], found: ChainDrift) -> list[dict[str, Any]]:
+    """Those with most requests, the first ones first."""
+    most = np.argsort(-found.requests, kind="stable")[:MOST_CHAINS]
+    return [
+        {
+            "chain": ids[at],
+            "requests": int(found.requests[at]),
+            "predicted": float(found.predicted_means[at]),
+            "realised": float(found.realised_means[at]),
+        }
+        for at in most.tolist()
+        if found.requests[at]
+    ]
+
+
+def _drift(view: DriftView) -> dict[str, Any]:
+    alarm = view.alarm
+    return {
+        "reward_model": view.reward_model,
+        "requests": view.requests,
+        "ratio": _known(view.calibration.ratio),
+        "low": _known(view.calibration.low),
+        "high": _known(view.calibration.high),
+        "tolerance": view.tolerance,
+        "alarm": None if alarm is None else {"side": alarm.side.value, "time_s": alarm.time_s},
+        "alarms": view.alarms,
+        "evidence": view.evidence,
+        "detects_within": _known(view.detects_within),
+    }
+
+
+def _known(value: float) -> float | None:
+    return float(value) if isfinite(value) else None

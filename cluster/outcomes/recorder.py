@@ -155,7 +155,9 @@ class Recorder:
 def _policy_row(snapshot: Snapshot) -> PolicyRow:
     policy = snapshot.policy
     prices = {one.name: one.price for one in snapshot.standings}
-    return PolicyRow(policy.version, policy.time_s, policy.penalty.astype(np.float32), json.dumps(prices))
+    limits = [f"{one.name} {one.limit:g} {one.unit}" for one in snapshot.standings if one.limited and one.kind]
+    penalty = policy.penalty.astype(np.float32)
+    return PolicyRow(policy.version, policy.time_s, penalty, json.dumps(prices), ", ".join(sorted(limits)))
 
 
 def _energy_j(batch: _Batch) -> NDArray[np.float32]:

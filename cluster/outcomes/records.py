@@ -163,9 +163,15 @@ class Reward:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyRow:
-    """A policy as it is logged: what each chain's cost takes off its reward, (J,), and prices as JSON by constraint."""
+    """A policy as it is logged.
+
+    penalty  (J,) what each chain's cost takes off its reward, infinite for a chain that is not available
+    prices   JSON, by constraint
+    budget   the limits in force, in words; "" for none
+    """
 
     policy_version: int
     time_s: float
     penalty: NDArray[np.float32]
     prices: str = "{}"
+    budget: str = ""

@@ -100,6 +100,57 @@ class DecisionsOut(BaseModel):
     hurried: int
 
 
+class BudgetOut(BaseModel):
+    """What requests earned under one budget, since the account was opened last: sums, in the reward model's unit."""
+
+    budget: Annotated[str, Field(description="The limits that were in force; empty for none.")]
+    requests: int
+    predicted: float
+    realised: float
+
+
+class ChainRewardOut(BaseModel):
+    """What requests earned under one chain since the reward model came: means."""
+
+    chain: str
+    requests: int
+    predicted: float
+    realised: float
+
+
+class AlarmOut(BaseModel):
+    """Rewards are no longer what is predicted."""
+
+    side: Annotated[str, Field(description="low: they earn less; high: they earn more.")]
+    time_s: Annotated[float, Field(description="Since when that is known, Unix time.")]
+
+
+class DriftOut(BaseModel):
+    """Whether rewards come true as predicted, over the last hours."""
+
+    reward_model: str
+    requests: Annotated[int, Field(description="Whose reward is final, since the model came.")]
+    ratio: Annotated[float | None, Field(description="Realised over predicted.")]
+    low: Annotated[float | None, Field(description="Of its 95% interval.")]
+    high: float | None
+    tolerance: Annotated[float, Field(description="A ratio within 1 +- this is no drift.")]
+    alarm: AlarmOut | None
+    alarms: int
+    evidence: Annotated[float, Field(description="For drift, from 0 to 1, where an alarm is raised.")]
+    detects_within: Annotated[
+        float | None,
+        Field(description="Requests until a ratio that moves by twice the tolerance is an alarm; null: unknown."),
+    ]
+
+
+class RewardOut(BaseModel):
+    """Realised beside predicted reward."""
+
+    budgets: list[BudgetOut]
+    chains: Annotated[list[ChainRewardOut], Field(description="The 50 with most requests.")]
+    drift: Annotated[DriftOut | None, Field(description="Null while no feedback has come.")]
+
+
 class LogOut(BaseModel):
     """The log of decisions."""
 
@@ -117,4 +168,5 @@ class SavingsResponse(BaseModel):
     quantities: QuantitiesOut
     feedback: FeedbackOut
     decisions: DecisionsOut
+    reward: RewardOut
     log: LogOut
