@@ -3,13 +3,14 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
 import pytest
 from live import kill, live, replicas_of
+from waiting import until
 
 from allocator.chains import ChainSpace
 from allocator.replay import Replay
@@ -90,14 +91,6 @@ def ask(client: httpx.Client, **body: object) -> dict:
     response = client.post("/v1/recommend", json=body)
     assert response.status_code == 200, response.text
     return response.json()
-
-
-def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until it holds; an assertion when it does not in time."""
-    ends_s = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends_s, "it did not come to hold in time"
-        time.sleep(0.1)
 
 
 def spent(report: LoadReport) -> float:

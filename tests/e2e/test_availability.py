@@ -1,7 +1,7 @@
 """A deployment per variant on a real local Serve: replicas lost under load, a stage without any, variants gone cold."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -9,6 +9,7 @@ from asking import Asking
 from live import kill, live, replicas_of
 from tiny_cascade import TinyCascade, variant
 from tiny_reward import space_of, with_reward
+from waiting import until
 
 from cluster.autoscale_settings import AutoscaleSettings
 from cluster.config import AllocatorSettings, Settings
@@ -54,15 +55,6 @@ def masked(client: httpx.Client) -> set[str]:
     response = client.get("/v1/policy")
     assert response.status_code == 200, response.text
     return set(response.json()["masked"])
-
-
-def until(holds: Callable[[], bool], seconds: float) -> float:
-    """Seconds until it held; an assertion when it did not in time."""
-    start_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() < start_s + seconds, "it did not come to hold in time"
-        time.sleep(0.05)
-    return time.monotonic() - start_s
 
 
 def using(tiny: TinyCascade, name: str) -> set[str]:

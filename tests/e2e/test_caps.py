@@ -5,7 +5,7 @@ change is measured first: the watts without one, and those of the cheapest chain
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,31 +13,23 @@ import httpx
 import numpy as np
 import pytest
 import ray
-import sysfs_tree
 from answered_cpu import AnsweredCpu
 from asking import Asked, Asking
-from live import kill, live, replicas_of
-from pydantic import SecretStr
+from live import kill, replicas_of
+from metered_app import ADMIN, Metered, metered, newest, without_packages
 from ray_nodes import ray_node
-from sysfs_power import SysfsPower, driven
-from sysfs_tree import SysfsTree
-from truth import Truth
+from waiting import until
 
 from allocator.chains import ChainSpace
 from cluster.app import CONTROLLER
-from cluster.config import DEMO, EnergySettings, Settings
-from cluster.launching.launch import Running
-from cluster.power.settings import PowerSettings
-from cluster.reporting.payload import EnergyResponse
+from cluster.config import DEMO
 from cluster.traffic.bodies import user_ids
 from models.loading import Cascade
 
-TOKEN = "0123456789abcdef-anna"
 RATE, S_PER_FLOP = 120.0, 1.5e-9
 USERS = user_ids(DEMO)
 CASCADE = Cascade.open(DEMO)
 SPACE = ChainSpace(CASCADE.spec, len(CASCADE.items))
-PACKAGES = ("intel-rapl:0", "intel-rapl:1")
 SETTLE_S, LOOK_S = 4.0, 6.0
 NEAR = 0.25
 """Of what chains can change: so near to the cap, over LOOK_S. Whoever ignored the cap would be off by twice that."""
@@ -66,52 +58,32 @@ def processors() -> AnsweredCpu:
 
 
 @pytest.fixture(scope="module")
-def power(processors: AnsweredCpu, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SysfsPower]:
-    tree = SysfsTree.build(tmp_path_factory.mktemp("tree"), sysfs_tree.intel_two_sockets())
-    with driven(SysfsPower(tree), cpu_s=processors) as driver:
-        yield driver
+def served(processors: AnsweredCpu, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metered]:
+    with metered(tmp_path_factory.mktemp("served"), cpu_s=processors, placement="inline") as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
-def truth(power: SysfsPower) -> Iterator[Truth]:
-    truth = Truth(power)
-    yield truth
-    truth.close()
-
-
-@pytest.fixture(scope="module")
-def app(power: SysfsPower, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    settings = Settings(
-        placement="inline",
-        energy=EnergySettings(ledger=tmp_path_factory.mktemp("ledger") / "ledger.sqlite"),
-        power=PowerSettings(rapl_root=power.tree.root / "sys" / "class" / "powercap"),
-        admin_token=SecretStr(f"anna:{TOKEN}"),
-    )
-    with live(settings, tmp_path_factory.mktemp("state")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def client(app: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=app.url, timeout=30, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+def client(served: Metered) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=served.app.url, timeout=30, headers=ADMIN) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def asking(app: Running, processors: AnsweredCpu) -> Iterator[Asking]:
+def asking(served: Metered, processors: AnsweredCpu) -> Iterator[Asking]:
     """Traffic, for as long as the module runs."""
-    with Asking(app.url, USERS, RATE) as asking:
+    with Asking(served.app.url, USERS, RATE) as asking:
         processors.asking = asking
         yield asking
 
 
 @pytest.fixture(scope="module")
-def span(client: httpx.Client, asking: Asking, truth: Truth) -> Range:
+def span(client: httpx.Client, asking: Asking, served: Metered) -> Range:
     time.sleep(2 * SETTLE_S)
-    free_w, free = looked(asking, truth)
+    free_w, free = looked(asking, served)
     limit(client, "cap", "power", 1.0, "W")
     time.sleep(SETTLE_S)
-    least_w, _ = looked(asking, truth)
+    least_w, _ = looked(asking, served)
     found = Range(least_w, free_w, flops(free))
     print(f"{found.least_w:.1f} W to {found.free_w:.1f} W at {RATE:.0f} requests/s")
     assert found.free_w > 1.5 * found.least_w, "or a cap could not show"
@@ -136,24 +108,16 @@ def limit(client: httpx.Client, name: str, kind: str, value: float, unit: str) -
     assert answer.status_code == 200, answer.text
 
 
-def looked(asking: Asking, truth: Truth, seconds: float = LOOK_S) -> tuple[float, list[Asked]]:
+def looked(asking: Asking, served: Metered, seconds: float = LOOK_S) -> tuple[float, list[Asked]]:
     """Mean watts of the next seconds, and what was answered in them."""
     from_s, began_s = time.time(), time.monotonic()
     time.sleep(seconds)
-    return truth.power_w(from_s, from_s + seconds), asking.since(began_s)
+    return served.truth.power_w(from_s, from_s + seconds), asking.since(began_s)
 
 
 def flops(asked: list[Asked]) -> float:
     """Mean of what was answered."""
     return float(np.mean([SPACE.get(one.chain).flops for one in asked if one.chain is not None]))
-
-
-def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    """Wait until it holds; an assertion when it does not in time."""
-    end_s = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end_s, "it did not come to hold in time"
-        time.sleep(0.1)
 
 
 def constraint(client: httpx.Client, name: str = "cap") -> dict:
@@ -167,9 +131,9 @@ def assert_all_answered(asking: Asking, since_s: float) -> None:
 
 
 def test_a_cap_is_held_by_a_mix_of_chains(
-    client: httpx.Client, asking: Asking, truth: Truth, span: Range, capped: float
+    client: httpx.Client, asking: Asking, served: Metered, span: Range, capped: float
 ) -> None:
-    watts, asked = looked(asking, truth)
+    watts, asked = looked(asking, served)
     print(f"{watts:.1f} W for a cap of {span.cap_w:.1f} W")
     assert watts == pytest.approx(span.cap_w, abs=span.near_w)
     assert 2 * SPACE.flops.min() < flops(asked) < 0.8 * span.free_flops
@@ -180,18 +144,13 @@ def test_a_cap_is_held_by_a_mix_of_chains(
 
 
 def test_while_meters_are_lost_the_cap_is_held_by_what_is_modelled_and_every_price_is_told(
-    client: httpx.Client, asking: Asking, truth: Truth, span: Range, capped: float, power: SysfsPower
+    client: httpx.Client, asking: Asking, served: Metered, span: Range, capped: float
 ) -> None:
     before = constraint(client)["price"]
-    for package in PACKAGES:
-        power.vanish(package)
-    try:
+    with without_packages(served.power):
         until(lambda: client.get("/v1/power").json()["quality"] == "modelled")
         held = constraint(client)["price"]
-        watts, _ = looked(asking, truth)
-    finally:
-        for package in PACKAGES:
-            power.come_back(package)
+        watts, _ = looked(asking, served)
     print(f"{watts:.1f} W without meters, for a cap of {span.cap_w:.1f} W; price {before:.3g}, then {held:.3g}")
     assert watts < span.cap_w + span.near_w
     assert held > 0
@@ -200,15 +159,15 @@ def test_while_meters_are_lost_the_cap_is_held_by_what_is_modelled_and_every_pri
 
 
 def test_while_the_controller_is_gone_prices_hold_and_the_next_one_goes_on_from_them(
-    app: Running, client: httpx.Client, asking: Asking, truth: Truth, span: Range, capped: float
+    client: httpx.Client, asking: Asking, served: Metered, span: Range, capped: float
 ) -> None:
-    (controller,) = replicas_of(app, CONTROLLER)
+    (controller,) = replicas_of(served.app, CONTROLLER)
     kill(controller)
-    _, away = looked(asking, truth, SETTLE_S)  # watts rise: starting another one takes seconds of CPU time
+    _, away = looked(asking, served, SETTLE_S)  # watts rise: starting another one takes seconds of CPU time
     until(lambda: client.get("/v1/constraints").status_code == 200)
     until(lambda: constraint(client)["price"] is not None)
     time.sleep(SETTLE_S)
-    back_w, _ = looked(asking, truth)
+    back_w, _ = looked(asking, served)
     print(f"{flops(away):.3g} FLOPs without a controller; then {back_w:.1f} W")
     # The price is that of one window, which scatters; nobody corrects it meanwhile.
     assert flops(away) < 0.8 * span.free_flops
@@ -218,37 +177,30 @@ def test_while_the_controller_is_gone_prices_hold_and_the_next_one_goes_on_from_
 
 
 def test_a_node_that_joins_and_leaves_under_load_is_billed_nothing_twice(
-    client: httpx.Client, asking: Asking, truth: Truth, capped: float, tmp_path: Path
+    client: httpx.Client, asking: Asking, served: Metered, capped: float, tmp_path: Path
 ) -> None:
-    def newest() -> EnergyResponse:
-        now_s = time.time()
-        while True:
-            told = EnergyResponse.model_validate(client.get("/v1/energy", params={"windows": 1}).json())
-            if told.windows and told.windows[0].end_s > now_s:
-                return told
-
     def nodes() -> int:
         return len(client.get("/v1/power").json()["nodes"])
 
-    start = newest()
+    start = newest(client)
     with ray_node(ray.get_runtime_context().gcs_address, tmp_path) as node:
         time.sleep(SETTLE_S)
         assert nodes() == 1, "one host, one bill, whichever node's meter tells of it"
         node.crash()
         time.sleep(SETTLE_S)
-    end = newest()
-    true_j = truth.at(end.windows[0].end_s) - truth.at(start.windows[0].end_s)
+    end = newest(client)
+    true_j = served.truth.at(end.windows[0].end_s) - served.truth.at(start.windows[0].end_s)
     assert end.total.energy_j - start.total.energy_j == pytest.approx(true_j, rel=0.03)
     assert_all_answered(asking, capped)
 
 
 def test_at_capacity_chains_shorten_before_anything_is_refused(
-    client: httpx.Client, asking: Asking, truth: Truth, span: Range, capped: float
+    client: httpx.Client, asking: Asking, served: Metered, span: Range, capped: float
 ) -> None:
     assert client.delete("/v1/constraints/cap").status_code == 204
     limit(client, "capacity", "compute", 1e-3 * RATE, "busy_s/s")
     time.sleep(SETTLE_S)
-    _, asked = looked(asking, truth, SETTLE_S)
+    _, asked = looked(asking, served, SETTLE_S)
     assert flops(asked) < 0.5 * span.free_flops
     assert constraint(client, "capacity")["price"] > 0
     assert_all_answered(asking, capped)
