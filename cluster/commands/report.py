@@ -15,7 +15,8 @@ from cluster.reporting.since import moment
 from cluster.reporting.spreadsheet import csv_text
 from cluster.reporting.text import show
 
-FORMS: dict[str, Callable[[EnergyReport], str]] = {
+Form = Callable[[EnergyReport], str]
+FORMS: dict[str, Form] = {
     "csv": csv_text,
     "json": lambda report: report.model_dump_json(indent=1) + "\n",
     "html": page,
@@ -76,18 +77,27 @@ def command(
       greenflow report --since 2026-11-01 --until 2026-12-01 --by hour --csv > november.csv
       greenflow report --since 24h --by hour --html > report.html
     """
-    forms = [form for form, wanted in zip(FORMS, (as_csv, as_json, as_html), strict=True) if wanted]
-    if len(forms) > 1:
-        raise click.UsageError(f"name one of --csv, --json and --html, not --{' and --'.join(forms)}")
+    form = _only_form(as_csv, as_json, as_html)
     stated = {"energy_ledger": ledger, "carbon_embodied_g_per_h": embodied_g_per_h}
-    settings = Settings.from_environment(stated)
-    now_s = time.time()
-    since_s, until_s = (
-        None if text is None else moment(text, name, now_s) for name, text in (("since", since), ("until", until))
-    )
-    gathered = gather_from(settings.energy.ledger_file, by, since_s, until_s)
-    report = gathered.with_embodied(settings.carbon.embodied_g_per_h)
-    if forms:
-        click.echo(FORMS[forms[0]](report), nl=False)
-    else:
+    report = _reported(Settings.from_environment(stated), since, until, by)
+    if form is None:
         show(report, Console(highlight=False))
+    else:
+        click.echo(form(report), nl=False)
+
+
+def _only_form(*wanted: bool) -> Form | None:
+    """The one of FORMS that is wanted; None for none. Raises UsageError for more than one."""
+    names = [name for name, is_wanted in zip(FORMS, wanted, strict=True) if is_wanted]
+    if len(names) > 1:
+        raise click.UsageError(f"name one of --csv, --json and --html, not --{' and --'.join(names)}")
+    return FORMS[names[0]] if names else None
+
+
+def _reported(settings: Settings, since: str | None, until: str | None, by: By) -> EnergyReport:
+    """What the ledger of these settings says of that time, in the words of the options."""
+    now_s = time.time()
+    since_s = None if since is None else moment(since, "since", now_s)
+    until_s = None if until is None else moment(until, "until", now_s)
+    gathered = gather_from(settings.energy.ledger_file, by, since_s, until_s)
+    return gathered.with_embodied(settings.carbon.embodied_g_per_h)
