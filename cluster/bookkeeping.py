@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -151,22 +151,19 @@ def _shortened(untold: list[Closed]) -> list[Closed]:
 
 
 def power_payload(closed: Closed) -> Payload:
-    """Watts by node and device in the window that was closed."""
+    """Watts by node and device in the window that was closed; None, and why, where no meter has told any."""
     by_node: dict[tuple[str, str], list[DeviceJoules]] = {}
     for device in closed.devices:
         by_node.setdefault((device.node, device.host), []).append(device)
     nodes = [
-        {
-            "node": node,
-            "host": host,
-            "power_w": math.fsum(_watts(device) or 0.0 for device in devices),
-            "devices": [_device(device) for device in devices],
-        }
+        {"node": node, "host": host, "power_w": _sum_w(devices), "devices": [_device(device) for device in devices]}
         for (node, host), devices in sorted(by_node.items())
     ]
+    power_w = _sum_w(closed.devices)
     return {
         "time_s": closed.end_s,
-        "power_w": math.fsum(_watts(device) or 0.0 for device in closed.devices),
+        "power_w": power_w,
+        "unknown": None if power_w is not None else _why_unknown(closed),
         "quality": worst(device.quality for device in closed.devices).value if closed.devices else None,
         "nodes": nodes,
         "not_read": [
@@ -174,6 +171,15 @@ def power_payload(closed: Closed) -> Payload:
         ],
         "ledger_error": closed.ledger_error,
     }
+
+
+def _why_unknown(closed: Closed) -> str:
+    """Why there are no watts. A device that is billed for the first time was read for no time yet."""
+    if not closed.devices:
+        return "nothing is billed yet: no meter has told of a device; not_read says what is not read, and why"
+    if not any(device.window_s > 0 for device in closed.devices):
+        return "nothing is billed yet: a meter's first reading is where its bill begins"
+    return "no counter has moved in the last window"
 
 
 def _device(device: DeviceJoules) -> Payload:
@@ -184,6 +190,12 @@ def _device(device: DeviceJoules) -> Payload:
         "quality": device.quality.value,
         "power_w": _watts(device),
     }
+
+
+def _sum_w(devices: Sequence[DeviceJoules]) -> float | None:
+    """Of those that have told; None while none has."""
+    told = [watts for device in devices if (watts := _watts(device)) is not None]
+    return math.fsum(told) if told else None
 
 
 def _watts(device: DeviceJoules) -> float | None:

@@ -163,7 +163,7 @@ class NodeOut(BaseModel):
 
     node: str
     host: Annotated[str, Field(description="The machine; nodes of one host share its devices.")]
-    power_w: float
+    power_w: Annotated[float | None, Field(description="Of its devices; null while none of their meters moves.")]
     devices: list[DeviceOut]
 
 
@@ -180,7 +180,10 @@ class PowerResponse(BaseModel):
     """Power now: the last window that was billed."""
 
     time_s: Annotated[float, Field(description="When that window ended, Unix time.")]
-    power_w: float
+    power_w: Annotated[
+        float | None, Field(description="Of all devices; null while no meter has told any watts, as right after start.")
+    ]
+    unknown: Annotated[str | None, Field(description="Why power_w is null; null when it is not.")]
     quality: Annotated[str | None, Field(description="The worst of the devices'; null when none is read.")]
     nodes: list[NodeOut]
     not_read: list[RefusalOut]

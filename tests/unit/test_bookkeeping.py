@@ -249,7 +249,7 @@ class TestPower:
             return await room.books.power()
 
         told = PowerResponse.model_validate_json(json.dumps(asyncio.run(story())), strict=True)
-        assert (told.time_s, told.quality, told.ledger_error) == (UNIX_S + 2, "measured", None)
+        assert (told.time_s, told.quality, told.unknown, told.ledger_error) == (UNIX_S + 2, "measured", None, None)
         assert told.power_w == pytest.approx(90.0)
         assert [(one.device, one.power_w) for one in told.nodes[0].devices] == [
             ("GPU-web", pytest.approx(60.0)),
@@ -264,9 +264,20 @@ class TestPower:
         assert [one.power_w for one in told.nodes[0].devices] == [None, 4.0]
         assert told.power_w == 4.0
 
-    def test_a_first_reading_has_no_watts(self) -> None:
-        payload = power_payload(closed((replace(device(0.0), window_s=0.0),)))
-        assert payload["nodes"][0]["devices"][0]["power_w"] is None
+    def test_where_no_counter_has_moved_there_are_no_watts_rather_than_none_drawn(self) -> None:
+        told = PowerResponse.model_validate(power_payload(closed((replace(device(0.0), fresh=False),))), strict=True)
+        assert (told.power_w, told.nodes[0].power_w, told.nodes[0].devices[0].power_w) == (None, None, None)
+        assert told.unknown == "no counter has moved in the last window"
+
+    def test_after_first_readings_it_says_that_nothing_is_billed_yet(self) -> None:
+        async def story() -> dict[str, object]:
+            room = Room()
+            await room.books.once()
+            return await room.books.power()
+
+        told = PowerResponse.model_validate(asyncio.run(story()), strict=True)
+        assert (told.power_w, [one.power_w for one in told.nodes[0].devices]) == (None, [None, None])
+        assert told.unknown == "nothing is billed yet: a meter's first reading is where its bill begins"
 
     def test_nodes_are_told_apart_and_add_up(self) -> None:
         devices = (device(1.0, "a", node="n2"), device(2.0, "b", node="n1"), device(4.0, "c", node="n2"))
@@ -282,7 +293,9 @@ class TestPower:
         refusals = (Refusal("rapl", "package-0", "no permission", "chmod it"),)
         payload = power_payload(replace(closed(()), refusals=refusals, ledger_error="FixSetup: the disk is full"))
         told = PowerResponse.model_validate(payload, strict=True)
-        assert (told.power_w, told.quality, told.nodes) == (0.0, None, [])
+        assert (told.power_w, told.quality, told.nodes) == (None, None, [])
+        assert told.unknown is not None
+        assert "no meter has told of a device" in told.unknown
         assert [(one.sensor, one.what, one.problem, one.remedy) for one in told.not_read] == [
             ("rapl", "package-0", "no permission", "chmod it")
         ]

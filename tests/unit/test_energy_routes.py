@@ -16,7 +16,8 @@ from models.errors import FixFile, FixSetup, GreenFlowError, Late, TryAgain
 
 POWER: dict[str, Any] = {
     "time_s": 5.0,
-    "power_w": 0.0,
+    "power_w": None,
+    "unknown": "nothing is billed yet",
     "quality": None,
     "nodes": [],
     "not_read": [],
