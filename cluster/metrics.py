@@ -49,7 +49,8 @@ METRICS = {
             "greenflow_constraint_limit",
             "gauge",
             ("constraint",),
-            "What the next window may spend, in the base unit of the constraint's resource (J, g, s, FLOPs) per second",
+            "What the next window may spend, in the base unit of the constraint's resource (J, g, s, FLOPs) per second;"
+            " infinity once the limit is cleared",
         ),
         Metric("greenflow_constraint_spend", "gauge", ("constraint",), "Spend of the last window, in the same unit"),
         Metric("greenflow_constraint_reachable", "gauge", ("constraint",), "0 while no choice of chains can hold it"),
@@ -95,7 +96,7 @@ class Metrics(Protocol):
         ...
 
     def set(self, name: str, value: float, labels: Mapping[str, str]) -> None:
-        """Set a gauge. One that is not set again within ten seconds disappears."""
+        """Set a gauge. One that is not set again disappears, within half a minute where Ray's settings are its own."""
         ...
 
 

@@ -17,16 +17,30 @@ class ControlMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._standings: Sequence[Standing] = ()
         self._degraded: Mapping[str, int] = {}
 
     def tell(self, standings: Sequence[Standing], degraded: Mapping[str, int]) -> None:
         """A tick has ended. Gauges are set in every one; `degraded` is what was counted so far, by reason."""
         for standing in standings:
             _constraint(self._metrics, standing)
+        self._tell_cleared(standings)
+        self._standings = standings
         for reason, times in degraded.items():
             if times > (before := self._degraded.get(reason, 0)):
                 self._metrics.inc("greenflow_degraded_total", float(times - before), {"reason": reason})
         self._degraded = degraded
+
+    def _tell_cleared(self, standings: Sequence[Standing]) -> None:
+        """Set the gauges of limits that are no more once to what holds without them: no limit is an infinite one, and
+        nothing is spent or priced. Nobody sets them again, so they disappear."""
+        named = {standing.name for standing in standings}
+        limited = {standing.name for standing in standings if standing.limit_per_s < inf}
+        for before in self._standings:
+            if before.limit_per_s < inf and before.name not in limited:
+                self._metrics.set("greenflow_constraint_limit", inf, {"constraint": before.name})
+            if before.name not in named:
+                _standing(self._metrics, before.name, spend_per_s=0.0, price=0.0, reachable=True)
 
 
 def publish(metrics: Metrics, closed: Closed) -> None:
@@ -70,9 +84,13 @@ def _account(metrics: Metrics, account: WindowAccount) -> None:
 
 
 def _constraint(metrics: Metrics, standing: Standing) -> None:
-    labels = {"constraint": standing.name}
     if standing.limit_per_s < inf:
-        metrics.set("greenflow_constraint_limit", standing.limit_per_s, labels)
-    metrics.set("greenflow_constraint_reachable", float(standing.reachable), labels)
-    metrics.set("greenflow_constraint_spend", standing.spend_per_s, labels)
-    metrics.set("greenflow_price", standing.price, labels)
+        metrics.set("greenflow_constraint_limit", standing.limit_per_s, {"constraint": standing.name})
+    _standing(metrics, standing.name, standing.spend_per_s, standing.price, standing.reachable)
+
+
+def _standing(metrics: Metrics, name: str, spend_per_s: float, price: float, reachable: bool) -> None:
+    labels = {"constraint": name}
+    metrics.set("greenflow_constraint_reachable", float(reachable), labels)
+    metrics.set("greenflow_constraint_spend", spend_per_s, labels)
+    metrics.set("greenflow_price", price, labels)

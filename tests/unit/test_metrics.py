@@ -108,6 +108,30 @@ def test_without_a_limit_there_is_no_limit_to_show() -> None:
     assert not any(name == "greenflow_constraint_limit" for name, _ in metrics.values)
 
 
+def test_gauges_of_a_limit_that_was_cleared_say_that_there_is_none_and_are_then_left_alone() -> None:
+    metrics = RecordedMetrics()
+    control, other = ControlMetrics(metrics), replace(STANDING, name="capacity")
+    control.tell((replace(STANDING, reachable=False), other), {})
+    control.tell((other,), {})
+    assert of(metrics, "greenflow_constraint_limit", constraint="flops") == float("inf")
+    assert of(metrics, "greenflow_constraint_spend", constraint="flops") == 0.0
+    assert of(metrics, "greenflow_price", constraint="flops") == 0.0
+    assert of(metrics, "greenflow_constraint_reachable", constraint="flops") == 1.0
+    assert of(metrics, "greenflow_constraint_limit", constraint="capacity") == 1e6
+    metrics.values.clear()
+    control.tell((other,), {})
+    assert {labels for _, labels in metrics.values} == {(("constraint", "capacity"),)}
+
+
+def test_a_limit_that_is_lifted_while_its_spend_is_still_counted_is_infinite() -> None:
+    metrics = RecordedMetrics()
+    control = ControlMetrics(metrics)
+    control.tell((STANDING,), {})
+    control.tell((replace(STANDING, limit_per_s=float("inf")),), {})
+    assert of(metrics, "greenflow_constraint_limit", constraint="flops") == float("inf")
+    assert of(metrics, "greenflow_constraint_spend", constraint="flops") == 5e5
+
+
 @pytest.mark.parametrize("metrics", [NullMetrics(), RecordedMetrics()])
 def test_a_metric_that_is_not_in_the_table_is_refused(metrics: NullMetrics | RecordedMetrics) -> None:
     with pytest.raises(KeyError):
