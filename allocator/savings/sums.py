@@ -73,7 +73,7 @@ class GroupSums:
         return GroupSums(self.requests + _summed(cells, None), counts, totals, self.error + ModelError(off_j, off_g))
 
     def matured(self, arms: ArrayLike, groups: ArrayLike, rewards: ArrayLike) -> "GroupSums":
-        """With requests more whose time for feedback is over, (B,) each. A reward is 0 where none came, NaN: unknown."""
+        """With requests more whose time for feedback is over, (B,) each. A reward of 0: none came; NaN: unknown."""
         within, cells = _cells(arms, groups)
         counts, totals = self.counts.copy(), self.totals.copy()
         at = QUANTITIES.index("reward")

@@ -55,7 +55,7 @@ def main(
     json_file: Path | None,
 ) -> None:
     """Measure how often the intervals of savings hold the truth."""
-    console, told = Console(), {}
+    console, told = Console(width=120), {}
     for share in (float(part) for part in shares.split(",")):
         experiment = Experiment(share, users, rate, windows, window_s, activity)
         numbers = range(seed, seed + runs)
@@ -118,9 +118,10 @@ COLUMNS = {
 def _show(share: float, experiment: Experiment, figures: dict[str, Figures], console: Console) -> None:
     hours = experiment.windows * experiment.window_s / 3600
     title = f"{share:.0%} of {experiment.users:,} users held back, {hours:g} h at {experiment.requests_per_s:g}/s"
-    table = Table("", title=title)
+    table = Table(title=title)
+    table.add_column("", no_wrap=True)
     for name in COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for name, of in figures.items():
         table.add_row(name, *(_text(of.get(figure)) for figure in COLUMNS.values()))
     console.print(table)

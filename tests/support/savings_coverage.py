@@ -5,7 +5,7 @@ from math import isfinite, nan
 
 from savings_world import Experiment, Look, Truth
 
-from allocator.savings import Interval, Method, Savings, estimate
+from allocator.savings import Interval, Savings, estimate
 
 QUANTITIES = tuple(field.name for field in fields(Truth))
 
@@ -19,7 +19,7 @@ class Watched:
     at_end   whether the last look's fixed interval did: of the difference, and of the share
     happened whether it held what the policy's requests really saved, as against what is expected of such requests;
              of joules alone
-    error, fixed, sequential  of the last look: estimate less truth, half widths; all over the truth
+    error, fixed, sequential  of the last look: estimate less truth, half widths; all over the static chain's mean
     model    share of its variance that is the energy model's
     """
 
@@ -41,19 +41,19 @@ class Watched:
         return isfinite(self.error)
 
 
-def watched(experiment: Experiment, seed: int, every: int, method: Method = Method()) -> dict[str, Watched]:
+def watched(experiment: Experiment, seed: int, every: int) -> dict[str, Watched]:
     """One run, looked at after every so many windows and after the last one."""
     found = {name: Watched() for name in QUANTITIES}
     for window, look in enumerate(experiment.run(seed), 1):
         if window % every == 0 or window == experiment.windows:
-            savings = estimate(look.sums, method)
+            savings = estimate(look.sums)
             for name, so_far in found.items():
                 _see(so_far, name, look, savings)
     return found
 
 
 def _see(so_far: Watched, name: str, look: Look, savings: Savings) -> None:
-    saved, truth = getattr(savings, name), getattr(look.truth, name)
+    saved, truth, static = (getattr(of, name) for of in (savings, look.truth, look.static))
     so_far.error = nan
     if saved.per_request is None:
         return
@@ -63,13 +63,13 @@ def _see(so_far: Watched, name: str, look: Look, savings: Savings) -> None:
     so_far.held += so_far.at_end
     so_far.always &= figure.sequential.holds(truth)
     if saved.relative is not None:
-        share = truth / getattr(look.static, name)
+        share = truth / static
         so_far.share_at_end = saved.relative.fixed.holds(share)
         so_far.always_share &= saved.relative.sequential.holds(share)
     if name == "energy_j":
         so_far.happened = saved.total.fixed.holds(look.happened_j)
-    so_far.error = figure.value / truth - 1
-    so_far.fixed, so_far.sequential = (_half(of) / abs(truth) for of in (figure.fixed, figure.sequential))
+    so_far.error = (figure.value - truth) / static
+    so_far.fixed, so_far.sequential = (_half(of) / static for of in (figure.fixed, figure.sequential))
     so_far.model = saved.model_error**2 / (saved.model_error**2 + saved.sampling_error**2)
 
 

@@ -68,7 +68,7 @@ class Experiment:
     activity   exponent: the user of rank n asks in proportion to (n + 100)^-activity
     spread     standard deviation of the logarithm of what users earn
     nobody     share of requests without a user
-    waves_h    in which the policy's prices rise and fall
+    waves_h    in which the policy's prices rise and fall; within minutes they wander besides, as load does by `wander`
     late       windows until feedback is complete
     noise      relative standard deviation of a second's reading
     off        standard deviation of the logarithm of what the prior is off by as a whole
@@ -84,6 +84,7 @@ class Experiment:
     spread: float = 0.7
     nobody: float = 0.05
     waves_h: float = 1.0
+    wander: float = 0.3
     late: int = 20
     noise: float = 0.02
     off: float = 0.4
@@ -142,6 +143,7 @@ class _Crowd:
         self.taste = rng.choice(len(TASTES), world.users, p=OF_TASTE)
         self.busy = rank < world.users // 20
         self.busy_share = float(self.cumulated[self.busy.sum() - 1])
+        self.strays = np.zeros(3)
         self.earns = np.exp(world.spread * rng.standard_normal(world.users) - world.spread**2 / 2)
         units = [self.assignment.of(user) for user in range(world.users)]
         self.arm, self.group = (np.array(part) for part in zip(*((u.arm, u.group) for u in units), strict=True))
@@ -149,7 +151,9 @@ class _Crowd:
     def asked(self, window: int) -> _Asked:
         """The requests of a window."""
         world, rng = self.world, self.rng
-        count = int(rng.poisson(world.requests_per_s * world.window_s))
+        keep = np.exp(-world.window_s / 120)
+        self.strays = keep * self.strays + world.wander * (1 - keep**2) ** 0.5 * rng.standard_normal(3)
+        count = int(rng.poisson(world.requests_per_s * world.window_s * np.exp(self.strays[2])))
         user = np.searchsorted(self.cumulated, rng.random(count))
         arms, groups = self.arm[user], self.group[user]
         for at in np.flatnonzero(rng.random(count) < world.nobody).tolist():
@@ -170,7 +174,7 @@ class _Crowd:
     def _odds(self, window: int) -> Floats:
         """(2, tastes, chains): how often the policy gives each kind of user each chain in that window."""
         phase = 2 * np.pi * window * self.world.window_s / 3600 / self.world.waves_h
-        long, middle = 1.2 + 0.8 * np.sin(phase), -0.3 + 0.6 * np.cos(phase)
+        long, middle = 1.2 + 0.8 * np.sin(phase) + self.strays[0], -0.3 + 0.6 * np.cos(phase) + self.strays[1]
         score = TASTES - 0.4 * np.array([0.0, 1.0])[:, None]  # the busiest are the easiest to please
         static, lean = ndtr(score - max(long, middle)), ndtr(middle - score)
         return np.stack([static, 1 - static - lean, lean], axis=-1)
