@@ -35,6 +35,7 @@ TASTES, OF_TASTE = np.linspace(-2, 2, 5), np.array([0.1, 0.2, 0.4, 0.2, 0.1])
 LOSES = np.array([0.0, 0.03, 0.12])
 """What a user of the strongest taste loses of its reward under each chain, as a share."""
 IDLE_W, CLICKS, G_PER_J = 25.0, 0.3, 300 / 3.6e6
+LEAST_OF_PRIOR = 0.2
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Experiment:
     waves_h    in which the policy's prices rise and fall; within minutes they wander besides, as load does by `wander`
     late       windows until feedback is complete
     noise      relative standard deviation of a second's reading
-    off        standard deviation of the logarithm of what the prior is off by as a whole
+    off        standard deviation of what the prior is off by as a whole
     drift_per_h  by which true joules wander
     """
 
@@ -87,7 +88,7 @@ class Experiment:
     wander: float = 0.3
     late: int = 20
     noise: float = 0.02
-    off: float = 0.4
+    off: float = PROFILED.common
     drift_per_h: float = 0.01
 
     def run(self, seed: int) -> Iterator[Look]:
@@ -195,31 +196,23 @@ class _Machine:
         self.world, self.rng, self.model = world, rng, EnergyModel(block_s=world.window_s)
         self.call_j, self.item_j = (np.array([getattr(v, part) for v in DEMO]) for part in ("call_j", "item_j"))
         self.state: EnergyState = self.model.init(self._prior())
-        self.lasting = np.zeros(2)
+        self.crowded = 0.0
 
     def _prior(self) -> Prior:
-        """As a profile's is believed to be off: as a whole, by variants, and by calls and items of each."""
-        rng, whole = self.rng, self.world.off * self.rng.standard_normal()
-
-        def wrong() -> VariantJoules:
-            own = whole + PROFILED.variant * rng.standard_normal()
-            call, item = own + PROFILED.part * rng.standard_normal(2)
-            return VariantJoules(float(np.exp(call)), float(np.exp(item)))
-
-        factors = {v.name: wrong() for v in DEMO}
-        joules = {
-            v.name: VariantJoules(v.call_j * f.call_j, v.item_j * f.item_j)
-            for v, f in zip(DEMO, factors.values(), strict=True)
-        }
-        return Prior(
-            joules, PROFILED, Quality.ASSUMED, "simulated", idle_w=IDLE_W * float(np.exp(0.3 * rng.standard_normal()))
-        )
+        """Off as it believes to be: the truth is normal around it, but for its tail."""
+        rng, believed, count = self.rng, PROFILED, len(DEMO)
+        own = believed.variant * rng.standard_normal(count) + believed.part * rng.standard_normal((2, count))
+        true = np.maximum(1 + self.world.off * rng.standard_normal() + own, LEAST_OF_PRIOR)
+        call_j, item_j = np.array([self.call_j, self.item_j]) / true
+        joules = {v.name: VariantJoules(*of) for v, *of in zip(DEMO, call_j.tolist(), item_j.tolist(), strict=True)}
+        idle_w = IDLE_W / max(1 + 0.3 * float(rng.standard_normal()), LEAST_OF_PRIOR)
+        return Prior(joules, believed, Quality.ASSUMED, "simulated", idle_w=idle_w)
 
     def worked(self, chains: Ints) -> _Worked:
         """A window's work, accounted for by what was known before it; then its reading teaches."""
         world, rng = self.world, self.rng
-        self.lasting = 0.95 * self.lasting + 0.3 * rng.standard_normal(2)
-        rows = float(8 * np.exp(self.lasting[0]))
+        self.crowded = 0.95 * self.crowded + 0.3 * float(rng.standard_normal())
+        rows = 8 * np.exp(self.crowded)
         use = np.concatenate([(ITEMS > 0) / rows, ITEMS], axis=1)
         wander = world.drift_per_h * (world.window_s / 3600) ** 0.5
         self.call_j, self.item_j = (
