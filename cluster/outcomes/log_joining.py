@@ -13,17 +13,29 @@ from cluster.outcomes.log_opening import LogFile
 
 EARLY_S = 60.0
 """An outcome may seem to come before its decision by so much: clocks of two machines differ."""
+GAP_S = 60.0
+"""So long outcomes may go unheard, while a writer is started anew, without the rows around it being left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which decisions are wanted: from `since_s` to before `until_s`, and what is known until `end_s`."""
+    """Which decisions are wanted: from `since_s` to before `until_s`, in whose horizon no outcome went unheard.
+
+    heard   spans of time without lost outcomes, in order, none near another
+    unripe  also those with an outcome whose horizon was not heard
+    """
 
     since_s: float
     until_s: float
     horizon_s: float
-    end_s: float
+    heard: tuple[tuple[float, float], ...]
     unripe: bool
+
+    def ripe(self, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether all is known of decisions of these times (n,)."""
+        begins, ends = np.array([(-np.inf, -np.inf), *self.heard]).T
+        known: NDArray[np.bool_] = times_s + self.horizon_s <= ends[np.searchsorted(begins, times_s, "right") - 1]
+        return known
 
     def decisions(self, files: Sequence[LogFile]) -> list[LogFile]:
         """The files that may hold some."""
@@ -34,6 +46,17 @@ class Window:
         until_s = self.until_s + self.horizon_s
         found = [one for one in files if one.to_s >= self.since_s - EARLY_S and one.from_s <= until_s]
         return sorted(found, key=lambda one: one.from_s)
+
+
+def heard_by(files: Sequence[LogFile], end_s: float) -> tuple[tuple[float, float], ...]:
+    """When outcomes were heard, by all files together. Where none says it, from ever to the end of the log."""
+    merged: list[tuple[float, float]] = []
+    for from_s, to_s in sorted(one.heard for one in files if one.heard is not None):
+        if merged and from_s <= merged[-1][1] + GAP_S:
+            merged[-1] = merged[-1][0], max(merged[-1][1], to_s)
+        else:
+            merged.append((from_s, to_s))
+    return tuple(merged) or ((-np.inf, end_s),)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +74,7 @@ def join(decisions: Sequence[LogFile], outcomes: Sequence[LogFile], window: Wind
     times_s = np.concatenate([np.empty(0), *(columns["time_s"].to_numpy() for columns in read)])
     came_s, rewards = _found(pa.chunked_array([c["request_id"] for c in read], pa.string()), outcomes)
     in_time = came_s <= times_s + window.horizon_s
-    known = (times_s + window.horizon_s <= window.end_s) | (in_time & window.unripe)
+    known = window.ripe(times_s) | (in_time & window.unripe)
     kept = known & (times_s >= window.since_s) & (times_s < window.until_s)
     return Joined(times_s, np.where(in_time, rewards, 0).astype(np.float32), kept)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head
+from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head, heard_of
 from models.errors import FixFile, TryAgain
 
 _PLAIN = {"request_id": pa.string(), "time_s": pa.float64(), "user": pa.string(), "arm": pa.string()}
@@ -24,7 +24,12 @@ NEEDED = {
 
 @dataclass(frozen=True, slots=True)
 class LogFile:
-    """One file of `rows` rows. Its times are from `from_s` to `to_s`; `width` numbers in its lists, 0 without any."""
+    """One file of `rows` rows.
+
+    from_s, to_s  its first and last time
+    width         numbers in its lists, 0 without any
+    heard         of outcomes: from when to when none is missing; None where that is not said
+    """
 
     path: Path
     head: Head
@@ -32,6 +37,7 @@ class LogFile:
     from_s: float
     to_s: float
     width: int
+    heard: tuple[float, float] | None = None
 
     def read(self, columns: list[str]) -> dict[str, Any]:
         """Whole columns, each in one piece and of its type. Raises FixFile, and TryAgain where the file is gone."""
@@ -72,7 +78,7 @@ def _opened(path: Path, table: str) -> Iterator[LogFile]:
     try:
         file = pq.ParquetFile(path)
         schema, about = file.schema_arrow, file.metadata
-        head = Head.of(schema.metadata)
+        head, heard = Head.of(schema.metadata), heard_of(schema.metadata)
     except FileNotFoundError:
         return  # the oldest of the log, deleted just now
     except ValueError as error:  # pa.ArrowInvalid is one
@@ -82,7 +88,9 @@ def _opened(path: Path, table: str) -> Iterator[LogFile]:
     if missing := [name for name in NEEDED[table] if name not in schema.names]:
         raise FixFile(path, missing[0], "has no such column")
     if about.num_rows:
-        yield LogFile(path, head, about.num_rows, *_span(about), _width(schema))
+        yield LogFile(path, head, about.num_rows, *_span(about), _width(schema), heard)
+    elif heard is not None:
+        yield LogFile(path, head, 0, *heard, 0, heard)
 
 
 def _span(about: Any) -> tuple[float, float]:

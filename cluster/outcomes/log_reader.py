@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from allocator.arms import ARMS
-from cluster.outcomes.log_joining import Joined, Window, join
+from cluster.outcomes.log_joining import Joined, Window, heard_by, join
 from cluster.outcomes.log_opening import LogFile, check_alike, open_files
 from cluster.outcomes.log_tables import POLICIES, TABLES, marks_of
 from models.errors import FixFile
@@ -78,10 +78,10 @@ def read_log(
 ) -> LoggedRows:
     """The rows that were decided from `since_s` to before `until_s`, whose horizon the log covers.
 
-    A row without an outcome within `horizon_s` has earned 0. Rows whose horizon is not over by the end of the log are
-    left out, also those that have an outcome already: those that earn something would be there and the others not,
-    and their mean too high. Where every request gets its feedback, if only a 0, none of that is so: `unripe` has those
-    rows too. What a crash or a full disk has lost of outcomes cannot be told from what earned nothing.
+    A row without an outcome within `horizon_s` has earned 0. Left out are rows whose horizon is not over by the end of
+    the log, or in whose horizon outcomes were lost to a crash or a full disk, also those that have an outcome already:
+    rows that earn something would be there and others not, and their mean too high. Where every request gets its
+    feedback, if only a 0, none of that is so: `unripe` has rows with an outcome whatever their horizon.
 
     Memory: the rows that are handed out, 53 + 4 Fc bytes each, and while outcomes are joined about 150 bytes for each
     decision and each outcome: 10 million rows of 50 numbers take 2.5 GB, and 5 GB at the most.
@@ -96,7 +96,7 @@ def read_log(
         since_s=-np.inf if since_s is None else since_s,
         until_s=np.inf if until_s is None else until_s,
         horizon_s=horizon_s,
-        end_s=max(one.to_s for one in everything),
+        heard=heard_by(outcomes, max(one.to_s for one in everything)),
         unripe=unripe,
     )
     wanted = window.decisions(decisions)

@@ -5,7 +5,8 @@
     outcomes   request_id, reward, time_s
     policies   policy_version, time_s, reward_model, penalty (J numbers, infinite where not available), prices
 
-A null is a figure that nobody knows. A context of NaNs is one that was not logged.
+A file of outcomes also says from when to when it has all of them. A null is a figure that nobody knows, and a context
+of NaNs one that was not logged.
 """
 
 import json
@@ -23,6 +24,8 @@ from cluster.outcomes.records import Decisions, PolicyRow, Reward
 DECISIONS, OUTCOMES, POLICIES = TABLES = ("decisions", "outcomes", "policies")
 FORMAT = "1"
 HEX = 16
+HEARD = b"heard"
+"""Key of an outcomes file's metadata: [from, to], see `outcomes_table`."""
 REPEATING = ["time_s", "arm", "chain", "flops", "policy_version", "prices", "reward", "reward_model"]
 """Columns of few different values: a dictionary of them is worth its while."""
 
@@ -96,14 +99,15 @@ def decisions_table(head: Head, batches: Sequence[tuple[Decisions, str]]) -> Any
     return pa.table(columns, metadata=head.metadata)
 
 
-def outcomes_table(head: Head, rewards: Sequence[Reward]) -> Any:
-    """One row for each reward."""
+def outcomes_table(head: Head, rewards: Sequence[Reward], heard: tuple[float, float] | None = None) -> Any:
+    """One row for each reward; and from when to when, in Unix time, no outcome is missing from the log by this file."""
     columns = {
         "request_id": pa.array([one.request_id for one in rewards], pa.string()),
         "reward": np.array([one.reward for one in rewards], np.float32),
         "time_s": np.array([one.time_s for one in rewards], np.float64),
     }
-    return pa.table(columns, metadata=head.metadata)
+    claim = {} if heard is None else {HEARD: json.dumps(heard).encode()}
+    return pa.table(columns, metadata={**head.metadata, **claim})
 
 
 def policies_table(head: Head, policies: Sequence[PolicyRow]) -> Any:
@@ -117,6 +121,14 @@ def policies_table(head: Head, policies: Sequence[PolicyRow]) -> Any:
         "prices": pa.array([one.prices for one in policies], pa.string()),
     }
     return pa.table(columns, metadata=head.metadata)
+
+
+def heard_of(metadata: dict[bytes, bytes]) -> tuple[float, float] | None:
+    """What an outcomes file claims to have all of. Raises ValueError for what is no claim."""
+    if HEARD not in metadata:
+        return None
+    from_s, to_s = map(float, json.loads(metadata[HEARD]))
+    return from_s, to_s
 
 
 def hex_of(marks: NDArray[np.uint64]) -> Any:

@@ -26,7 +26,8 @@ def main(folder: Path) -> dict[str, object]:
 
     def go_on(seconds: int) -> None:
         nonlocal now
-        for now in range(now + 1, now + seconds + 1):
+        for _ in range(seconds):
+            now += 1
             log.add_decisions(decisions(numbered(ROWS, f"{now}-"), BEGAN_S + now))
             log.flush(BEGAN_S + now)
 

@@ -1,0 +1,131 @@
+"""What of the log is not on the disk yet, in bounded memory."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head
+
+ORDER = (OUTCOMES, POLICIES, DECISIONS)
+"""Outcomes are written first: a decision whose outcome was lost on the way would seem to have earned nothing."""
+
+
+@dataclass(slots=True, eq=False)
+class Sheet:
+    """Rows that will be one file; `heard` is what the file will say of when outcomes were listened for."""
+
+    table: str
+    head: Head
+    items: list[Any] = field(default_factory=list)
+    rows: int = 0
+    heard: tuple[float, float] | None = None
+
+
+class Buffer:
+    """Safe to use from several threads.
+
+    most     rows beyond which further ones are dropped and counted
+    since_s  from when on outcomes are listened for
+    """
+
+    def __init__(self, head: Head, most: int, since_s: float) -> None:
+        self._head, self._most, self._since_s = head, most, since_s
+        self._lock = threading.Lock()
+        self._open = _opened(head)
+        self._sealed: list[Sheet] = []  # complete, and not written yet
+        self._lost_outcomes = False
+        self._rows = 0
+        self._written, self._dropped = dict.fromkeys(ORDER, 0), dict.fromkeys(ORDER, 0)
+
+    @property
+    def head(self) -> Head:
+        """Of the rows that come now."""
+        return self._head
+
+    @property
+    def rows(self) -> int:
+        """How many it holds."""
+        return self._rows
+
+    @property
+    def has_sealed(self) -> bool:
+        """Whether some can be written that no others will join."""
+        return bool(self._sealed)
+
+    @property
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Rows by table: written, dropped."""
+        with self._lock:
+            return dict(self._written), dict(self._dropped)
+
+    def begin(self, head: Head) -> bool:
+        """Rows from now on are of this head, and in files of their own; whether that is news."""
+        with self._lock:
+            if head == self._head:
+                return False
+            self._seal()
+            self._head, self._open = head, _opened(head)
+            return True
+
+    def add(self, table: str, items: Sequence[Any], rows: int, time_s: float) -> None:
+        """Items of so many rows, the first of them of that time."""
+        with self._lock:
+            if self._rows >= self._most:
+                self._lose(table, rows)
+            elif rows:
+                sheet = self._open[table]
+                sheet.items.extend(items)
+                sheet.rows += rows
+                self._rows += rows
+                self._since_s = min(self._since_s, time_s)
+
+    def sheets(self, now_s: float) -> list[Sheet]:
+        """All of it, in the order in which it is to be written; what is added from now on comes later.
+
+        The last sheet of outcomes, without rows if need be, says from when to when none is missing.
+        """
+        with self._lock:
+            self._seal()
+            if not self._sealed:
+                return []
+            if self._lost_outcomes:
+                self._since_s, self._lost_outcomes = now_s, False
+            heard = [sheet for sheet in self._sealed if sheet.table == OUTCOMES]
+            if not heard:
+                heard = [Sheet(OUTCOMES, self._head)]
+                self._sealed += heard
+            for sheet in heard:
+                sheet.heard = (self._since_s, now_s) if sheet is heard[-1] else None
+            self._sealed = [sheet for sheet in self._sealed if sheet.rows or sheet.heard]
+            return list(self._sealed)
+
+    def written(self, sheet: Sheet) -> None:
+        """It is on the disk."""
+        with self._lock:
+            self._let_go(sheet)
+            self._written[sheet.table] += sheet.rows
+            if sheet.heard is not None:
+                self._since_s = sheet.heard[1]
+
+    def dropped(self, sheet: Sheet) -> None:
+        """It will never be."""
+        with self._lock:
+            self._let_go(sheet)
+            self._lose(sheet.table, sheet.rows)
+
+    def _seal(self) -> None:
+        self._sealed += [sheet for sheet in self._open.values() if sheet.rows]
+        self._open = _opened(self._head)
+
+    def _let_go(self, sheet: Sheet) -> None:
+        self._sealed.remove(sheet)
+        self._rows -= sheet.rows
+
+    def _lose(self, table: str, rows: int) -> None:
+        self._dropped[table] += rows
+        self._lost_outcomes |= table == OUTCOMES and rows > 0
+
+
+def _opened(head: Head) -> dict[str, Sheet]:
+    return {table: Sheet(table, head) for table in ORDER}
