@@ -16,7 +16,7 @@ from allocator.chains import ChainSpace
 from cluster.config import Settings
 from cluster.control_settings import reward_model_name
 from cluster.metrics_ray import RayMetrics
-from cluster.outcomes.account import Experiment, OutcomesAccount
+from cluster.outcomes.account import KEY_BYTES, Experiment, OutcomesAccount
 from cluster.outcomes.drift import Drift
 from cluster.outcomes.joiner import Joiner
 from cluster.outcomes.log import FileLog
@@ -136,7 +136,7 @@ async def _answered(response: Awaitable[Any]) -> Any:
 def _experiment(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Experiment:
     assignment = settings.experiment.assignment
     told = repr((spec.name, space.static.id, assignment.share, assignment.salt))
-    return Experiment(assignment.share, hashlib.blake2b(told.encode(), digest_size=16).digest())
+    return Experiment(assignment.share, hashlib.blake2b(told.encode(), digest_size=KEY_BYTES).digest())
 
 
 def _log(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Log:

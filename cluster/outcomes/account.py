@@ -20,6 +20,7 @@ from cluster.outcomes.records import Decisions, PolicyRow
 from cluster.outcomes.shipper import Parcel
 
 MOST_REPLICAS = 10_000
+KEY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Experiment:
     """What the sums are of: with another one, new sums begin.
 
     holdback  share of users that is held back
-    key       tells experiments apart that cannot be added up: cascade, static chain, share and salt
+    key       KEY_BYTES that tell experiments apart that cannot be added up: cascade, static chain, share and salt
     """
 
     holdback: float
@@ -113,11 +114,10 @@ class OutcomesAccount:
 
     def resume(self, kept: bytes) -> str:
         """Go on from what an account before has dumped, with what has come since; why not, "" where it does."""
-        size = len(self.experiment.key)
-        if kept[:size] != self.experiment.key:
+        if kept[:KEY_BYTES] != self.experiment.key:
             return "the experiment is another one now (its share, salt, static chain or cascade)"
         try:
-            self.sums = self.sums.merged(restored(kept[size:]))
+            self.sums = self.sums.merged(restored(kept[KEY_BYTES:]))
         except ValueError as error:
             return str(error)
         return ""

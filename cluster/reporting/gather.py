@@ -12,6 +12,7 @@ from cluster.ledger.problems import explained
 from cluster.ledger.read import TIME, Done, Key, Period, Traffic, devices_by, parts_by, traffic_by
 from cluster.reporting.model import By, EnergyReport, Row, Total
 from cluster.reporting.periods import period_of
+from cluster.reporting.saved import savings_of
 from cluster.reporting.since import iso
 from cluster.reporting.sums import first_keys, joules_of, sum_of, total_of
 
@@ -31,10 +32,17 @@ def gather(
         period = period_of(db, ledger, by, since_s, until_s)
         total = totals(db, period)
         rows = _rows(db, period, by, total.energy_j)
+        savings = savings_of(db)
     finally:
         db.execute("ROLLBACK")
     return EnergyReport(
-        ledger=ledger, since=iso(period.since_s), until=iso(period.until_s), by=by, total=total, rows=rows
+        ledger=ledger,
+        since=iso(period.since_s),
+        until=iso(period.until_s),
+        by=by,
+        total=total,
+        rows=rows,
+        savings=savings,
     )
 
 

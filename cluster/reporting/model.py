@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from allocator.emissions import Kind
 from allocator.joules import Quality
+from cluster.reporting.saved import SavingsReport
 
 By = Literal["hour", "day", "stage", "variant", "node"]
 
@@ -120,6 +121,7 @@ class EnergyReport(BaseModel):
     total: Total
     rows: list[Row]
     embodied: Annotated[Embodied | None, Field(description="None where nobody states it.")] = None
+    savings: Annotated[SavingsReport | None, Field(description="None where nobody is held back.")] = None
 
     def with_embodied(self, g_per_h: float | None) -> "EnergyReport":
         """The report with what the operator says that making the machines comes to in an hour; None for nothing."""

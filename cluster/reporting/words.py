@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from allocator.emissions import JOULES_PER_KWH
 from allocator.joules import Quality
 from cluster.reporting.model import EnergyReport, Known, Total
+from cluster.reporting.saved import SavedOf, SavingsReport
 
 NONE = "–"
 LEAST_KWH = 0.1
@@ -102,6 +103,8 @@ def facts(report: EnergyReport) -> Iterator[tuple[str, str]]:
     yield "went to", where(total)
     yield "a request", _each(total.joules_per_request, total.loaded_joules_per_request)
     yield "1,000 items", _each(total.joules_per_1000_items, total.loaded_joules_per_1000_items)
+    if report.savings is not None and report.savings.holdback_requests:
+        yield from savings_facts(report.savings)
     if not closes(total):
         yield "unbalanced", f"devices drew {number(total.closing_error_j)} J more than their parts add up to"
 
@@ -137,3 +140,34 @@ def _each(own_j: float | None, loaded_j: float | None) -> str:
     if own_j is None:
         return NONE
     return f"{number(own_j)} J of own work; {number(loaded_j)} J with idle and unattributed shared out"
+
+
+def savings_facts(told: SavingsReport) -> Iterator[tuple[str, str]]:
+    """In words, line by line."""
+    yield "saved", f"against {told.holdback_requests:,} requests held back, by {told.policy_requests:,} others; so far:"
+    energy, grams = told.energy_j, told.co2e_g
+    yield "saved", f"energy: {_words(energy, 1 / JOULES_PER_KWH, 'kWh')}"
+    if grams.total is not None:
+        yield "saved", f"CO2e: {_words(grams, 1e-3, 'kg')}"
+    yield "saved", f"FLOPs: {_words(told.flops, 1.0, 'FLOPs')}"
+    yield "reward", _reward(told.reward)
+
+
+def _words(saved: SavedOf, scale: float, unit: str) -> str:
+    if saved.total is None:
+        return saved.reason
+    total = saved.total
+    low, high = number(total.low * scale), number(total.high * scale)
+    text = f"{number(total.value * scale)} {unit} ({low} to {high})"
+    if saved.relative is None:
+        return text
+    share = saved.relative
+    return f"{percent(share.value)} ({percent(share.low)} to {percent(share.high)}), {text}"
+
+
+def _reward(saved: SavedOf) -> str:
+    """Of reward it is what is earned more that people ask for."""
+    if saved.relative is None:
+        return saved.reason
+    more, low, high = (percent(-share) for share in (saved.relative.value, saved.relative.high, saved.relative.low))
+    return f"{more} ({low} to {high}) of the static chain's, more where above zero"
