@@ -61,10 +61,10 @@ def open_files(folder: Path, table: str) -> list[LogFile]:
 
 
 def check_alike(files: list[LogFile]) -> Head | None:
-    """What all are of, with the newest's reward model; None for no files. Raises FixFile naming one that differs."""
-    if not files:
+    """What all are of, with the newest's reward model; None for no rows. Raises FixFile naming one that differs."""
+    newest = max((one for one in files if one.rows), key=lambda one: one.to_s, default=None)
+    if newest is None:
         return None
-    newest = max(files, key=lambda one: one.to_s)
     for one in files:
         if one.head.chains != newest.head.chains:
             problem = f"its {len(one.head.chains)} chains are not the {len(newest.head.chains)} of {newest.path.name}"
@@ -88,7 +88,7 @@ def _opened(path: Path, table: str) -> Iterator[LogFile]:
     if missing := [name for name in NEEDED[table] if name not in schema.names]:
         raise FixFile(path, missing[0], "has no such column")
     if about.num_rows:
-        yield LogFile(path, head, about.num_rows, *_span(about), _width(schema), heard)
+        yield LogFile(path, head, about.num_rows, *_span(about), _width(path, schema), heard)
     elif heard is not None:
         yield LogFile(path, head, 0, *heard, 0, heard)
 
@@ -103,9 +103,14 @@ def _span(about: Any) -> tuple[float, float]:
     return min(one.min for one in found), max(one.max for one in found)
 
 
-def _width(schema: Any) -> int:
-    lists = [kind for kind in schema.types if pa.types.is_fixed_size_list(kind)]
-    return lists[0].list_size if lists else 0
+def _width(path: Path, schema: Any) -> int:
+    """Numbers in a row's list."""
+    for name in {"context", "penalty"}.intersection(schema.names):
+        kind = schema.field(name).type
+        if not pa.types.is_fixed_size_list(kind):
+            raise FixFile(path, name, "must be lists of one length")
+        return int(kind.list_size)
+    return 0
 
 
 def _one_piece(column: Any) -> Any:

@@ -121,9 +121,9 @@ def read_policies(folder: Path) -> LoggedPolicies:
 
 def _policies(file: LogFile, chains: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]:
     read = file.read(["policy_version", "time_s", "reward_model", "penalty"])
-    penalties = _rows(file, "penalty", read["penalty"])
-    if penalties.shape[1] != chains:
-        raise FixFile(file.path, "penalty", f"expected {chains} numbers, one for each chain, got {penalties.shape[1]}")
+    if file.width != chains:
+        raise FixFile(file.path, "penalty", f"expected {chains} numbers, one for each chain, got {file.width}")
+    penalties = _rows(read["penalty"])
     return read["policy_version"].to_numpy(), read["time_s"].to_numpy(), penalties, read["reward_model"].to_pylist()
 
 
@@ -165,7 +165,7 @@ def _columns(file: LogFile, chains: int) -> dict[str, NDArray[Any]]:
     found["users"], found["arms"] = _users(file, read["user"]), _arms(file, read["arm"])
     found["chains"] = read["chain"].to_numpy()
     if file.width:
-        found["contexts"] = _rows(file, "context", read["context"])
+        found["contexts"] = _rows(read["context"])
     if not ((found["chains"] >= 0) & (found["chains"] < chains)).all():
         raise FixFile(file.path, "chain", f"must be from 0 to {chains - 1}")
     return found
@@ -186,10 +186,8 @@ def _arms(file: LogFile, column: Any) -> NDArray[np.int8]:
     return arms
 
 
-def _rows(file: LogFile, name: str, column: Any) -> NDArray[np.float32]:
+def _rows(column: Any) -> NDArray[np.float32]:
     """A column of lists of one length as rows (n, w)."""
-    if not pa.types.is_fixed_size_list(column.type):
-        raise FixFile(file.path, name, "must be lists of one length")
     rows: NDArray[np.float32] = column.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     return rows.reshape(-1, column.type.list_size)
 
