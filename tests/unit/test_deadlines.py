@@ -15,10 +15,11 @@ from tiny_cascade import TinyCascade
 from tiny_reward import open_allocation, snapshot_of, space_of, with_reward
 from tiny_serving import Name, inline_runners
 
+from allocator.choice import without
 from cluster.answers import Payload
 from cluster.cascade import CascadeExecutor, StageRunner
 from cluster.config import BatchSettings
-from cluster.deciding import Allocation, without
+from cluster.deciding import Allocation
 from cluster.ingress import make_app
 from cluster.latency import FEWEST
 from cluster.schemas import RecommendRequest

@@ -62,6 +62,7 @@ class TestAnswers:
             | {"co2e_g": None, "quality": None},
             "policy_version": None,
             "degraded": False,
+            "arm": None,
         }
 
     @pytest.mark.parametrize("k", [1, 2])
@@ -162,7 +163,7 @@ class TestListings:
         api = client.get("/openapi.json").json()
         assert api["info"]["title"] == "GreenFlow"
         names = ["recommend", "chains", "policy", "health", "power", "energy"]
-        names += ["constraints", "constraints/{name}", "constraints/changes"]
+        names += ["constraints", "constraints/{name}", "constraints/changes", "feedback", "savings"]
         assert set(api["paths"]) == {f"/v1/{name}" for name in names}
         answers = api["paths"]["/v1/recommend"]["post"]["responses"]
         assert set(answers) >= {"200", "422", "503"}
