@@ -19,7 +19,7 @@ from allocator.chains import ChainSpace
 from allocator.energy.windows import Name
 from allocator.reward import RewardModel
 from cluster.config import Settings
-from cluster.control_settings import reward_model_name, safe_chain, wants_allocator
+from cluster.control_settings import reward_model_name, safe_chain, wants_allocator, wants_experiment
 from cluster.deciding import Allocation, Decided, Decider, LocalDecider
 from cluster.desk import Clock
 from cluster.follower import Follower, Tie
@@ -118,7 +118,7 @@ def allocation_of(
     else:
         decider = RemoteDecider(allocator, settings.allocator.timeout_ms / 1e3, time.monotonic)
     allocation = Allocation(decider, tally, follower, safe_chain(settings.allocator, space))
-    if decider is None:
+    if not wants_experiment(settings, cascade.spec):
         return allocation
     recorder = Recorder(space, time.time, settings.log.folder is not None and settings.log.contexts)
     return replace(allocation, experiment=settings.experiment.assignment, recorder=recorder)

@@ -17,7 +17,7 @@ from cluster.autoscale import kept_warm, scaling
 from cluster.carbon.select import open_carbon
 from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings, state_folder
-from cluster.control_settings import safe_chain, wants_allocator
+from cluster.control_settings import safe_chain, wants_allocator, wants_experiment
 from cluster.controller import Controller, prior_of
 from cluster.limits.holdable import NO_ALLOCATOR
 from cluster.outcomes_replica import Outcomes
@@ -46,7 +46,7 @@ def build(settings: Settings) -> Application:
     nothing is deployed.
     """
     cascade = check(settings)
-    if wants_allocator(settings.allocator, cascade.spec) and settings.experiment.salt is None:
+    if wants_experiment(settings, cascade.spec) and settings.experiment.salt is None:
         experiment = settings.experiment.salted(kept_salt(state_folder()))
         settings = settings.model_copy(update={"experiment": experiment})
     controller, allocator = _allocation(settings, cascade)
@@ -61,8 +61,8 @@ def build(settings: Settings) -> Application:
 
 
 def _outcomes(settings: Settings, cascade: Cascade, controller: Application | None) -> Application | None:
-    """Who keeps the account of outcomes; None where nothing is decided."""
-    if controller is None or not wants_allocator(settings.allocator, cascade.spec):
+    """Who keeps the account of outcomes; None where nobody wants to know."""
+    if controller is None or not wants_experiment(settings, cascade.spec):
         return None
     return serve.deployment(
         name=OUTCOMES,

@@ -30,6 +30,15 @@ def wants_allocator(settings: AllocatorSettings, spec: CascadeSpec) -> bool:
     return spec.reward is not None and settings.enabled is not False
 
 
+def wants_experiment(settings: Settings, spec: CascadeSpec) -> bool:
+    """Whether answers are remembered, for savings, rewards and the log. Raises FixSetup for a log without."""
+    wants = settings.experiment.enabled and wants_allocator(settings.allocator, spec)
+    if settings.log.folder is not None and not wants:
+        why = "experiment.enabled is false" if not settings.experiment.enabled else "no policy chooses chains"
+        raise FixSetup(f"setting log.folder: there would be nothing to log, for {why}")
+    return wants
+
+
 def safe_chain(settings: AllocatorSettings, space: ChainSpace) -> ActionChain:
     """What a request takes when nobody can decide. Raises FixSetup when the setting names no chain of the space."""
     if settings.safe_chain is None:

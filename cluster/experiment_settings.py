@@ -13,6 +13,8 @@ EXPLORED = 0.01
 class ExperimentSettings(BaseModel):
     """The standing experiment.
 
+    enabled   whether there is one, where a policy chooses chains. Without it nobody is held back, nothing is remembered
+              of answers, and feedback is refused
     holdback  share of users whose requests run the static chain, as production would have; what the others save is
               measured against them. Zero holds nobody back, and then no saving is known
     explore   share of the requests that get any of the available chains, each as likely, so that what other chains
@@ -25,6 +27,7 @@ class ExperimentSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    enabled: bool = True
     holdback: Annotated[float, Field(ge=0, le=0.5)] = 0.02
     explore: Annotated[float | None, Field(ge=0, le=0.5)] = None
     salt: SecretStr | None = None
@@ -41,7 +44,8 @@ class ExperimentSettings(BaseModel):
 
         logs  whether decisions are logged
         """
-        return (EXPLORED if logs else 0.0) if self.explore is None else self.explore
+        usual = EXPLORED if logs and self.enabled else 0.0
+        return usual if self.explore is None else self.explore
 
     @property
     def assignment(self) -> Assignment:

@@ -15,9 +15,9 @@ from cluster.schemas import Detail, ProblemResponse
 from models.errors import FixRequest, GreenFlowError, TryAgain
 
 FEEDBACK, SAVINGS = "/v1/feedback", "/v1/savings"
-NOBODY = "there is no allocator, so nothing is decided that could save anything"
+NOBODY = "nothing is remembered of answers: there is no allocator, or experiment.enabled is false"
 ANSWERS: dict[int | str, dict[str, Any]] = {
-    404: {"model": Detail, "description": "There is no allocator"},
+    404: {"model": Detail, "description": "There is no allocator, or `experiment.enabled` is false"},
     503: {"model": Detail, "description": "Nobody can answer now; repeat after `Retry-After` seconds"},
 }
 

@@ -44,8 +44,15 @@ class Part:
     least: float
 
 
+NO_EXPERIMENT = {"GREENFLOW_EXPERIMENT_ENABLED": "false"}
 PARTS = {
     "metering": Part("joules accounted for", {}, OFF, 0.98),
+    "outcomes": Part(
+        "holdback and a log of decisions",
+        {"GREENFLOW_LOG_FOLDER": "{folder}", "GREENFLOW_EXPERIMENT_EXPLORE": "0"},
+        NO_EXPERIMENT,
+        0.97,
+    ),
 }
 
 
