@@ -99,15 +99,21 @@ def metrics(spec: CascadeSpec) -> dict[str, float]:
 
 OTHER_PROCESSOR = 0.01
 """Processors of another make round products of matrices differently, and training makes more of it: 0.004 was seen."""
+AGAIN = ("tower-l", "ydnn-s", "mlp")
+"""One of each stage: every variant has a seed of its own, and scorers are measured behind the last tower alone. All of
+them take five times as long, half of it for dien."""
 
 
 @pytest.mark.train
-@pytest.mark.timeout(1200)
 def test_training_with_the_same_seed_reproduces_the_demos_metrics(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("onnxscript")
     from models.training.cascade import TrainConfig, train_cascade
+    from models.training.recipe import RECIPE
 
     world, _ = synthetic_world(SyntheticConfig())
-    spec = train_cascade(world, tmp_path / "demo", TrainConfig())
-    assert metrics(spec) == pytest.approx(metrics(read_spec(DEMO)), abs=OTHER_PROCESSOR)
+    again = [variant for variant in RECIPE if variant.name in AGAIN]
+    found = metrics(train_cascade(world, tmp_path / "demo", TrainConfig(), recipe=again))
+    shipped = {name: value for name, value in metrics(read_spec(DEMO)).items() if name in found}
+    assert len(shipped) == 4 + 4 + 4
+    assert found == pytest.approx(shipped, abs=OTHER_PROCESSOR)
