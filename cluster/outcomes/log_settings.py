@@ -1,30 +1,9 @@
-"""What the operator says about feedback, and about the log of decisions and outcomes."""
+"""What the operator says about the log of decisions and outcomes."""
 
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-
-class FeedbackSettings(BaseModel):
-    """How rewards that clients report find the requests that they are of, and what is made of them.
-
-    horizon_s         after so long a request's reward is final: what was reported, else 0
-    early_s           a report whose request is not known yet waits so long for it
-    most_pending      requests that wait for their reward; the oldest of more are final at once. About 0.4 kB each
-    drift_tolerance   rewards that come to within this share of what was predicted are no drift of the reward model
-    drift_run_length  requests to a false alarm of drift, on average at the soonest
-    drift_window_s    time over which the ratio of what came to what was predicted is shown
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    horizon_s: Annotated[float, Field(ge=1, le=7 * 86_400)] = 1800.0
-    early_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
-    most_pending: Annotated[int, Field(ge=100, le=10_000_000)] = 200_000
-    drift_tolerance: Annotated[float, Field(gt=0, lt=0.5)] = 0.1
-    drift_run_length: Annotated[float, Field(ge=1e5, allow_inf_nan=False)] = 1e9
-    drift_window_s: Annotated[float, Field(ge=60, le=7 * 86_400)] = 6 * 3600.0
 
 
 class LogSettings(BaseModel):

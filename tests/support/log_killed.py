@@ -22,6 +22,7 @@ from cluster.outcomes.log_settings import LogSettings
 from cluster.outcomes.records import Reward
 
 ROWS, BATCHES = 20, 5
+MOST_KILLS = 60
 STARTING, ADDING, WRITING = range(3)
 NAMES = ("starting", "adding", "writing")
 
@@ -83,12 +84,14 @@ def kill_one(folder: Path, writer: str, board: Board, rng: random.Random) -> str
 
 def main(folder: Path, kills: int, seed: int) -> dict[str, object]:
     rng, board, phases = random.Random(seed), Board(), Counter[str]()
-    for kill in range(kills):
-        phases[kill_one(folder, f"w{kill}", board, rng)] += 1
+    half = 0
+    while phases.total() < kills or (half == 0 and phases.total() < MOST_KILLS):  # one at least while a file is written
+        phases[kill_one(folder, f"w{phases.total()}", board, rng)] += 1
+        half = len([*folder.rglob(".*.parquet")])
     rows = read_log(folder, horizon_s=1.0, unripe=True)
     return {
-        "written": board[WRITTEN], "rows": len(rows), "most": board[WRITTEN] + kills * ROWS * BATCHES, "phases": phases,
-        "zero": int((rows.rewards == 0).sum()), "half": len([*folder.rglob(".*.parquet")]),
+        "written": board[WRITTEN], "rows": len(rows), "most": board[WRITTEN] + phases.total() * ROWS * BATCHES,
+        "phases": phases, "zero": int((rows.rewards == 0).sum()), "half": half,
     }  # fmt: skip
 
 
