@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from allocator.arms import HOLDBACK, POLICY
 from allocator.savings.arm import ArmMean, arm_mean
 from allocator.savings.intervals import Interval, fixed_reach, sequential_reach
+from allocator.savings.model_error import ModelError
 from allocator.savings.sums import QUANTITIES, GroupSums
 
 
@@ -92,7 +93,8 @@ def _saved(sums: GroupSums, at: int, method: Method) -> Saved:
     lacking = _lacking(policy, static, method)
     if lacking:
         return Saved(None, None, None, lacking, static, policy)
-    error = {"energy_j": sums.error.energy_j, "grams": sums.error.grams}.get(QUANTITIES[at], 0.0) / policy.requests
+    of_model = {"energy_j": sums.joules_error, "grams": sums.grams_error}.get(QUANTITIES[at], ModelError())
+    error = of_model.error / policy.requests
     sampling = policy.variance + static.variance
     reach = _reach(policy, static, error**2, method)
     standard = math.sqrt(sampling + error**2)

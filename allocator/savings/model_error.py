@@ -1,39 +1,53 @@
-"""How far the energy model may be off in a sum of many micro-batches' savings."""
+"""How far the energy model may be off in the sum of what many micro-batches saved."""
 
+import math
 from dataclasses import dataclass
-from math import isfinite
 
 
 @dataclass(frozen=True, slots=True)
 class ModelError:
-    """Standard error, by the energy model alone, of the sum of what all requests so far saved; in joules and in grams.
+    """Variance, by the energy model alone, of the sum of what all requests so far saved: joules, or grams.
 
-    A request's joules are worked out with coefficients, not metered. A micro-batch b brings the standard error s_b of
-    what its requests saved together: s_b = sqrt(x' P x), x being the runs and items that its static chain would have
-    had more than what ran, P the covariance of the coefficients then. The errors e_b of successive micro-batches come
-    from the same coefficients. Their sum E_t = e_1 + ... + e_t has
+    Joules of a request are worked out with coefficients, not metered. By micro-batch t, of n_t requests, what each of
+    them saves is off by d_t = x' (c_t - c): c the true coefficients, c_t those that are believed then, with covariance
+    P_t, x the runs and items that the static chain would have had more. Its standard error is sd_t = sqrt(x' P_t x).
+    Errors of different times come from the same coefficients. For a Kalman filter (`allocator.energy.belief`), between
+    two times c_t - c = F (c_s - c) + the noise of readings since then, where each reading adds to F the factor
+    I - K x' = P_k (P_{k-1} + Q)^-1, with Q what `relaxed` adds. Without forgetting F P_s = P_t, hence
 
-        Var(E_t) = V_t = V_{t-1} + 2 Cov(E_{t-1}, e_t) + s_t^2,       Cov(E_{t-1}, e_t) <= sqrt(V_{t-1}) s_t,
+        Cov(d_s, d_t) = x' P_t x = sd_t^2 for all s < t:
 
-    the latter by Cauchy and Schwarz, so that sqrt(V_t) <= sqrt(V_{t-1}) + s_t: standard errors add up at most. With
-    equality where the errors are fully correlated, as those of what no reading can tell are for ever. That bound is
-    what is kept here.
+    what is not known yet is in all earlier errors as well, what was learned since is in none of the later ones. So with
+    N_t = n_1 + ... + n_t the sum of n_t d_t has the variance
 
-    It is close. With a Kalman filter's gain K_t and no forgetting (`belief.observed` without `belief.relaxed`), an
-    error at a later time is e_t = (I - K x') e_s + noise of later readings, (I - K x') P_s = P_t, hence
-    Cov(e_s, e_t) = x' P_t x: the correlation of two times is the ratio of their standard errors, later over earlier. While
-    variance falls as 1/t, V_t is half of the bound's square. Forgetting (`relaxed` adds share (limit - P) to P) makes
-    the correlation fade by p / (p + share (limit - p)) a reading, for what readings do tell; those directions are soon
-    known well and weigh little beside those that they tell hardly at all, where the limit itself is what is known.
+        V_t = V_{t-1} + 2 N_{t-1} n_t sd_t^2 + n_t^2 sd_t^2 = V_{t-1} + (N_t^2 - N_{t-1}^2) sd_t^2.
+
+    Forgetting makes correlations fade, by p / (p + q) a reading in one dimension; leaving it out errs on the wide side,
+    but little: tracked through the filter itself, with all it does, the standard error of two hours differs by 2%
+    (tests/bench/README.md). V_t also stays below (n_1 sd_1 + ... + n_t sd_t)^2, since standard errors add up at most
+    (Cauchy and Schwarz); that bound takes over where sd_t varies with the micro-batch, or grows as a model begins anew.
+
+    weight    N_t; requests, or for grams, requests times grams per joule
+    variance  V_t without the bound
+    most      n_1 sd_1 + ... + n_t sd_t
     """
 
-    energy_j: float = 0.0
-    grams: float = 0.0
+    weight: float = 0.0
+    variance: float = 0.0
+    most: float = 0.0
 
-    def __post_init__(self) -> None:
-        if not all(isfinite(figure) and figure >= 0 for figure in (self.energy_j, self.grams)):
-            raise ValueError(f"standard errors are finite and not negative, got {self}")
+    @property
+    def error(self) -> float:
+        """Standard error of the sum."""
+        return min(math.sqrt(self.variance), self.most)
 
-    def __add__(self, other: "ModelError") -> "ModelError":
-        """That of both sums together, be they of successive times or of two places under one energy model."""
-        return ModelError(self.energy_j + other.energy_j, self.grams + other.grams)
+    def after(self, weight: float, error_j: float) -> "ModelError":
+        """With a micro-batch more of that weight, what each of its requests saves having that standard error, in joules."""
+        total = self.weight + weight
+        variance = self.variance + (total**2 - self.weight**2) * error_j**2
+        return ModelError(total, variance, self.most + weight * error_j)
+
+    def merged(self, other: "ModelError") -> "ModelError":
+        """Of both sums together, as if errors of the two were fully correlated: the order of times is lost."""
+        error = self.error + other.error
+        return ModelError(self.weight + other.weight, error**2, self.most + other.most)

@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from dataclasses import astuple
 
 import numpy as np
 
@@ -14,12 +15,13 @@ _HEAD = struct.Struct("<8sII")
 """What it is, its format, and the checksum of the rest: all figures in a row, packed."""
 _WHAT = b"savings\n"
 _CELLS = SHAPE[0] * SHAPE[1]
-_FIGURES = (1 + 2 * len(QUANTITIES)) * _CELLS + 2
+_FIGURES = (1 + 2 * len(QUANTITIES)) * _CELLS + 6
 
 
 def dumped(sums: GroupSums) -> bytes:
     """The sums, at most 37 kB."""
-    parts = (sums.requests, sums.counts, sums.totals, np.array([sums.error.energy_j, sums.error.grams]))
+    errors = np.array([astuple(sums.joules_error), astuple(sums.grams_error)])
+    parts = (sums.requests, sums.counts, sums.totals, errors)
     figures = np.concatenate([part.ravel() for part in parts]).astype("<f8").tobytes()
     packed = zlib.compress(figures, 1)
     return _HEAD.pack(_WHAT, FORMAT, zlib.crc32(packed)) + packed
@@ -45,6 +47,6 @@ def restored(data: bytes) -> GroupSums:
 
 
 def _sums(figures: Floats) -> GroupSums:
-    requests, rest, error = figures[:_CELLS], figures[_CELLS:-2], figures[-2:].tolist()
+    requests, rest, errors = figures[:_CELLS], figures[_CELLS:-6], figures[-6:].reshape(2, 3).tolist()
     counts, totals = rest.reshape(2, len(QUANTITIES), *SHAPE)
-    return GroupSums(requests.reshape(SHAPE), counts, totals, ModelError(*error))
+    return GroupSums(requests.reshape(SHAPE), counts, totals, ModelError(*errors[0]), ModelError(*errors[1]))

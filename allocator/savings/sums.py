@@ -1,6 +1,6 @@
 """What requests of each arm took and brought, as sums by group: all that savings are estimated from."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,7 @@ class GroupSums:
     counts    (4, 2, GROUPS) requests of which the quantity is known: joules and grams that were accounted, rewards
               whose time for feedback is over
     totals    (4, 2, GROUPS) the quantity's sums over those
-    error     by the energy model, of what all these requests saved together
+    joules_error, grams_error  by the energy model, of what all these requests saved together
 
     The arms can be compared as long as both have had the same traffic: with another share of users held back, or
     another salt, begin new sums.
@@ -35,7 +35,8 @@ class GroupSums:
     requests: Floats = field(default_factory=lambda: np.zeros(SHAPE))
     counts: Floats = field(default_factory=_nothing)
     totals: Floats = field(default_factory=_nothing)
-    error: ModelError = field(default_factory=ModelError)
+    joules_error: ModelError = field(default_factory=ModelError)
+    grams_error: ModelError = field(default_factory=ModelError)
 
     def decided(
         self,
@@ -68,9 +69,11 @@ class GroupSums:
         counts, totals = self.counts.copy(), self.totals.copy()
         for at, value in enumerate(values):
             _add(counts[at], totals[at], cells, value)
-        off_j = float(usable.sum() * error_j) if usable.any() else 0.0
-        off_g = off_j * abs(grams_per_j) if np.isfinite(grams_per_j) else 0.0
-        return GroupSums(self.requests + _summed(cells, None), counts, totals, self.error + ModelError(off_j, off_g))
+        requests, known = self.requests + _summed(cells, None), float(usable.sum())
+        joules_error = self.joules_error.after(known, error_j) if known else self.joules_error
+        in_grams = known * grams_per_j if known and np.isfinite(grams_per_j) else 0.0
+        grams_error = self.grams_error.after(in_grams, error_j) if in_grams else self.grams_error
+        return GroupSums(requests, counts, totals, joules_error, grams_error)
 
     def matured(self, arms: ArrayLike, groups: ArrayLike, rewards: ArrayLike) -> "GroupSums":
         """With requests more whose time for feedback is over, (B,) each. A reward of 0: none came; NaN: unknown."""
@@ -78,7 +81,7 @@ class GroupSums:
         counts, totals = self.counts.copy(), self.totals.copy()
         at = QUANTITIES.index("reward")
         _add(counts[at], totals[at], cells, np.asarray(rewards, np.float64)[within])
-        return GroupSums(self.requests, counts, totals, self.error)
+        return replace(self, counts=counts, totals=totals)
 
     def merged(self, other: "GroupSums") -> "GroupSums":
         """Of both: other requests of the same experiment, such as another ingress's."""
@@ -86,7 +89,8 @@ class GroupSums:
             self.requests + other.requests,
             self.counts + other.counts,
             self.totals + other.totals,
-            self.error + other.error,
+            self.joules_error.merged(other.joules_error),
+            self.grams_error.merged(other.grams_error),
         )
 
 

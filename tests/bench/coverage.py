@@ -39,6 +39,7 @@ Figures = dict[str, object]
 @click.option("--windows", type=click.IntRange(30), default=Experiment.windows)
 @click.option("--window-s", type=click.FloatRange(1), default=Experiment.window_s)
 @click.option("--rate", type=click.FloatRange(1), default=Experiment.requests_per_s, help="Requests a second.")
+@click.option("--noise", type=click.FloatRange(0), default=Experiment.noise, help="Of a second's reading, relative.")
 @click.option("--every", type=click.IntRange(1), default=4, help="Windows between two looks.")
 @click.option("--seed", type=int, default=0, help="Of the first run.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
@@ -50,6 +51,7 @@ def main(
     windows: int,
     window_s: float,
     rate: float,
+    noise: float,
     every: int,
     seed: int,
     json_file: Path | None,
@@ -57,7 +59,7 @@ def main(
     """Measure how often the intervals of savings hold the truth."""
     console, told = Console(width=120), {}
     for share in (float(part) for part in shares.split(",")):
-        experiment = Experiment(share, users, rate, windows, window_s, activity)
+        experiment = Experiment(share, users, rate, windows, window_s, activity, noise=noise)
         numbers = range(seed, seed + runs)
         progress = track(numbers, f"held back {share:.0%}", console=console, transient=True)
         found = [watched(experiment, number, every) for number in progress]

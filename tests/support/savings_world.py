@@ -77,17 +77,17 @@ class Experiment:
     """
 
     share: float = 0.02
-    users: int = 20_000
-    requests_per_s: float = 50.0
-    windows: int = 480
-    window_s: float = 15.0
+    users: int = 10_000
+    requests_per_s: float = 40.0
+    windows: int = 240
+    window_s: float = 30.0
     activity: float = 0.8
     spread: float = 0.7
     nobody: float = 0.05
     waves_h: float = 1.0
     wander: float = 0.3
-    late: int = 20
-    noise: float = 0.02
+    late: int = 10
+    noise: float = 0.1
     off: float = PROFILED.common
     drift_per_h: float = 0.01
 

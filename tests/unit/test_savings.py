@@ -103,7 +103,7 @@ def test_few_groups_that_hold_most_requests_count_as_few() -> None:
 def test_the_energy_model_s_error_is_in_joules_and_grams_and_in_nothing_else() -> None:
     sure = sums_of()
     policy = float(sure.requests[POLICY].sum())
-    found = estimate(replace(sure, error=ModelError(0.3 * policy, 5.0 * policy)))
+    found = estimate(replace(sure, joules_error=off(0.3 * policy), grams_error=off(5.0 * policy)))
     assert (found.energy_j.model_error, found.grams.model_error) == (pytest.approx(0.3), pytest.approx(5.0))
     assert found.flops == estimate(sure).flops
     assert found.reward == estimate(sure).reward
@@ -111,6 +111,10 @@ def test_the_energy_model_s_error_is_in_joules_and_grams_and_in_nothing_else() -
         fixed_reach(0.95, 1e6) * math.hypot(0.3, sampling(sure)), rel=0.01
     )
     assert halves(found.grams)[1] > 10.0
+
+
+def off(by: float) -> ModelError:
+    return ModelError().after(1.0, by)
 
 
 def sampling(sums: GroupSums) -> float:

@@ -11,7 +11,7 @@ from scipy.stats import binom, chi2
 RUNS = 60
 CHANCE = 1e-4
 """Of failing though all is well, of each of the checks."""
-BRIEF = Experiment(share=0.1, users=2000, requests_per_s=20.0, windows=60, late=5)
+BRIEF = Experiment(share=0.1, users=2000, requests_per_s=20.0, windows=60, window_s=15.0, late=5)
 LEAST = int(binom.ppf(CHANCE, RUNS, 0.95))
 
 
