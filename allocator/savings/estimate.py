@@ -14,6 +14,11 @@ from allocator.savings.sums import QUANTITIES, GroupSums
 class Method:
     """How sure to be, and how much is enough.
 
+    Both kinds of intervals take an arm's mean for normal and its variance for nearly known. Twenty groups of equal size
+    tell a standard error to 16%, which Student's quantile makes up for; with fewer, one user who asks a lot is the
+    arm. Two hundred requests are what a mean of seldom clicks needs to lose most of its skewness. From there on
+    intervals of simulated experiments hold the truth as often as they should (tests/bench/coverage.py).
+
     level           of the intervals
     tightest_at     requests held back, after which the confidence sequence is tightest
     least_requests  of each arm, below which nothing is said
