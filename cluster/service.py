@@ -332,6 +332,8 @@ class Recommender:
             safe = self._fallback.instead(chain, frozenset(), self._available)
             return [Given(call, safe or chain, degraded=True) for call in calls]
         self._log(None)
+        if self.recorder is not None and self._allocation.follower.snapshot is not None:
+            self.recorder.know(self._allocation.follower.snapshot)  # by the answer, another one may be the newest
         late = [False] * len(users) if decided.in_time is None else (~decided.in_time).tolist()
         self._count(TOO_LATE, sum(late))
         columns = decided.chains.tolist(), decided.rewards.tolist(), late, decided.propensities.tolist()

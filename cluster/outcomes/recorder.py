@@ -9,7 +9,7 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from allocator.arms import NAMED
+from allocator.arms import NAMED, Unit
 from allocator.chains import ChainSpace
 from allocator.choice import Floats, Ints
 from allocator.request_joules import Rates
@@ -21,7 +21,13 @@ from models.batch import UserRows
 from models.errors import Overloaded
 
 MOST_ROWS = 20_000
-NO_UNIT = (0, 0, NAMED)
+MOST_POLICIES = 600
+"""Policies that wait to be shipped, one a window: of more, the oldest are forgotten."""
+SPAN_S = 5.0
+"""Requests that were answered further apart are never put together, for all of a part have one time."""
+NO_UNIT = Unit(NAMED, 0, 0)
+Row = tuple[str, int, int, int, float, float, bool]
+"""Of a request: its id, mark, group, arm, propensity, predicted reward, and whether it is degraded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,28 +63,29 @@ class Shipment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
+    """What is kept of a micro-batch: no more of its requests than will be shipped, since they may be large.
+
+    version  of the policy that decided any of it, else 0
+    """
+
     time_s: float
-    given: Sequence[Given]
+    rows: Sequence[Row]
+    version: int
     chains: Ints
     joules: Joules | None
     contexts: NDArray[np.float32]
-
-    @property
-    def version(self) -> int:
-        """Of the policy that decided any of it."""
-        return next((one.version for one in self.given if one.version is not None), 0)
 
     @property
     def kind(self) -> tuple[object, ...]:
         """What is one for all requests of a shipment's part."""
         joules = self.joules
         known = None if joules is None else (joules.rates.grams_per_j, joules.rates.saving_error_j)
-        return self.version, self.contexts.shape[1], known
+        return self.version, self.contexts.shape[1], known, self.time_s // SPAN_S
 
 
 class Recorder:
-    """Remembers at most so many requests and so many rewards. Used from one event loop; nothing but lists grows while a
-    request waits.
+    """Remembers at most so many requests and so many rewards, and no more of them than will be shipped. Used from one
+    event loop.
 
     wall       Unix time
     contexts   whether the reward model's input is remembered too
@@ -90,23 +97,34 @@ class Recorder:
         self._flops, self._wall, self._contexts, self._most = space.flops, wall, contexts, most_rows
         self._batches: list[_Batch] = []
         self._rewards: list[Reward] = []
-        self._policies: dict[int, Snapshot] = {}
+        self._policies: dict[int, PolicyRow] = {}
         self._version = 0
         self._rows, self._dropped = 0, 0
+
+    def know(self, snapshot: Snapshot) -> None:
+        """Requests are decided by this snapshot's policy."""
+        version = snapshot.policy.version
+        if version != self._version:
+            self._version, self._policies[version] = version, _policy_row(snapshot)
+            if len(self._policies) > MOST_POLICIES:
+                del self._policies[next(iter(self._policies))]
 
     def answered(
         self, users: UserRows, given: Sequence[Given], chains: Ints, joules: Joules | None, snapshot: Snapshot | None
     ) -> None:
         """A micro-batch was answered under these chains, (B,) indices, while this snapshot was the newest."""
-        if snapshot is not None and snapshot.policy.version != self._version:
-            self._version = snapshot.policy.version
-            self._policies[self._version] = snapshot
         if self._rows + len(given) > self._most:
             self._dropped += len(given)
             return
+        if snapshot is not None:
+            self.know(snapshot)
         contexts = context_of(users) if self._contexts else np.empty((len(given), 0))
+        version = next((one.version for one in given if one.version is not None), 0)
+        rows = [_row(one) for one in given]
         self._rows += len(given)
-        self._batches.append(_Batch(self._wall(), given, chains, joules, contexts.astype(np.float32, copy=False)))
+        self._batches.append(
+            _Batch(self._wall(), rows, version, chains, joules, contexts.astype(np.float32, copy=False))
+        )
 
     def rewarded(self, rewards: Sequence[tuple[str, float]]) -> None:
         """Requests have earned rewards, by id. Raises Overloaded, having taken none, when too many wait already."""
@@ -123,33 +141,38 @@ class Recorder:
         dropped, self._dropped, self._rows = self._dropped, 0, 0
         runs = [tuple(run) for _, run in groupby(batches, key=lambda batch: batch.kind)]
         decisions = tuple(self._decisions(run) for run in runs)
-        return Shipment(decisions, tuple(rewards), tuple(map(_policy_row, policies.values())), dropped)
+        return Shipment(decisions, tuple(rewards), tuple(policies.values()), dropped)
 
     def _decisions(self, batches: Sequence[_Batch]) -> Decisions:
         """Of one kind, as one."""
-        given = [one for batch in batches for one in batch.given]
+        rows = [row for batch in batches for row in batch.rows]
+        ids, marks, groups, arms, propensities, predicted, degraded = zip(*rows, strict=True)
         chains = np.concatenate([batch.chains for batch in batches])
-        units = [(u.mark, u.group, u.arm) if (u := one.call.unit) is not None else NO_UNIT for one in given]
-        marks, groups, arms = zip(*units, strict=True)
         first = batches[0]
         return Decisions(
             time_s=first.time_s,
-            request_ids=tuple(one.call.request_id for one in given),
+            request_ids=ids,
             users=np.array(marks, np.uint64),
             groups=np.array(groups, np.int16),
             arms=np.array(arms, np.int8),
             contexts=np.concatenate([batch.contexts for batch in batches]),
             chains=chains.astype(np.int32),
-            propensities=np.array([one.propensity for one in given], np.float32),
-            predicted=np.array([nan if one.reward is None else one.reward for one in given], np.float32),
+            propensities=np.array(propensities, np.float32),
+            predicted=np.array(predicted, np.float32),
             flops=self._flops[chains],
             energy_j=np.concatenate([_energy_j(batch) for batch in batches]),
             static_j=_static_j(batches),
             error_j=nan if first.joules is None else first.joules.rates.saving_error_j,
-            grams_per_j=nan if first.joules is None else first.joules.rates.grams_per_j or nan,
+            grams_per_j=_grams_per_j(first.joules),
             policy_version=first.version,
-            degraded=np.array([one.degraded for one in given], np.bool_),
+            degraded=np.array(degraded, np.bool_),
         )
+
+
+def _row(given: Given) -> Row:
+    unit = given.call.unit or NO_UNIT
+    reward = nan if given.reward is None else given.reward
+    return given.call.request_id, unit.mark, unit.group, unit.arm, given.propensity, reward, given.degraded
 
 
 def _policy_row(snapshot: Snapshot) -> PolicyRow:
@@ -160,13 +183,19 @@ def _policy_row(snapshot: Snapshot) -> PolicyRow:
     return PolicyRow(policy.version, policy.time_s, penalty, json.dumps(prices), ", ".join(sorted(limits)))
 
 
+def _grams_per_j(joules: Joules | None) -> float:
+    """Of clean power it is zero, which is no less known than another."""
+    known = None if joules is None else joules.rates.grams_per_j
+    return nan if known is None else known
+
+
 def _energy_j(batch: _Batch) -> NDArray[np.float32]:
     if batch.joules is None:
-        return np.full(len(batch.given), nan, np.float32)
+        return np.full(len(batch.rows), nan, np.float32)
     return batch.joules.each_j.astype(np.float32)
 
 
 def _static_j(batches: Sequence[_Batch]) -> float:
     """The mean over requests."""
-    known = [(batch.joules.static_j, len(batch.given)) for batch in batches if batch.joules is not None]
+    known = [(batch.joules.static_j, len(batch.rows)) for batch in batches if batch.joules is not None]
     return sum(j * rows for j, rows in known) / sum(rows for _, rows in known) if known else nan
