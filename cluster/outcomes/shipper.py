@@ -69,6 +69,10 @@ class Shipper:
             self._parcel = Parcel(self._replica, self._number, shipment)
         try:
             await self._desk.take(self._parcel)
+        except asyncio.CancelledError as error:
+            if _told_to_end():
+                raise
+            self._log(error)  # the call was cancelled over there, as when a channel is closed
         except Exception as error:  # whatever is wrong over there, requests are answered here
             self._log(error)
         else:
@@ -85,13 +89,19 @@ class Shipper:
         except TimeoutError:
             logger.warning("the outcomes of the last requests could not be passed on in %g s", LAST_S)
 
-    def _log(self, error: Exception | None) -> None:
+    def _log(self, error: BaseException | None) -> None:
         """Say once that nobody takes parcels, and once that somebody does again."""
         if error is not None and not self._lost:
             logger.warning("outcomes cannot be passed on, and are kept: %s: %s", type(error).__name__, error)
         elif error is None and self._lost:
             logger.warning("outcomes are passed on again")
         self._lost = error is not None
+
+
+def _told_to_end() -> bool:
+    """Whether it is this task that somebody has cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @asynccontextmanager
