@@ -16,6 +16,7 @@ from cluster.outcomes.earned import ByBudget
 from cluster.outcomes.joiner import Joined, Joiner
 from cluster.outcomes.log_base import Log
 from cluster.outcomes.payload import Lost, Told, savings_payload
+from cluster.outcomes.recorder import Shipment
 from cluster.outcomes.records import Decisions, PolicyRow
 from cluster.outcomes.shipper import Parcel
 
@@ -70,6 +71,8 @@ class OutcomesAccount:
             self._taken.popitem(last=False)
         shipment = parcel.shipment
         self.lost = self.lost.with_dropped(shipment.dropped)
+        if not self._is_ours(shipment):
+            return
         for policy in shipment.policies:
             self._know(policy)
         self._account(self.joiner.step(shipment.decisions, shipment.rewards, self.wall()))
@@ -77,6 +80,12 @@ class OutcomesAccount:
     def step(self) -> None:
         """Let time pass: what has waited long enough matures."""
         self._account(self.joiner.step((), (), self.wall()))
+
+    def _is_ours(self, shipment: Shipment) -> bool:
+        """Whether it is of this chain space, and not of an application that this one replaces."""
+        chains = len(self.chains)
+        policies = all(len(one.penalty) == chains for one in shipment.policies)
+        return policies and all(int(one.chains.max(initial=0)) < chains for one in shipment.decisions)
 
     def _know(self, policy: PolicyRow) -> None:
         if not self.budgets.knows(policy.policy_version):

@@ -1,0 +1,311 @@
+"""The account of outcomes: each parcel counts once, whatever comes when, and a restart goes on from what was kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_time import FakeTime
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from outcome_rows import BEGAN_S, CHAINS, HEAD, decisions, numbered
+
+from allocator.arms import HOLDBACK, NAMED, POLICY
+from allocator.savings.saved import dumped
+from allocator.savings.sums import QUANTITIES, GroupSums
+from cluster.outcomes.account import Experiment, OutcomesAccount
+from cluster.outcomes.drift import Drift
+from cluster.outcomes.joiner import Joiner
+from cluster.outcomes.log_base import LogCounts
+from cluster.outcomes.payload import NO_FEEDBACK, NOBODY_HELD
+from cluster.outcomes.recorder import Shipment
+from cluster.outcomes.records import Decisions, PolicyRow, Reward
+from cluster.outcomes.schemas import SavingsResponse
+from cluster.outcomes.shipper import Parcel
+
+HORIZON_S = 100.0
+EXPERIMENT = Experiment(0.1, b"0123456789abcdef")
+FLOPS, REWARD = QUANTITIES.index("flops"), QUANTITIES.index("reward")
+
+
+@dataclass
+class Notebook:
+    """A log in memory."""
+
+    counts: LogCounts = field(default_factory=LogCounts)
+    decisions: list[tuple[Decisions, str]] = field(default_factory=list)
+    outcomes: list[Reward] = field(default_factory=list)
+    policies: list[int] = field(default_factory=list)
+
+    def begin(self, head: object) -> None: ...
+
+    def add_decisions(self, decisions: Decisions, prices: str = "{}") -> None:
+        self.decisions.append((decisions, prices))
+
+    def add_outcomes(self, rewards: Sequence[Reward]) -> None:
+        self.outcomes += rewards
+
+    def add_policy(self, policy: PolicyRow) -> None:
+        self.policies.append(policy.policy_version)
+
+    def flush(self, now_s: float, everything: bool = False) -> None: ...
+
+    @property
+    def logged(self) -> list[str]:
+        """Ids of all decisions."""
+        return [one for batch, _ in self.decisions for one in batch.request_ids]
+
+
+class Room:
+    """An account, and its log."""
+
+    def __init__(self, experiment: Experiment = EXPERIMENT, most: int = 10_000) -> None:
+        self.time, self.log = FakeTime(BEGAN_S), Notebook()
+        drift = Drift(CHAINS)
+        drift.follow("model-1", 0)
+        joiner = Joiner(HORIZON_S, most, early_s=10.0)
+        self.account = OutcomesAccount(experiment, HEAD.chains, joiner, drift, self.log, self.time)
+
+    def take(self, *parcels: Parcel) -> "Room":
+        for one in parcels:
+            self.account.take(one)
+        return self
+
+    def matures(self) -> "Room":
+        self.time.now_s += HORIZON_S + 1.0
+        self.account.step()
+        return self
+
+    def told(self) -> Mapping[str, Any]:
+        told = self.account.payload()
+        SavingsResponse.model_validate(told, strict=True)
+        return told
+
+
+def policy(version: int, budget: str = "cap 150 W", price: float = 0.5) -> PolicyRow:
+    return PolicyRow(version, BEGAN_S, np.zeros(CHAINS, np.float32), f'{{"cap":{price}}}', budget)
+
+
+def rewards(*ids: str, value: float = 1.0) -> tuple[Reward, ...]:
+    return tuple(Reward(one, value, BEGAN_S + 1.0) for one in ids)
+
+
+def parcel(number: int, *batches: Decisions, replica: str = "a", **rest: Any) -> Parcel:
+    return Parcel(replica, number, Shipment(tuple(batches), **rest))
+
+
+def assert_alike(one: GroupSums, other: GroupSums) -> None:
+    np.testing.assert_allclose(one.requests, other.requests)
+    np.testing.assert_allclose(one.counts, other.counts)
+    np.testing.assert_allclose(one.totals, other.totals)
+
+
+def of_replica(replica: str) -> list[Parcel]:
+    """Five parcels of three requests, with feedback on two of the requests of the parcel before."""
+    found = []
+    for number in range(1, 6):
+        ids = numbered(3, f"{replica}{number}-")
+        earned = numbered(2, f"{replica}{number - 1}-") if number > 1 else ()
+        batch = decisions(ids, predicted=np.ones(3, np.float32))
+        found.append(parcel(number, batch, replica=replica, rewards=rewards(*earned), policies=(policy(7),), dropped=1))
+    return found
+
+
+REPLICAS = {replica: of_replica(replica) for replica in "abc"}
+
+
+@examples(max_examples=30)
+@given(st.permutations("abc" * 5), st.lists(st.integers(1, 3), min_size=15, max_size=15), st.data())
+def test_each_parcel_counts_once_whatever_comes_when_and_how_often(
+    order: list[str], times: list[int], data: st.DataObject
+) -> None:
+    """Parcels of a replica come in their order; any may come again later, when others have come."""
+    seen = dict.fromkeys("abc", 0)
+    sent: list[Parcel] = []
+    for replica, count in zip(order, times, strict=True):
+        sent += [REPLICAS[replica][seen[replica]]] * count
+        seen[replica] += 1
+        if data.draw(st.booleans()):
+            sent.append(data.draw(st.sampled_from(sent)))
+    found = Room().take(*sent).matures()
+    expected = Room().take(*(one for replica in "abc" for one in REPLICAS[replica])).matures()
+    assert_alike(found.account.sums, expected.account.sums)
+    assert sorted(found.log.logged) == sorted(expected.log.logged)
+    assert len(set(found.log.logged)) == len(found.log.logged) == 45
+    assert sorted(one.request_id for one in found.log.outcomes) == sorted(
+        one.request_id for replica in "abc" for parcel in REPLICAS[replica] for one in parcel.shipment.rewards
+    )
+    assert found.account.lost.dropped == 15
+    assert found.account.decided.tolist() == expected.account.decided.tolist()
+    assert found.told()["feedback"]["joined"] == 24
+
+
+def test_requests_and_rewards_are_summed_by_arm() -> None:
+    arms = np.array([POLICY, HOLDBACK, POLICY, NAMED], np.int8)
+    batch = decisions(numbered(4), arms=arms, flops=np.array([1.0, 2.0, 3.0, 4.0]))
+    room = Room().take(parcel(1, batch, rewards=rewards("r0", "r3")))
+    assert room.account.sums.totals[FLOPS].sum(axis=1).tolist() == [4.0, 2.0]
+    assert not room.account.sums.counts[REWARD].any(), "a reward is not final before its horizon"
+    sums = room.matures().account.sums
+    assert sums.totals[REWARD].sum(axis=1).tolist() == [1.0, 0.0]
+    assert sums.counts[REWARD].sum(axis=1).tolist() == [2.0, 1.0]
+
+
+def test_requests_that_could_not_wait_for_their_rewards_count_as_neither_rewarded_nor_not() -> None:
+    room = Room(most=2).take(parcel(1, decisions(numbered(2)), rewards=rewards("r0")))
+    room.take(parcel(2, decisions(numbered(2, "s"), arms=np.array([POLICY, POLICY], np.int8)))).matures()
+    assert room.account.sums.counts[REWARD].sum() == 2
+    assert room.told()["decisions"]["hurried"] == 2
+
+
+def test_the_log_gets_each_decision_and_each_reward_once_with_the_prices_of_its_policy() -> None:
+    one, other = decisions(numbered(2, "x"), policy_version=3), decisions(numbered(2, "y"), policy_version=4)
+    room = Room().take(
+        parcel(1, one, other, policies=(policy(3, price=0.25), policy(4, price=0.75))),
+        parcel(2, decisions(numbered(1, "z"), policy_version=3), policies=(policy(4, price=9.0),)),
+        parcel(1, decisions(numbered(1, "w"), policy_version=5), replica="b"),
+    )
+    assert [prices for _, prices in room.log.decisions] == ['{"cap":0.25}', '{"cap":0.75}', '{"cap":0.25}', "{}"]
+    assert room.log.policies == [3, 4], "of several replicas that tell of it, one is enough"
+    room.take(parcel(3, rewards=rewards("x0", "x0", "y1", "nobody")))
+    room.take(parcel(4, rewards=rewards("x0")))
+    assert [reward.request_id for reward in room.log.outcomes] == ["x0", "y1"]
+    room.matures()
+    assert [reward.request_id for reward in room.log.outcomes] == ["x0", "y1", "nobody"], (
+        "it may be of before a restart"
+    )
+
+
+def test_a_request_id_that_comes_twice_counts_once() -> None:
+    room = Room().take(parcel(1, decisions(["same", "same", "else"], arms=np.zeros(3, np.int8))))
+    room.take(parcel(1, decisions(["same"], arms=np.zeros(1, np.int8)), replica="b"))
+    assert room.account.sums.requests.sum() == 2
+    assert room.log.logged == ["same", "else"]
+
+
+def test_of_requests_without_a_decision_nothing_is_known_of_prices_or_of_predictions() -> None:
+    predicted = np.full(2, np.nan, np.float32)
+    batch = decisions(numbered(2), policy_version=0, predicted=predicted, energy_j=predicted, static_j=np.nan)
+    room = Room().take(parcel(1, batch)).matures()
+    assert [prices for _, prices in room.log.decisions] == ["{}"]
+    assert room.account.predicted == 0.0
+    assert not room.account.sums.counts[QUANTITIES.index("energy_j")].any()
+
+
+def test_a_restart_goes_on_with_what_was_kept_and_what_has_come_since() -> None:
+    before = Room().take(*REPLICAS["a"]).matures()
+    after = Room().take(*REPLICAS["b"])
+    assert after.account.resume(before.account.dumped()) == ""
+    after.take(*REPLICAS["c"]).matures()
+    whole = Room().take(*REPLICAS["a"], *REPLICAS["b"], *REPLICAS["c"]).matures()
+    assert_alike(after.account.sums, whole.account.sums)
+    assert after.told()["requests"]["policy"] == whole.told()["requests"]["policy"]
+
+
+def test_any_number_of_restarts_loses_nothing_that_was_kept() -> None:
+    parcels = [one for replica in "abc" for one in REPLICAS[replica]]
+    kept = Room().account.dumped()
+    for number, one in enumerate(parcels):
+        room = Room().take(Parcel(f"life-{number}", 1, one.shipment))
+        assert room.account.resume(kept) == ""
+        kept = room.account.dumped()
+    final, whole = Room(), Room().take(*parcels)
+    final.account.resume(kept)
+    assert_alike(final.account.sums, whole.account.sums)
+
+
+def test_after_a_restart_rewards_are_heard_though_none_has_come_yet() -> None:
+    before = Room().take(*REPLICAS["a"]).matures()
+    after = Room()
+    assert not after.account.hears
+    after.account.resume(before.account.dumped())
+    assert after.account.hears
+
+
+def test_sums_of_another_experiment_are_refused_with_the_reason() -> None:
+    kept = Room(Experiment(0.1, b"another-one-0123")).take(*REPLICAS["a"]).account.dumped()
+    room = Room().take(*REPLICAS["b"])
+    before = room.account.dumped()
+    assert "experiment is another one" in room.account.resume(kept)
+    assert room.account.dumped() == before
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda kept: b"",
+        lambda kept: kept[:8],
+        lambda kept: kept[:20],
+        lambda kept: kept[:-1],
+        lambda kept: kept + b"x",
+        lambda kept: kept[:-9] + bytes([kept[-9] ^ 1]) + kept[-8:],
+        lambda kept: EXPERIMENT.key + b"nonsense" * 20,
+    ],
+    ids=["nothing", "half a key", "half a head", "short", "long", "one bit", "nonsense"],
+)
+def test_sums_that_are_damaged_are_refused_with_the_reason_and_begin_anew(damage: Any) -> None:
+    room = Room().take(*REPLICAS["b"])
+    before = room.account.dumped()
+    assert room.account.resume(damage(Room().take(*REPLICAS["a"]).account.dumped()))
+    assert room.account.dumped() == before
+    room.take(*REPLICAS["c"])
+
+
+def test_what_is_kept_tells_experiments_apart_and_holds_the_sums() -> None:
+    room = Room().take(*REPLICAS["a"])
+    assert room.account.dumped() == EXPERIMENT.key + dumped(room.account.sums)
+
+
+def test_parcels_of_another_chain_space_are_left_out_and_stop_nobody() -> None:
+    room, foreign = Room(), np.full(2, CHAINS, np.int32)
+    room.take(parcel(1, decisions(numbered(2), chains=foreign), dropped=3))
+    wide = PolicyRow(9, BEGAN_S, np.zeros(CHAINS + 1, np.float32))
+    room.take(parcel(2, decisions(numbered(2), policy_version=9), policies=(wide,)))
+    assert (room.log.decisions, room.log.policies) == ([], [])
+    assert not room.account.sums.requests.any()
+    room.take(parcel(3, decisions(numbered(2))))
+    assert room.log.logged == ["r0", "r1"]
+
+
+def test_what_is_told_says_why_savings_are_not_known() -> None:
+    told = Room().told()["quantities"]
+    assert "0 of at least 200 requests held back" in told["energy_j"]["reason"]
+    assert told["reward"]["reason"] == NO_FEEDBACK
+    assert told["flops"]["static"] is None
+    nobody = Room(Experiment(0.0, EXPERIMENT.key)).take(*REPLICAS["a"]).told()
+    assert {one["reason"] for one in nobody["quantities"].values()} == {NOBODY_HELD}
+
+
+def many(arm: int, flops: float, count: int = 400, earned: float = 0.0) -> Parcel:
+    """Requests of an arm, spread over groups; each earns so much."""
+    ids = numbered(count, f"arm{arm}-")
+    batch = decisions(
+        ids,
+        arms=np.full(count, arm, np.int8),
+        groups=(np.arange(count) % 100).astype(np.int16),
+        flops=flops + (np.arange(count) % 7),
+        energy_j=np.full(count, flops * 1e-3, np.float32),
+        predicted=np.full(count, 1.0, np.float32),
+        chains=np.full(count, arm, np.int32),
+        static_j=0.02,
+    )
+    return parcel(1, batch, replica=f"of-{arm}", rewards=rewards(*ids, value=earned), policies=(policy(7),))
+
+
+def test_savings_budgets_and_chains_are_told_once_they_are_known() -> None:
+    told = Room().take(many(POLICY, 10.0, earned=0.5), many(HOLDBACK, 20.0, earned=0.75)).matures().told()
+    flops = told["quantities"]["flops"]
+    assert flops["per_request"]["value"] == pytest.approx(10.0)
+    assert flops["relative"]["value"] == pytest.approx(10.0 / flops["static"])
+    assert flops["total"]["value"] == pytest.approx(4000.0)
+    assert flops["total"]["sequential"]["low"] < 4000.0 < flops["total"]["sequential"]["high"]
+    assert told["quantities"]["energy_j"]["static"] == pytest.approx(0.02)
+    assert told["quantities"]["reward"]["per_request"]["value"] == pytest.approx(0.25), "forgone"
+    assert told["reward"]["budgets"] == [
+        {"budget": "cap 150 W", "requests": 400, "predicted": 400.0, "realised": 200.0}
+    ]
+    assert told["reward"]["chains"] == [{"chain": "chain-0", "requests": 400, "predicted": 1.0, "realised": 0.5}]
+    assert told["reward"]["drift"]["ratio"] == pytest.approx(0.5)
+    assert told["requests"] == {"policy": 400, "holdback": 400, "lost": 0}
