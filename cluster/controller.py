@@ -136,9 +136,8 @@ class Controller:
         self._savings.value = kept
 
     async def kept_savings(self) -> bytes | None:
-        """What was kept of it, None for nothing. Waits until the ledger can be read."""
-        await self._known.wait()
-        return self._savings.value
+        """What was kept of it, None for nothing. Raises TryAgain until the ledger can be read."""
+        return self._savings.asked()
 
     def check_health(self) -> None:
         """Called by Serve, which replaces a replica of which something has stopped."""

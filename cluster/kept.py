@@ -14,7 +14,7 @@ from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.pacer import GRID, LOAD, QuotaPacer
 from cluster.purse import Purse
-from models.errors import GreenFlowError
+from models.errors import GreenFlowError, TryAgain
 
 PRICES, FORMAT = "control", 1
 COSTS_S, INTENSITY_S, LOAD_S = 30.0, 60.0, 300.0
@@ -43,21 +43,31 @@ class Handed:
     """Something that somebody else hands over to be kept, and asks for again.
 
     value  None for nothing; what is handed over early is not replaced by what was kept before
+    read   whether it is known what was kept before
     """
 
     key: str
     every_s: float
     value: bytes | None = None
+    read: bool = False
 
     @property
     def part(self) -> Part:
         """What is to be kept of it."""
         return Part((self.key,), self.every_s, self._dumped, self._resume)
 
+    def asked(self) -> bytes | None:
+        """What was handed over last, or kept before. Raises TryAgain while nobody can tell: who took that for nothing
+        would have it written over."""
+        if self.value is None and not self.read:
+            raise TryAgain(f"what was kept of {self.key} cannot be read yet")
+        return self.value
+
     def _dumped(self) -> Values:
         return {} if self.value is None else {self.key: self.value}
 
     def _resume(self, kept: Values) -> None:
+        self.read = True
         if self.value is None:
             self.value = kept.get(self.key)
 

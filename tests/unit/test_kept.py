@@ -17,7 +17,7 @@ from cluster.carbon.fixed import FixedCarbon, UnknownCarbon
 from cluster.carbon.remembered import INTENSITY, RememberedCarbon
 from cluster.computing import BUSY, ROWS
 from cluster.control import ControlState
-from cluster.kept import COSTS_S, INTENSITY_S, LOAD_S, PRICES, Kept, parts_of
+from cluster.kept import COSTS_S, INTENSITY_S, LOAD_S, PRICES, SAVINGS, SAVINGS_S, Handed, Kept, parts_of
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.pacer import LOAD, QuotaPacer
@@ -205,3 +205,62 @@ def test_a_new_controller_begins_with_the_prices_that_were_kept() -> None:
     assert state.prices_by_key == pytest.approx(held)
     assert np.isfinite(state.policy.prices).all()
     assert isinstance(state.prices, PredictiveState)
+
+
+class Shelf:
+    """A controller that keeps what another replica hands over."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.now_s, self.handed = ledger, UNIX_S, Handed(SAVINGS, SAVINGS_S)
+        self.kept = Kept(ledger, [self.handed.part], lambda: self.now_s)
+
+    def begins(self) -> "Shelf":
+        assert asyncio.run(self.kept.take_up())
+        return self
+
+    def writes(self, seconds: float = SAVINGS_S) -> int:
+        self.now_s += seconds
+        states = self.kept.states()
+        self.ledger.remember(states)
+        return len(states)
+
+
+def test_what_was_handed_over_is_kept_for_the_next_controller() -> None:
+    ledger = Ledger(None)
+    first = Shelf(ledger).begins()
+    assert first.handed.asked() is None, "nothing was kept before"
+    assert first.writes() == 0
+    first.handed.value = b"one"
+    assert first.writes(), "and the newest of it"
+    first.handed.value = b"two"
+    assert first.writes(0.5 * SAVINGS_S) == 0, "not before it is due"
+    assert first.writes(0.5 * SAVINGS_S)
+    assert Shelf(ledger).begins().handed.asked() == b"two"
+
+
+def test_while_the_ledger_cannot_be_read_nobody_takes_what_was_kept_for_nothing() -> None:
+    ledger = Locked()
+    first = Shelf(ledger).begins()
+    first.handed.value = b"kept"
+    first.writes()
+    ledger.locked = True
+    second = Shelf(ledger)
+    assert not asyncio.run(second.kept.take_up())
+    with pytest.raises(TryAgain, match="savings"):
+        second.handed.asked()
+    assert second.writes() == 0
+    ledger.locked = False
+    assert second.begins().handed.asked() == b"kept"
+
+
+def test_what_is_handed_over_early_is_not_replaced_by_what_was_kept() -> None:
+    ledger = Ledger(None)
+    first = Shelf(ledger).begins()
+    first.handed.value = b"old"
+    first.writes()
+    second = Shelf(ledger)
+    second.handed.value = b"new"
+    assert second.handed.asked() == b"new"
+    assert second.begins().handed.asked() == b"new"
+    second.writes()
+    assert Shelf(ledger).begins().handed.asked() == b"new"
