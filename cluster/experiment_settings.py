@@ -18,8 +18,8 @@ class ExperimentSettings(BaseModel):
     holdback  share of users whose requests run the static chain, as production would have; what the others save is
               measured against them. Zero holds nobody back, and then no saving is known
     explore   share of the requests that get any of the available chains, each as likely, so that what other chains
-              earn can be learned from the log. When left out, 0.01 where decisions are logged (`outcomes.folder`),
-              else none
+              earn can be learned from the log. When left out, 0.01 where decisions are logged (`log.folder`), else
+              none
     salt      decides with a user's id who is held back, and hides who is who in the log: the same one holds back the
               same users. When left out, one is made up and kept in the user's state folder on the machine where the
               application is built
