@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
-from live import kill, live, replicas_of
+from asking import Asking
+from live import kill, live, replicas_of, suspended
+from prometheus import counted
 from waiting import until
 
 from allocator.chains import ChainSpace
@@ -28,7 +30,7 @@ CASCADE = Cascade.open(DEMO)
 SPACE = ChainSpace(CASCADE.spec, len(CASCADE.items))
 USERS = user_ids(DEMO)
 RATE = 50.0
-STALE_S = 2.5
+STALE_S, TIMEOUT_S = 2.5, 2.0
 SAFE = SPACE.chains[0]
 
 
@@ -46,7 +48,7 @@ LIMIT = 0.4 * FREE * RATE
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     allocator = AllocatorSettings(
-        flops_per_s=LIMIT, placement="own", stale_s=STALE_S, safe_chain=SAFE.id, timeout_ms=2000
+        flops_per_s=LIMIT, placement="own", stale_s=STALE_S, safe_chain=SAFE.id, timeout_ms=1e3 * TIMEOUT_S
     )
     settings = Settings(placement="inline", ingress_replicas=2, allocator=allocator)
     with live(settings, tmp_path_factory.mktemp("state")) as running:
@@ -151,6 +153,30 @@ def test_requests_are_degraded_and_never_fail_while_the_allocator_is_gone(app: R
     assert 0 < report.degraded < report.sent
     assert report.chains.get(SAFE.id, 0) >= report.degraded
     until(lambda: not ask(client, user_id=USERS[0])["degraded"])
+
+
+def test_requests_are_degraded_and_never_fail_while_the_allocator_is_late(app: Running, client: httpx.Client) -> None:
+    before = counted("degraded_total", reason="undecided")
+    (allocator,) = replicas_of(app, ALLOCATOR)
+    with Asking(app.url, USERS, RATE) as asking:
+        until(lambda: any(one.chain != SAFE.id for one in asking.asked))
+        with suspended(allocator):
+            late_s = time.monotonic() + 0.2  # what it had decided by then may still come in
+            time.sleep(2 * TIMEOUT_S + 1.0)
+            told_s = time.monotonic()
+        until(lambda: not ask(client, user_id=USERS[0])["degraded"])
+        again_s = time.monotonic()
+        until(lambda: any(one.chain != SAFE.id for one in asking.since(again_s)))
+    meanwhile = [one for one in asking.since(late_s) if one.at_s + one.took_s < told_s]
+    print(f"{len(meanwhile)} answers without it, the slowest after {max(one.took_s for one in asking.asked):.1f} s")
+    assert asking.faults() == []
+    assert len(meanwhile) > RATE * TIMEOUT_S / 2
+    assert {(one.degraded, one.chain) for one in meanwhile} == {(True, SAFE.id)}
+    assert max(one.took_s for one in asking.asked) < 2 * TIMEOUT_S + 2.0, "that of the micro-batch before, and its own"
+    assert [one for one in asking.since(again_s + TIMEOUT_S) if one.degraded] == []
+    degraded = sum(one.degraded for one in asking.asked)
+    until(lambda: counted("degraded_total", reason="undecided") >= before + degraded)
+    assert replicas_of(app, ALLOCATOR) == [allocator], "nobody took it for dead"
 
 
 def test_prices_hold_while_the_controller_is_gone_and_are_taken_up_by_the_next(

@@ -10,11 +10,13 @@ import httpx
 import numpy as np
 import pytest
 from live import kill, live, replicas_of
+from waiting import until
 
 from allocator.chains import ChainSpace
 from cluster.cascade import CascadeExecutor, InlineRunner
 from cluster.config import DEMO, Settings
 from cluster.launching.launch import Running
+from cluster.schemas import CONTEXT_LIMIT, HISTORY_LIMIT
 from cluster.traffic.bodies import request_bodies, user_ids
 from cluster.traffic.load import LoadPlan, run_load
 from cluster.traffic.report import LoadReport
@@ -95,31 +97,66 @@ def test_unknown_user_and_fresh_history_are_answered(client: httpx.Client) -> No
     assert [i["item_id"] for i in cold["items"]] != [i["item_id"] for i in fresh["items"]]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({}, "user_id"),
-        ({"user_id": 1.5}, "user_id"),
-        ({"user_id": 1, "k": 0}, "k"),
-        ({"user_id": 1, "k": CASCADE.spec.k + 1}, "k"),
-        ({"user_id": 1, "chain": "none"}, "chain"),
-        ({"user_id": 1, "colour": "red"}, "colour"),
-        ({"user_id": 1, "context": {"shoe_size": 44}}, "shoe_size"),
-        ({"user_id": 1, "history": "all"}, "history"),
-    ],
-)
-def test_bad_request_is_refused_with_the_field_named(client: httpx.Client, body: dict, field: str) -> None:
+MOST_BYTES = Settings().max_body_bytes
+REFUSED: list[tuple[object, str]] = [
+    ({}, "user_id"),
+    ({"user_id": 1.5}, "user_id"),
+    ({"user_id": 1, "k": 0}, "k"),
+    ({"user_id": 1, "k": CASCADE.spec.k + 1}, "k"),
+    ({"user_id": 1, "chain": "none"}, "chain"),
+    ({"user_id": 1, "colour": "red"}, "colour"),
+    ({"user_id": 1, "context": {"shoe_size": 44}}, "shoe_size"),
+    ({"user_id": 1, "context": {f"size_{n}": n for n in range(CONTEXT_LIMIT + 1)}}, "context"),
+    ({"user_id": 1, "history": "all"}, "history"),
+    ({"user_id": 1, "history": [1] * (HISTORY_LIMIT + 1)}, "history"),
+    ({"user_id": 1, "timeout_ms": 0}, "timeout_ms"),
+    ([{"user_id": 1}, {"user_id": 2}], "body"),
+    ({"user_id": 1, "request_id": "x" * MOST_BYTES}, "body"),
+]
+
+
+def assert_refused(client: httpx.Client, body: object, field: str) -> None:
     response = client.post("/v1/recommend", json=body)
-    assert response.status_code == 422
+    assert response.status_code == 422, response.text
     assert any(field in part for problem in response.json()["detail"] for part in map(str, problem["loc"]))
 
 
+@pytest.mark.parametrize(("body", "field"), REFUSED, ids=lambda part: str(part)[:40])
+def test_bad_request_is_refused_with_the_field_named(client: httpx.Client, body: object, field: str) -> None:
+    assert_refused(client, body, field)
+
+
 def test_body_of_any_length_beyond_the_limit_is_refused(client: httpx.Client) -> None:
-    long = json.dumps({"user_id": 1, "request_id": "x" * (Settings().max_body_bytes + 1)}).encode()
+    long = json.dumps({"user_id": 1, "request_id": "x" * (MOST_BYTES + 1)}).encode()
     for content in (long, iter([long])):
         response = client.post("/v1/recommend", content=content, headers={"content-type": "application/json"})
         assert response.status_code == 422
         assert response.json()["detail"][0]["loc"] == ["body"]
+
+
+def test_under_load_bad_input_is_refused_and_harms_no_good_request_beside_it(
+    app: Running, client: httpx.Client
+) -> None:
+    def items(**body: object) -> list[int]:
+        return [item["item_id"] for item in ask(client, chain=SPACE.static.id, **body)["items"]]
+
+    ingress, last = replicas_of(app, "ingress"), CASCADE.items.ids.ids(np.arange(5))
+    known, cold = items(user_id=user_ids(DEMO)[7]), items(user_id="nobody has this id", history=[])
+    fresh = items(user_id="nobody has this id", history=last)
+    thread, reports = load_in_background(app.url, seconds=4)
+    rounds = 0
+    while thread.is_alive():
+        for body, field in REFUSED:
+            assert_refused(client, body, field)
+        assert items(user_id=user_ids(DEMO)[7]) == known
+        assert items(user_id="nobody has this id", history=["no such item"]) == cold
+        assert items(user_id="nobody has this id", history=[*last, "no such item"]) == fresh
+        rounds += 1
+    (report,) = reports
+    assert rounds >= 2
+    assert report.answered > 100
+    assert (report.failed, report.errors, report.degraded) == (0, {}, 0)
+    assert replicas_of(app, "ingress") == ingress
 
 
 def test_chains_health_and_documentation_are_there(client: httpx.Client) -> None:
@@ -144,13 +181,12 @@ def test_no_request_fails_when_a_stage_replica_is_killed_under_load(app: Running
     deployment = f"{last.stage}-{last.variant}"
     before = replicas_of(app, deployment)
     assert before, "the demo's static chain ends in a variant with a deployment of its own"
-    thread, reports = load_in_background(app.url, seconds=15)
+    thread, reports = load_in_background(app.url, seconds=12)
     thread.join(3)
     kill(before[0])
     thread.join(120)
     (report,) = reports
     assert report.answered > 100
     assert (report.failed, report.errors) == (0, {})
-    after = replicas_of(app, deployment)
-    assert after
-    assert {p.pid for p in after}.isdisjoint({before[0].pid})
+    until(lambda: bool(replicas_of(app, deployment)))
+    assert {p.pid for p in replicas_of(app, deployment)}.isdisjoint({before[0].pid})

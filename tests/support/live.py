@@ -13,6 +13,9 @@ from cluster.config import Settings
 from cluster.launching import serve_env
 from cluster.launching.instances import Registry
 from cluster.launching.launch import LaunchOptions, Running, launched
+from cluster.launching.serve_env import Variable
+
+SOON = (Variable("RAY_metrics_report_interval_ms", "1000", "tests wait for what metrics say"),)
 
 
 def free_port() -> int:
@@ -25,12 +28,12 @@ def free_port() -> int:
 
 @contextmanager
 def live(settings: Settings, state: Path) -> Iterator[Running]:
-    """The application of these settings, started in this process."""
+    """The application of these settings, started in this process. Its metrics are a second old, rather than ten."""
     serve_env.prepare()
     from cluster.app import build
 
     options = LaunchOptions(port=free_port(), dashboard_port=None, cpus=4, cascade=str(settings.cascade))
-    with launched(lambda: build(settings), options, Registry(state)) as running:
+    with serve_env.applied(SOON), launched(lambda: build(settings), options, Registry(state)) as running:
         yield running
 
 
@@ -51,3 +54,13 @@ def replicas_of(running: Running, deployment: str) -> list[psutil.Process]:
 def kill(process: psutil.Process) -> None:
     """As the kernel's out-of-memory killer would."""
     os.kill(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def suspended(process: psutil.Process) -> Iterator[None]:
+    """It does nothing meanwhile, and nobody is told: as on a machine that is held up."""
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
