@@ -10,6 +10,7 @@ import pytest
 from live import kill, live, replicas_of
 from stage_runner_contract import RunnerOf, StageRunnerContract
 from tiny_cascade import TinyCascade
+from waiting import until
 
 from cluster.cascade import StageRunner
 from cluster.config import Settings
@@ -79,7 +80,7 @@ def test_no_request_fails_when_a_replica_of_each_stage_is_killed_under_load(app:
     deployments = [part.split("@")[0] for part in cascade.spec.static_chain.split(">")]
     names = [f"{stage.name}-{variant}" for stage, variant in zip(cascade.spec.stages, deployments, strict=True)]
     bodies = request_bodies(tiny.user_ids.tolist(), seed=1)
-    plan = LoadPlan(app.url, bodies, clients=8, seconds=20, timeout_s=60)
+    plan = LoadPlan(app.url, bodies, clients=8, seconds=16, timeout_s=60)
     reports: list[LoadReport] = []
     thread = threading.Thread(target=lambda: reports.append(asyncio.run(run_load(plan))))
     thread.start()
@@ -93,9 +94,16 @@ def test_no_request_fails_when_a_replica_of_each_stage_is_killed_under_load(app:
     assert report.answered > 100
 
 
+def variants_of(app: Running) -> dict[str, str]:
+    """As the health check has them."""
+    state: dict[str, str] = httpx.get(f"{app.url}/v1/health", timeout=30).json()["variants"]
+    return state
+
+
 def test_health_names_the_variant_whose_replica_is_gone(app: Running, tiny: TinyCascade) -> None:
     stage = Cascade.open(tiny.folder).spec.stages[0]
     lost = stage.variants[0].name
+    until(lambda: set(variants_of(app).values()) == {"ok"}, 40)
     victim = replicas_of(app, f"{stage.name}-{lost}")[0]
     kill(victim)
     state = httpx.get(f"{app.url}/v1/health", timeout=30)

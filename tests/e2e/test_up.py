@@ -117,13 +117,18 @@ def start(command: Command, tmp_path: Path) -> Iterator[Start]:
         if up.process.poll() is None:
             up.process.kill()
             up.process.wait()
+    clear(command)
+
+
+def clear(command: Command) -> None:
+    """End what a test that failed has left."""
     for instance in Registry(command.state).all():
         instances.end(instances.processes_of(instance.name), 0)
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, tiny: TinyCascade) -> Iterator[Up]:
-    """One instance with a dashboard, shared by the tests that only look."""
+    """One instance with a dashboard, shared by the tests that only look, and by the one that is its end."""
     folder = tmp_path_factory.mktemp("served")
     up = started(
         Command(folder / "state", tiny.folder), folder / "up.log", free_port(), "--dashboard-port", str(free_port())
@@ -134,6 +139,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny: TinyCascade) -> Itera
     finally:
         up.process.terminate()
         up.process.wait(STOP_S)
+        clear(up.command)
 
 
 def assert_nothing_is_left(name: str, port: int, within_s: float = 0) -> None:
@@ -284,20 +290,17 @@ def test_a_raylet_killed_hard_ends_up_with_an_error_and_leaves_nothing(start: St
     assert_nothing_is_left(name, port)
 
 
-def test_up_killed_hard_frees_its_port_and_down_clears_the_rest(start: Start, command: Command) -> None:
-    port = free_port()
-    up = start(port)
-    up.wait_for("Ctrl-C stops")
-    instance = command.only()
-    up.process.kill()
-    up.process.wait()
+def test_up_killed_hard_frees_its_port_and_down_clears_the_rest(served: Up) -> None:
+    instance, command = served.command.only(), served.command
+    served.process.kill()
+    served.process.wait()
     deadline = time.monotonic() + 5
-    while not ports.is_free(port) and time.monotonic() < deadline:
+    while not ports.is_free(instance.port) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert ports.is_free(port)
+    assert ports.is_free(instance.port)
     assert command.run("status").returncode == 1
     assert command.run("down").returncode == 0
-    assert_nothing_is_left(instance.name, port)
+    assert_nothing_is_left(instance.name, instance.port)
     assert Registry(command.state).all() == []
     assert not Path(instance.folder).exists()
 
