@@ -1,0 +1,135 @@
+"""The policy that a reward model makes: for each logged request, what it would have done at the prices of that time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allocator.choice import Floats, Ints, Mask, Rewards
+from allocator.ope.logged import Target
+
+Predict = Callable[[NDArray[Any]], Rewards]
+"""Contexts (n, Fc) -> the reward of every chain, (n, J)."""
+CHUNK_ROWS = 2048
+
+
+def newest(times_s: Floats, at_s: Floats) -> Ints:
+    """Of policies that came into force at `times_s` (P,), ascending: the newest at or before each of `at_s` (N,).
+
+    -1 where there was none yet.
+    """
+    found: Ints = np.searchsorted(times_s, at_s, side="right").astype(np.int64) - 1
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """N logged requests and what was in force when they came.
+
+    contexts     (N, Fc) the reward models' input
+    chains       (N,) the chain that each got
+    policies     (N,) which row of the penalties was in force
+    penalties    (P, J) what each chain's cost takes off its reward; infinite for a chain that is not available
+    flops        (J,)
+    exploration  share of requests to which the target policies give any available chain, each as likely
+    """
+
+    contexts: NDArray[Any]
+    chains: Ints
+    policies: Ints
+    penalties: Floats
+    flops: Floats
+    exploration: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.penalties).any(axis=1).all():
+            raise ValueError("penalties: a policy leaves no chain available")
+        if not 0.0 <= self.exploration <= 1.0:
+            raise ValueError(f"exploration must be in [0, 1], got {self.exploration}")
+
+    def __len__(self) -> int:
+        return len(self.chains)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Two policies on the same requests.
+
+    targets    of each reward model, in the order in which they were given
+    predicted  of each, what it predicts for the logged chains, (N,)
+    agree      (N,) whether both take the same chain
+    """
+
+    targets: tuple[Target, Target]
+    predicted: tuple[Floats, Floats]
+    agree: Mask
+
+
+def judged(scene: Scene, models: tuple[Predict, Predict], tell: Callable[[float], None] = lambda _: None) -> Judged:
+    """What the policies of two reward models would do. `expected` of both is by the second one's rewards.
+
+    So many requests at a time that no matrix of all requests and chains is ever held.
+    """
+    parts = []
+    for rows in _chunks(len(scene)):
+        parts.append(_part(scene, rows, models))
+        tell(rows.stop / len(scene))
+    return Judged(
+        targets=(_joined([part.targets[0] for part in parts]), _joined([part.targets[1] for part in parts])),
+        predicted=(
+            np.concatenate([part.predicted[0] for part in parts]),
+            np.concatenate([part.predicted[1] for part in parts]),
+        ),
+        agree=np.concatenate([part.agree for part in parts]),
+    )
+
+
+def target_of(
+    rewards: Rewards, model: Rewards, chains: Ints, penalties: Floats, flops: Floats, explores: float
+) -> Target:
+    """What argmax(reward - penalty), with exploration, does with requests that got these chains.
+
+    rewards (N, J) decide, model (N, J) says what is expected; chains (N,), penalties (N, J), flops (J,).
+    """
+    best = best_of(rewards, penalties)
+    everywhere = np.arange(len(best))
+    available = np.isfinite(penalties)
+    share = explores / available.sum(axis=1)
+
+    def mean(of: Rewards) -> Floats:
+        taken = of[everywhere, best].astype(np.float64)
+        if explores == 0.0:
+            return taken
+        spread = np.where(available, of, 0.0).sum(axis=1, dtype=np.float64)
+        mixed: Floats = (1.0 - explores) * taken + share * spread
+        return mixed
+
+    chances = (1.0 - explores) * (best == chains) + share * available[everywhere, chains]
+    return Target(chances, mean(model), mean(penalties), mean(np.broadcast_to(flops, rewards.shape)))
+
+
+def best_of(rewards: Rewards, penalties: Floats) -> Ints:
+    """The chain with the largest `reward - penalty` of each row, (N,); both (N, J)."""
+    chains: Ints = (rewards - penalties.astype(rewards.dtype)).argmax(axis=1)
+    return chains
+
+
+def _part(scene: Scene, rows: slice, models: tuple[Predict, Predict]) -> Judged:
+    contexts, chains = scene.contexts[rows], scene.chains[rows]
+    penalties = scene.penalties[scene.policies[rows]]
+    rewards = [model(contexts) for model in models]
+    first, second = (target_of(one, rewards[1], chains, penalties, scene.flops, scene.exploration) for one in rewards)
+    logged = [one[np.arange(len(chains)), chains].astype(np.float64) for one in rewards]
+    agree = best_of(rewards[0], penalties) == best_of(rewards[1], penalties)
+    return Judged((first, second), (logged[0], logged[1]), agree)
+
+
+def _chunks(rows: int) -> Iterator[slice]:
+    for start in range(0, rows, CHUNK_ROWS):
+        yield slice(start, min(rows, start + CHUNK_ROWS))
+
+
+def _joined(parts: list[Target]) -> Target:
+    return Target(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Target)))
