@@ -31,6 +31,7 @@ class Totals:
     handed    items that recommendations held
     work      what its variants did, and what was done around them
     degraded  requests that were answered less well than decided, or not at all, by reason
+    deciding_s  seconds of processor time that decisions took
     """
 
     at_s: float
@@ -39,6 +40,7 @@ class Totals:
     handed: int = 0
     work: WorkCounts = field(default_factory=dict)
     degraded: Mapping[str, int] = field(default_factory=dict)
+    deciding_s: float = 0.0
 
     @classmethod
     def none(cls, at_s: float, chains: int) -> "Totals":
@@ -109,6 +111,7 @@ class Books:
     handed    items that recommendations held
     work      what variants did
     degraded  requests that were answered less well than decided, or not at all, by reason
+    deciding_s  seconds of processor time that decisions took
     """
 
     billed: Ints
@@ -116,6 +119,7 @@ class Books:
     handed: int = 0
     work: WorkCounts = field(default_factory=lambda: NO_WORK)
     degraded: Mapping[str, int] = field(default_factory=dict)
+    deciding_s: float = 0.0
 
 
 def opened(chains: int) -> Books:
@@ -140,7 +144,8 @@ def heard(books: Books, report: Report, now_s: float) -> Books:
     degraded = {**books.degraded}
     for reason, times in report.totals.degraded.items():
         degraded[reason] = degraded.get(reason, 0) + max(0, times - base.degraded.get(reason, 0))
-    return Books(books.billed + new, accounts, books.handed + handed, work, degraded)
+    deciding_s = books.deciding_s + max(0.0, report.totals.deciding_s - base.deciding_s)
+    return Books(books.billed + new, accounts, books.handed + handed, work, degraded, deciding_s)
 
 
 def closed(books: Books, now_s: float, window_s: float) -> tuple[Window, Books]:

@@ -78,22 +78,28 @@ class LocalDecider:
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `Decider.decide`; never Late. Raises FixFile when the model's rewards are NaN or infinite."""
         _ = self._follower.policy  # without one, the model need not run
+        began_s = self._cpu()
         contexts = context_of(users)
         if self._row_s * len(users) <= SHORT_S:
-            rewards = self._predict(contexts)
+            rewards, took_s = self._predict(contexts)
+            took_s = 0.0  # it is in what this thread takes
         else:
-            rewards = await asyncio.get_running_loop().run_in_executor(self._threads, self._predict, contexts)
+            loop = asyncio.get_running_loop()
+            rewards, took_s = await loop.run_in_executor(self._threads, self._predict, contexts)
+            began_s = self._cpu()  # what others did meanwhile
         policy = self._follower.policy
         allowed, fits = (None, None) if time is None else in_time(time, policy.available)
         decisions = policy.decide(rewards, self._rng, allowed)
-        self._tally.decided(rewards)
+        self._tally.decided(rewards, took_s + self._cpu() - began_s)
         return Decided(decisions.chains, decisions.rewards, policy.version, decisions.propensities, fits)
 
-    def _predict(self, contexts: NDArray[Any]) -> FloatArray:
+    def _predict(self, contexts: NDArray[Any]) -> tuple[FloatArray, float]:
+        """The rewards, and the processor time that they took."""
         start_s = self._cpu()
         rewards = self._model.predict(contexts)
-        self._row_s = (self._cpu() - start_s) / len(contexts)
-        return rewards
+        took_s = self._cpu() - start_s
+        self._row_s = took_s / len(contexts)
+        return rewards, took_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,7 +174,7 @@ class ControllerDesk:
             for aim, spent, price, reachable in columns
         )
         rates = None if self.rates is None else replace(self.rates, saving_error_j=self.saving_error_j)
-        return Snapshot(state.policy, standings, rates)
+        return Snapshot(state.policy, standings, rates, self._books.deciding_s)
 
 
 def _standing(aim: Aim, spend_per_s: float, window_s: float, price: float, reachable: bool) -> Standing:

@@ -146,6 +146,9 @@ class PolicyResponse(BaseModel):
     available: Annotated[int, Field(description="How many chains may be taken.")]
     masked: Annotated[list[str], Field(description="Chains that may not; the first 100.")]
     safe_chain: Annotated[str, Field(description="What a request takes when nobody can decide in time.")]
+    deciding_cpu_s: Annotated[
+        float, Field(description="Processor time that decisions took in all replicas since the controller began.")
+    ]
 
 
 class DeviceOut(BaseModel):

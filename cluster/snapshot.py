@@ -38,12 +38,14 @@ class Standing:
 class Snapshot:
     """Immutable. Its policy is the same for all who hold its version; the rest may be of a later window.
 
-    rates  by which requests are told what they cost; None where joules are not accounted for
+    rates       by which requests are told what they cost; None where joules are not accounted for
+    deciding_s  seconds of processor time that all decisions took since the controller began
     """
 
     policy: Policy
     standings: tuple[Standing, ...]
     rates: Rates | None = None
+    deciding_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -30,6 +30,7 @@ def policy_payload(allocation: Allocation, space: ChainSpace) -> dict[str, Any]:
         "available": int(policy.available.sum()),
         "masked": [space.chains[index].id for index in masked],
         "safe_chain": allocation.safe_now(space).id,
+        "deciding_cpu_s": snapshot.deciding_s,
     }
 
 

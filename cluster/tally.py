@@ -34,7 +34,7 @@ class Tally:
         self._cpu, self._cpu_s = cpu, cpu()
         self._handed = 0
         self._executed = np.zeros(chains, np.int64)
-        self._decided = 0
+        self._decided, self._deciding_s = 0, 0.0
         self._degraded: dict[str, int] = {}
         self._rng = rng
         self._rows = np.empty((sample_rows, chains), np.float32)
@@ -46,8 +46,8 @@ class Tally:
         self._handed += handed
         self._executed += np.bincount(chains, minlength=len(self._executed))
 
-    def decided(self, rewards: NDArray[np.float32]) -> None:
-        """A policy gave requests their chains by these predicted rewards, (B, J).
+    def decided(self, rewards: NDArray[np.float32], cpu_s: float = 0.0) -> None:
+        """A policy gave requests their chains by these predicted rewards, (B, J), in so much processor time.
 
         The sample stays uniform over all requests since it was taken last (Vitter's algorithm R).
         """
@@ -58,6 +58,7 @@ class Tally:
             self._rows[slots[row]] = rewards[row]
         self._seen += len(rewards)
         self._decided += len(rewards)
+        self._deciding_s += cpu_s
 
     def degraded(self, reason: str, requests: int = 1) -> None:
         """So many requests were answered less well than decided, or not at all."""
@@ -69,7 +70,7 @@ class Tally:
         if of_processors(self.book.pool):
             self.book.ran(*SERVING, calls=0, items=0, busy_s=max(0.0, self._cpu_s - before_s))
         work, degraded = self.book.totals(), dict(self._degraded)
-        return Totals(at_s, self._executed.copy(), self._decided, self._handed, work, degraded)
+        return Totals(at_s, self._executed.copy(), self._decided, self._handed, work, degraded, self._deciding_s)
 
     def take_sample(self) -> NDArray[np.float32]:
         """The sample (S, J), in random order; the next one begins."""

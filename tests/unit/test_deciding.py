@@ -52,3 +52,4 @@ def test_a_run_goes_to_a_thread_when_the_last_one_says_that_it_will_be_long(
     first, second = (name.startswith("decide") for name in model.threads)
     assert first, "nothing is known of the first run"
     assert second is in_thread
+    assert tally.totals(0.0).deciding_s == pytest.approx(2 * rows * row_s), "counted once, wherever it runs"
