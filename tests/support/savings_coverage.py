@@ -54,7 +54,7 @@ def watched(experiment: Experiment, seed: int, every: int) -> dict[str, Watched]
 
 def _see(so_far: Watched, name: str, look: Look, savings: Savings) -> None:
     saved, truth, static = (getattr(of, name) for of in (savings, look.truth, look.static))
-    so_far.error = nan
+    so_far.error, so_far.share_at_end = nan, False
     if saved.per_request is None:
         return
     figure = saved.per_request
