@@ -155,3 +155,62 @@ def test_exploration_repeats_with_its_seed_and_needs_a_generator() -> None:
     assert (once == again).all()
     with pytest.raises(ValueError, match="random generator"):
         made.decide(rewards)
+
+
+@st.composite
+def exploring(draw: st.DrawFn) -> tuple[Policy, NDArray[np.float32], NDArray[np.bool_]]:
+    """A policy that explores, one row of rewards, and which chains are open to it: at least one that is available."""
+    made, _ = draw(cases())
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    chains = len(made.costs)
+    allowed = rng.random(chains) < 0.6
+    allowed[rng.choice(np.flatnonzero(made.available))] = True
+    share = draw(st.sampled_from([0.01, 0.3, 0.5, 1.0]))
+    return dataclasses.replace(made, exploration=share), rng.random(chains).astype(np.float32), allowed
+
+
+@given(exploring(), st.booleans())
+def test_propensities_of_the_chains_that_a_request_may_get_sum_to_one(
+    case: tuple[Policy, NDArray[np.float32], NDArray[np.bool_]], limited: bool
+) -> None:
+    made, row, allowed = case
+    times, mask = 200, allowed if limited else np.ones_like(allowed)
+    decided = made.decide(
+        np.tile(row, (times, 1)), np.random.default_rng(5), np.tile(mask, (times, 1)) if limited else None
+    )
+    open_chains = np.flatnonzero(made.available & mask)
+    assert set(decided.chains.tolist()) <= set(open_chains.tolist()), "never a chain that is not allowed"
+    found = dict(zip(decided.chains.tolist(), decided.propensities.tolist(), strict=True))
+    assert all(found[chain] == at for chain, at in zip(decided.chains.tolist(), decided.propensities, strict=True))
+    best = brute_force(dataclasses.replace(made, available=made.available & mask), row)
+    share = made.exploration / len(open_chains)
+    expected = {int(chain): share + (1 - made.exploration) * (chain == best) for chain in open_chains}
+    assert found == pytest.approx({chain: expected[chain] for chain in found})
+    assert sum(expected.values()) == pytest.approx(1.0)
+    assert decided.rewards == pytest.approx(row[decided.chains])
+
+
+def test_each_request_explores_among_its_own_chains() -> None:
+    made = policy(np.ones((4, 1)), [0.0], available=np.array([True, True, True, False]), exploration=0.5)
+    allowed = np.array([[True, True, True, True], [False, True, True, True], [True, False, False, True]])
+    rewards = np.array([[0.0, 1.0, 2.0, 9.0]] * 3)
+    decided = made.decide(np.tile(rewards, (8_000, 1)), np.random.default_rng(3), np.tile(allowed, (8_000, 1)))
+    chains = decided.chains.reshape(-1, 3)
+    for row, shares in enumerate([[1 / 6, 1 / 6, 2 / 3, 0], [0, 1 / 4, 3 / 4, 0], [1, 0, 0, 0]]):
+        assert np.bincount(chains[:, row], minlength=4) / len(chains) == pytest.approx(shares, abs=0.025)
+        expected = np.array(shares)[chains[:, row]]
+        assert decided.propensities.reshape(-1, 3)[:, row] == pytest.approx(expected)
+
+
+def test_a_policy_that_does_not_explore_is_certain_of_what_is_allowed() -> None:
+    made = policy(np.ones((3, 1)), [0.0])
+    allowed = np.array([[True, True, False], [True, False, False]])
+    decided = made.decide(np.array([[0.0, 1.0, 2.0]] * 2), allowed=allowed)
+    assert decided.chains.tolist() == [1, 0]
+    assert decided.propensities.tolist() == [1.0, 1.0]
+
+
+def test_a_reward_that_is_no_number_is_found_out_though_its_chain_is_not_allowed() -> None:
+    rewards, allowed = np.array([[1.0, np.nan]]), np.array([[True, False]])
+    with pytest.raises(FixFile, match="NaN or infinite"):
+        policy(np.ones((2, 1)), [0.0]).decide(rewards, allowed=allowed)
