@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 MOST_FEEDBACK = 1000
 MOST_REWARD = 1e9
@@ -16,7 +16,16 @@ class Feedback(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     request_id: Annotated[RequestId, Field(description="As the recommendation's response says.")]
-    reward: Annotated[FiniteFloat, Field(ge=-MOST_REWARD, le=MOST_REWARD, description="In the reward model's unit.")]
+    reward: Annotated[
+        float,
+        Field(
+            strict=True,
+            allow_inf_nan=False,
+            ge=-MOST_REWARD,
+            le=MOST_REWARD,
+            description="In the reward model's unit.",
+        ),
+    ]
 
 
 class FeedbackBatch(BaseModel):

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tiny_cascade import TinyCascade
 
+from allocator.arms import Assignment
 from allocator.chains import ChainSpace
 from allocator.policy import Policy
 from allocator.reward import RewardModel
 from cluster.accounts import Report
 from cluster.deciding import Allocation, LocalDecider
 from cluster.follower import Follower, Tie
+from cluster.outcomes.recorder import Recorder
 from cluster.snapshot import Answer, Snapshot, Standing
 from cluster.tally import Tally
 from cluster.work import Workbook
@@ -88,8 +90,14 @@ class NobodyThere:
 
 
 @contextmanager
-def open_allocation(tiny: TinyCascade, time: FakeTime | None = None) -> Iterator[Allocation]:
-    """An allocation that decides in this process; tests set its follower's snapshot."""
+def open_allocation(
+    tiny: TinyCascade, time: FakeTime | None = None, share: float | None = None, recorded: bool = False
+) -> Iterator[Allocation]:
+    """An allocation that decides in this process; tests set its follower's snapshot.
+
+    share     of the users that is held back; None for no experiment
+    recorded  whether it remembers what is answered
+    """
     cascade, space = Cascade.open(tiny.folder), space_of(tiny)
     model = RewardModel.open(tiny.folder, cascade.spec, space)
     tally = Tally(len(space), 16, np.random.default_rng(0), Workbook("here/cpu"))
@@ -98,4 +106,7 @@ def open_allocation(tiny: TinyCascade, time: FakeTime | None = None) -> Iterator
     safe = space.get(SAFE)
     assert safe is not None
     with ThreadPoolExecutor(1) as threads:
-        yield Allocation(LocalDecider(model, follower, tally, threads), tally, follower, safe)
+        decider = LocalDecider(model, follower, tally, threads, rng=np.random.default_rng(1))
+        experiment = None if share is None else Assignment(share, "salt")
+        recorder = Recorder(space, time or FakeTime(), contexts=True) if recorded else None
+        yield Allocation(decider, tally, follower, safe, experiment, recorder)
