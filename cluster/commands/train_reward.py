@@ -1,4 +1,4 @@
-"""`greenflow train-reward`: trains a cascade's reward model on a reward table, and reports how good it is."""
+"""`greenflow train-reward`: trains a cascade's reward model on a reward table, or from the log of what was served."""
 
 import importlib.util
 import tempfile
@@ -21,6 +21,7 @@ from allocator.reward import REWARD_FILE, RewardModel, install
 from allocator.reward_report import Judge
 from allocator.table import Manifest, Rows, check_fits, held_out, read_table
 from allocator.violations import stages_to_free, violations
+from cluster.commands.retrain_asked import asked_of, free_stages, log_options
 from cluster.commands.reward_report import RewardReport, show
 from cluster.config import DEMO
 from models.checking import check_cascade
@@ -54,7 +55,8 @@ class _Data:
 @click.option(
     "--cascade", "folder", type=click.Path(path_type=Path), default=DEMO, show_default="the demo", help="Its folder."
 )
-@click.option("--table", type=click.Path(path_type=Path), required=True, help="Reward table of greenflow replay.")
+@click.option("--table", type=click.Path(path_type=Path), help="Reward table of greenflow replay.")
+@log_options
 @click.option("--more", type=click.Path(path_type=Path), multiple=True, help="Table of replay-past; repeatable.")
 @click.option("--free", multiple=True, help="A stage without structure, or `none`; repeatable.  [default: as found]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="The same seed gives the same model.")
@@ -64,7 +66,7 @@ class _Data:
 @click.option("--write/--no-write", default=True, help="Make it the cascade's reward model.")
 def command(
     folder: Path,
-    table: Path,
+    table: Path | None,
     more: tuple[Path, ...],
     free: tuple[str, ...],
     seed: int,
@@ -72,19 +74,45 @@ def command(
     compare: bool,
     report_file: Path | None,
     write: bool,
+    **of_log: Any,
 ) -> None:
     """Train the reward model on the table's training users, and judge it on the held-out ones (needs PyTorch).
 
     Its rewards never fall, and gain ever less, with each item number of a stage. Where the table says otherwise of a
     stage, because its ranker is weaker than what comes before it, the stage is left free of that structure.
 
+    With --log instead of --table, a candidate is trained from what the cascade served and earned: what the current
+    model gets wrong is learned from all but the newest fifth of the requests, and both are judged on that fifth. The
+    cascade is left as it is.
+
     \b
     Examples:
       greenflow train-reward --cascade my-cascade --table out/table --report out/reward.json
       greenflow train-reward --table out/table --more out/past
+      greenflow train-reward --cascade my-cascade --log /var/lib/greenflow/log --out out/candidate
     """
-    _need_extras(compare)
     console = Console(stderr=True)
+    asked = asked_of(folder, free, seed, epochs, **of_log)
+    if (asked is None) == (table is None):
+        raise click.UsageError("name either --table or --log")
+    if asked is not None:
+        _need_extras(compare=False)
+        from cluster.commands.retrain import retrain
+
+        retrain(asked, console)
+    elif table is not None:
+        _need_extras(compare)
+        _on_table(console, folder, table, more, (free, seed, epochs, compare, report_file, write))
+
+
+def _on_table(
+    console: Console,
+    folder: Path,
+    table: Path,
+    more: tuple[Path, ...],
+    options: tuple[tuple[str, ...], int, int | None, bool, Path | None, bool],
+) -> None:
+    free, seed, epochs, compare, report_file, write = options
     with console.status("reading the table"):
         cascade = check_cascade(folder)
         data = _data(cascade, table, more, free, seed, epochs)
@@ -126,21 +154,13 @@ def _data(
         check_fits(read, cascade.spec, space, folder)
         manifests.append(read)
         parts.append(extra.only(~held_out(extra.user_ids.tolist()) & ~_validates(extra)))
-    chosen = _free_stages(cascade, free, stages_to_free(violations(space, users.rewards)))
+    chosen = free_stages(cascade, free, stages_to_free(violations(space, users.rewards)))
     split = (users, joined(parts), users.only(validates), test)
     return _Data(cascade, space, manifest, tuple(manifests), *split, chosen, seed, epochs)
 
 
 def _validates(rows: Rows) -> NDArray[np.bool_]:
     return held_out(rows.user_ids.tolist(), VALIDATION_SHARE, salt="validation ")
-
-
-def _free_stages(cascade: Cascade, asked: tuple[str, ...], found: list[str]) -> tuple[str, ...]:
-    names = [stage.name for stage in cascade.spec.stages]
-    unknown = [name for name in asked if name not in (*names, "none")]
-    if unknown:
-        raise click.UsageError(f"--free {unknown[0]}: the stages are {', '.join(names)}")
-    return tuple(name for name in asked if name != "none") if asked else tuple(found)
 
 
 def _train(console: Console, data: _Data, model: Path, compare: bool) -> RewardReport:

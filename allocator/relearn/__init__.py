@@ -1,0 +1,1 @@
+"""Learning from logged requests what the current reward model gets wrong. Nothing here needs PyTorch."""

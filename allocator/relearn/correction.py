@@ -1,0 +1,169 @@
+"""What the log says that the current reward model gets wrong, for all chains, from the executed ones alone.
+
+A logged request tells what one chain earned. It is explained as
+
+    reward = current(x, a) + level(x) + delta(x, a) + noise
+    level = b.c(x),   delta = c(x).b_0 + (h(a).b_1 + e(a).b_2) + s(x, a) (b_3 + b_4.c(x)) + c(x)' B h(a)
+
+with c numbers of the context, h of the chain, e an indicator of each chain, and s what the current model predicts
+beyond the context's mean. Every weight is held to nothing (see `evidence`): where nothing was tried, and wherever the
+log does not speak clearly, the current model's prediction stands.
+
+Requests that the policy decided were given the chain that looked best for them, so what is peculiar to them would be
+taken for the chain's doing. Those that explored were not. So `level` is learned from all rows, and then `delta` from
+rows that weigh (p0 / p) ** POWER, at most 1, with p the propensity and p0 that of exploring ones: inverse propensities
+where POWER is 1, which would leave the policy's own choices without any say; less biased by them than with 0, and less
+noisy than with 1.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allocator.choice import Floats, Ints, Rewards
+from allocator.relearn.columns import Columns, OfContext
+from allocator.relearn.evidence import Fitted, Sums, fit
+
+POWER = 0.5
+RARELY = 0.5
+"""A propensity below it is that of a request that explored."""
+LEVEL_RIDGE = 10.0
+CHUNK_ROWS = 4096
+Predict = Callable[[NDArray[Any]], Rewards]
+Tell = Callable[[float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Logged requests to learn from: contexts (N, Fc), chains (N,), rewards (N,), propensities (N,)."""
+
+    contexts: NDArray[Any]
+    chains: Ints
+    rewards: Floats
+    propensities: Floats
+
+    def __len__(self) -> int:
+        return len(self.chains)
+
+    @property
+    def weights(self) -> Floats:
+        """How much each tells of differences between chains, (N,), in 0..1."""
+        rare = self.propensities[self.propensities < RARELY]
+        typical = float(np.median(rare)) if len(rare) else 1.0
+        weight: Floats = np.minimum(1.0, typical / self.propensities) ** POWER
+        return weight
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Which numbers weigh in: those of contexts, and those of chains (J, H)."""
+
+    context: OfContext
+    chains: Columns
+
+    @property
+    def groups(self) -> Ints:
+        """Which weights are held to nothing together, (F,): by kind, and by the kind of a context's numbers."""
+        of = self.context.groups
+        kinds = int(of.max(initial=0)) + 1
+        chains, numbers = self.chains.shape
+        fixed = [np.full(numbers, 3 * kinds), np.full(chains, 3 * kinds + 1), np.full(1, 3 * kinds + 2)]
+        both = np.repeat(2 * kinds + of, numbers)
+        return np.concatenate([of, *fixed, kinds + of, both]).astype(np.int64)
+
+    def rows(self, c: Columns, scaled: Rewards, chains: Ints) -> Columns:
+        """What is regressed on, (n, F): numbers c (n, C), `scaled` (n, J) the model's differences, chains (n,)."""
+        count, number = len(chains), len(self.chains)
+        h, own = self.chains[chains], _own(number)[chains]
+        s = scaled[np.arange(count), chains].astype(np.float32)[:, None]
+        both = (c[:, :, None] * h[:, None, :]).reshape(count, -1)
+        return np.concatenate([c, h, own, s, c * s, both], axis=1)
+
+    def everywhere(self, c: Columns, scaled: Rewards, beta: Floats) -> Floats:
+        """delta for all chains, (n, J)."""
+        count, (number, numbers) = c.shape[1], self.chains.shape
+        ends = np.cumsum([count, numbers, number, 1, count])
+        of_c, of_h, own, of_s, of_cs, both = np.split(beta, ends)
+        mixed = self.chains @ both.reshape(count, numbers).T
+        common = self.chains @ of_h + _own(number) @ own
+        delta: Floats = c @ mixed.T + common + (c @ of_c)[:, None] + scaled * (of_s + (c @ of_cs)[:, None])
+        return delta
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What was learned.
+
+    told  how many requests' worth of weight it was learned from
+    """
+
+    design: Design
+    level: Floats
+    fitted: Fitted
+    scale: float
+    told: float
+
+    def corrected(self, contexts: NDArray[Any], predicted: Rewards) -> NDArray[np.float32]:
+        """What every chain earns, as far as is known: contexts (n, Fc) and the current model's predictions (n, J)."""
+        c = self.design.context(contexts, predicted)
+        delta = self.design.everywhere(c, _differences(predicted) / self.scale, self.fitted.beta)
+        rewards: NDArray[np.float32] = (predicted + delta + (_with_one(c) @ self.level)[:, None]).astype(np.float32)
+        return rewards
+
+
+def learned(seen: Seen, design: Design, current: Predict, tell: Tell = lambda _: None) -> Correction:
+    """Learn it. The rows are gone through twice, some at a time; no matrix of all rows is ever held."""
+    level = _level(seen, design, current, lambda share: tell(0.3 * share))
+    weights, columns = seen.weights, len(design.groups)
+    sums, scale = Sums.none(columns), _scale(seen, current)
+    for rows in _chunks(len(seen)):
+        predicted = current(seen.contexts[rows])
+        c, chains = design.context(seen.contexts[rows], predicted), seen.chains[rows]
+        missed = seen.rewards[rows] - predicted[np.arange(len(chains)), chains] - _with_one(c) @ level
+        sums = sums.plus(design.rows(c, _differences(predicted) / scale, chains), missed, weights[rows])
+        tell(0.3 + 0.6 * rows.stop / len(seen))
+    fitted = fit(sums, design.groups)
+    tell(1.0)
+    return Correction(design, level, fitted, scale, float(weights.sum()))
+
+
+def _level(seen: Seen, design: Design, current: Predict, tell: Tell) -> Floats:
+    """By least squares: what contexts earn on the whole beyond what the model says, (1 + C,)."""
+    count = 1 + len(design.context)
+    gram, cross = LEVEL_RIDGE * np.eye(count), np.zeros(count)
+    for rows in _chunks(len(seen)):
+        predicted = current(seen.contexts[rows])
+        chains = seen.chains[rows]
+        c = _with_one(design.context(seen.contexts[rows], predicted))
+        gram += c.T @ c
+        cross += c.T @ (seen.rewards[rows] - predicted[np.arange(len(chains)), chains])
+        tell(rows.stop / len(seen))
+    return np.asarray(np.linalg.solve(gram, cross), dtype=np.float64)
+
+
+def _scale(seen: Seen, current: Predict) -> float:
+    """How far the current model's predictions for a context lie from their mean, by the first rows; never 0."""
+    return max(1e-6, float(_differences(current(seen.contexts[:CHUNK_ROWS])).std()))
+
+
+def _differences(predicted: Rewards) -> Rewards:
+    found: Rewards = predicted - predicted.mean(axis=1, keepdims=True)
+    return found
+
+
+def _with_one(c: Columns) -> Floats:
+    return np.concatenate([np.ones((len(c), 1)), c.astype(np.float64)], axis=1)
+
+
+def _own(chains: int) -> Columns:
+    """An indicator of each chain, of mean 0 and variance 1 over the chains, (J, J)."""
+    centred = np.eye(chains) - 1.0 / chains
+    return (centred / max(float(centred.std(axis=0).max()), 1e-9)).astype(np.float32)
+
+
+def _chunks(rows: int) -> Iterator[slice]:
+    for start in range(0, rows, CHUNK_ROWS):
+        yield slice(start, min(rows, start + CHUNK_ROWS))

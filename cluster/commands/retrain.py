@@ -1,0 +1,179 @@
+"""Trains a candidate from the log: learn what the current model gets wrong, fit the network to it, judge it later."""
+
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from allocator.chains import ChainSpace
+from allocator.importance import importance
+from allocator.ope.evaluation import Evaluation, evaluate
+from allocator.ope.targets import judged
+from allocator.relearn.columns import OfContext, of_chains
+from allocator.relearn.correction import Correction, Design, Predict, learned
+from allocator.reward import REWARD_FILE, RewardModel
+from allocator.table import cascade_digest
+from allocator.violations import stages_to_free, violations
+from cluster.candidate import Candidate, write_candidate
+from cluster.commands.retrain_asked import Asked, free_stages
+from cluster.commands.retrain_rows import Evidence, Reading, evidence
+from cluster.commands.retrain_show import show
+from models.batch import FloatArray
+from models.checking import check_cascade, sha256_of
+from models.features import open_array
+from models.loading import Cascade
+from models.session import Session
+
+if TYPE_CHECKING:
+    from models.training.reward_shape import ContextShape
+
+MOST_CONTEXTS = 20_000
+"""A network is fitted to so many contexts of the log, drawn at random; each with what is now believed of all chains."""
+VALIDATION = 0.15
+PREDICT_ROWS = 256
+VERSIONED = ("greenflow", "torch", "numpy", "onnxruntime")
+
+
+def retrain(asked: Asked, console: Console) -> Candidate:
+    """Train a candidate, judge it, and write it to its folder; the cascade is left as it is."""
+    with console.status("reading the log"):
+        cascade = check_cascade(asked.folder)
+        space = ChainSpace(cascade.spec, len(cascade.items))
+        current = _predictor(RewardModel.open(asked.folder, cascade.spec, space))
+        found = evidence(asked.reading, cascade, space, _reader(asked.address))
+    with tempfile.TemporaryDirectory() as build, Progress(*_COLUMNS, console=console) as progress:
+        model = Path(build) / REWARD_FILE
+        correction = _learned(progress, found, cascade, space, current)
+        free = _fitted(progress, asked, found, cascade, space, current, correction, model)
+        evaluation = _judged(progress, asked, found, current, model)
+        candidate = _described(asked, found, cascade, space, free, evaluation, model)
+        write_candidate(asked.out, model, candidate)
+    show(Console(), candidate, found.missed)
+    console.print(f"wrote {asked.out}; the cascade still has its own reward model", highlight=False, soft_wrap=True)
+    return candidate
+
+
+_COLUMNS = (TextColumn("{task.description:24}"), BarColumn(), TextColumn("{task.fields[note]:24}"), TimeElapsedColumn())
+
+
+def _reader(address: str | None) -> Callable[[Reading], object]:
+    if address is None:
+        return Reading.read
+    from cluster.log_over_ray import read_over_ray
+
+    return lambda reading: read_over_ray(address, reading)
+
+
+def _predictor(model: RewardModel) -> Predict:
+    def predict(contexts: FloatArray) -> FloatArray:
+        return np.concatenate(
+            [model.predict(contexts[at : at + PREDICT_ROWS]) for at in range(0, len(contexts), PREDICT_ROWS)]
+        )
+
+    return predict
+
+
+def _learned(progress: Progress, found: Evidence, cascade: Cascade, space: ChainSpace, current: Predict) -> Correction:
+    bar = progress.add_task("what the log says", total=1.0, note="")
+    some = _drawn(found, np.random.default_rng(0))
+    of_context = OfContext.of(context_shape(cascade), some, current(some))
+    design = Design(of_context, of_chains(cascade.spec, space))
+    return learned(found.seen, design, current, lambda share: progress.update(bar, completed=share))
+
+
+def _fitted(
+    progress: Progress,
+    asked: Asked,
+    found: Evidence,
+    cascade: Cascade,
+    space: ChainSpace,
+    current: Predict,
+    correction: Correction,
+    model: Path,
+) -> tuple[str, ...]:
+    """Fit the network to what is now believed, and write it; the stages left free of structure."""
+    from models.training.reward_export import export_reward
+    from models.training.reward_fit import Examples, RewardFit, fit_reward
+    from models.training.reward_net import RewardNet
+    from models.training.reward_shape import ChainShape
+
+    rng = np.random.default_rng(asked.seed)
+    contexts = _drawn(found, rng)
+    believed = correction.corrected(contexts, current(contexts))
+    free = free_stages(cascade, asked.free, stages_to_free(violations(space, believed)))
+    chains = ChainShape.of(cascade.spec, [[(a.variant, a.items) for a in chain.actions] for chain in space], free)
+    shape, weights = context_shape(cascade), importance(believed, space.flops)
+    validates = rng.random(len(contexts)) < VALIDATION
+    train, valid = (Examples(contexts[of], believed[of], weights) for of in (~validates, validates))
+    config = RewardFit(seed=asked.seed) if asked.epochs is None else RewardFit(seed=asked.seed, epochs=asked.epochs)
+    bar = progress.add_task("reward model", total=1.0, note="")
+    network = fit_reward(
+        lambda: RewardNet(shape, chains),
+        train,
+        valid,
+        config,
+        lambda share, note: progress.update(bar, completed=share, note=note),
+    )
+    export_reward(network, contexts, model)
+    return free
+
+
+def _judged(progress: Progress, asked: Asked, found: Evidence, current: Predict, model: Path) -> Evaluation:
+    candidate = _predictor(RewardModel(Session.open(model)))
+    bar = progress.add_task("judging it", total=1.0, note="")
+    both = judged(found.scene, (current, candidate), lambda share: progress.update(bar, completed=share))
+    return evaluate(found.logged, both, asked.most_weight)
+
+
+def context_shape(cascade: Cascade) -> "ContextShape":
+    """What a reward network must know of the cascade's contexts."""
+    from models.training.reward_shape import ContextShape
+
+    items = open_array(cascade.folder, cascade.spec.tables.items.features, "tables.items.features", 2)
+    return ContextShape.of(cascade.spec, items, cascade.users.history_length)
+
+
+def _drawn(found: Evidence, rng: np.random.Generator) -> FloatArray:
+    """Contexts to learn from, different ones and at most so many."""
+    distinct = np.unique(found.seen.contexts, axis=0)
+    return distinct[rng.permutation(len(distinct))[:MOST_CONTEXTS]]
+
+
+def _described(
+    asked: Asked,
+    found: Evidence,
+    cascade: Cascade,
+    space: ChainSpace,
+    free: tuple[str, ...],
+    evaluation: Evaluation,
+    model: Path,
+) -> Candidate:
+    spec = cascade.spec
+    assert spec.reward is not None, "its reward model was opened"
+    return Candidate(
+        sha256=sha256_of(model),
+        cascade=spec.name,
+        digest=cascade_digest(spec),
+        chains=tuple(chain.id for chain in space),
+        replaces=spec.reward.sha256,
+        versions={name: _version(name) for name in VERSIONED},
+        log=str(asked.reading.folder),
+        trained=found.trained,
+        held=found.held,
+        horizon_s=asked.reading.horizon_s,
+        seed=asked.seed,
+        free_stages=free,
+        evaluation=evaluation,
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
