@@ -70,7 +70,8 @@ def write_candidate(folder: Path, model: Path, candidate: Candidate) -> None:
     Raises FixFile where the folder holds other things.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    strange = [path.name for path in folder.iterdir() if path.name not in (CANDIDATE_FILE, REWARD_FILE)]
+    known = {name for own in (CANDIDATE_FILE, REWARD_FILE) for name in (own, f".{own}.tmp")}
+    strange = [path.name for path in folder.iterdir() if path.name not in known]
     if strange:
         raise FixFile(folder, "", f"holds other files, {sorted(strange)[0]} for one; name another folder with --out")
     (folder / CANDIDATE_FILE).unlink(missing_ok=True)

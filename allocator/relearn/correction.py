@@ -3,7 +3,7 @@
 A logged request tells what one chain earned. It is explained as
 
     reward = current(x, a) + level(x) + delta(x, a) + noise
-    level = b.c(x),   delta = c(x).b_0 + (h(a).b_1 + e(a).b_2) + s(x, a) (b_3 + b_4.c(x)) + c(x)' B h(a)
+    level = b.c(x),   delta = c(x).b_0 + b_00 + (h(a).b_1 + e(a).b_2) + s(x, a) (b_3 + b_4.c(x)) + c(x)' B h(a)
 
 with c numbers of the context, h of the chain, e an indicator of each chain, and s what the current model predicts
 beyond the context's mean. Every weight is held to nothing (see `evidence`): where nothing was tried, and wherever the
@@ -70,7 +70,12 @@ class Design:
         of = self.context.groups
         kinds = int(of.max(initial=0)) + 1
         chains, numbers = self.chains.shape
-        fixed = [np.full(numbers, 3 * kinds), np.full(chains, 3 * kinds + 1), np.full(1, 3 * kinds + 2)]
+        fixed = [
+            np.full(numbers, 3 * kinds),
+            np.full(chains, 3 * kinds + 1),
+            np.full(1, 3 * kinds + 2),
+            np.full(1, 3 * kinds + 3),
+        ]
         both = np.repeat(2 * kinds + of, numbers)
         return np.concatenate([of, *fixed, kinds + of, both]).astype(np.int64)
 
@@ -80,16 +85,16 @@ class Design:
         h, own = self.chains[chains], _own(number)[chains]
         s = scaled[np.arange(count), chains].astype(np.float32)[:, None]
         both = (c[:, :, None] * h[:, None, :]).reshape(count, -1)
-        return np.concatenate([c, h, own, s, c * s, both], axis=1)
+        return np.concatenate([c, h, own, s, np.ones_like(s), c * s, both], axis=1)
 
     def everywhere(self, c: Columns, scaled: Rewards, beta: Floats) -> Floats:
         """delta for all chains, (n, J)."""
         count, (number, numbers) = c.shape[1], self.chains.shape
-        ends = np.cumsum([count, numbers, number, 1, count])
-        of_c, of_h, own, of_s, of_cs, both = np.split(beta, ends)
+        ends = np.cumsum([count, numbers, number, 1, 1, count])
+        of_c, of_h, own, of_s, one, of_cs, both = np.split(beta, ends)
         mixed = self.chains @ both.reshape(count, numbers).T
         common = self.chains @ of_h + _own(number) @ own
-        delta: Floats = c @ mixed.T + common + (c @ of_c)[:, None] + scaled * (of_s + (c @ of_cs)[:, None])
+        delta: Floats = c @ mixed.T + common + (c @ of_c + one)[:, None] + scaled * (of_s + (c @ of_cs)[:, None])
         return delta
 
 

@@ -25,14 +25,8 @@ class ShiftedTruth:
     """The truth after the shift, of the same users and items with the same histories."""
 
     def __init__(self, truth: SyntheticTruth, phones: float = PHONES, others: float = OTHERS) -> None:
-        weight = truth.config.interest_weight
         self._device = truth.users.device
-        self._phones, self._others = (
-            SyntheticTruth(
-                replace(truth.config, interest_weight=times * weight), truth.users, truth.items, truth.history
-            )
-            for times in (phones, others)
-        )
+        self._phones, self._others = (_with(truth, times) for times in (phones, others))
 
     def click_probability(self, user_rows: NDArray[np.integer], item_rows: NDArray[np.integer], /) -> FloatArray:
         """As that of `SyntheticTruth`: users (n,), items (n,) or (n, m) -> of the items' shape, by the usual device."""
@@ -43,3 +37,8 @@ class ShiftedTruth:
             if which.any():
                 found[which] = truth.click_probability(users[which], items[which])
         return found
+
+
+def _with(truth: SyntheticTruth, times: float) -> SyntheticTruth:
+    config = replace(truth.config, interest_weight=times * truth.config.interest_weight)
+    return SyntheticTruth(config, truth.users, truth.items, truth.history)

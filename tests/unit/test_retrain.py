@@ -1,0 +1,159 @@
+"""`greenflow train-reward --log`: a candidate beside the cascade, judged on later requests, or one clear line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from logged_requests import BEGAN_S, HORIZON_S, write_log
+from tiny_cascade import TinyCascade
+from tiny_reward import space_of, with_reward
+
+from allocator.ope.evaluation import evaluate
+from allocator.ope.logged import Logged
+from allocator.ope.targets import Scene, judged
+from allocator.reward import RewardModel
+from cluster.candidate import CANDIDATE_FILE, Candidate, Span, read_candidate, write_candidate
+from cluster.commands.retrain_rows import Reading, evidence
+from cluster.commands.train_reward import command
+from models.checking import check_cascade, sha256_of
+from models.errors import FixFile
+from models.loading import Cascade
+from models.session import Session
+
+
+@pytest.fixture(scope="module")
+def own(tiny: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> TinyCascade:
+    """A cascade whose reward model thinks that dear chains earn more."""
+    return with_reward(tiny, tmp_path_factory.mktemp("own") / "cascade")
+
+
+@pytest.fixture(scope="module")
+def log(own: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Requests in which they earn less."""
+    folder = tmp_path_factory.mktemp("log") / "log"
+    write_log(own, folder)
+    return folder
+
+
+def reading(folder: Path, horizon_s: float = HORIZON_S) -> Reading:
+    return Reading(folder, None, None, horizon_s, False)
+
+
+def test_the_newest_fifth_is_held_out_and_nothing_of_it_is_learned_from(own: TinyCascade, log: Path) -> None:
+    cascade = Cascade.open(own.folder)
+    found = evidence(reading(log), cascade, space_of(own), Reading.read)
+    assert found.trained.to_s < found.held.from_s
+    total = found.trained.requests + found.held.requests
+    assert 0.1 < found.held.requests / total < 0.25, "a fifth, less the users who are held back"
+    assert found.trained.requests == len(found.seen)
+    assert found.held.requests == len(found.logged) == len(found.scene)
+    assert 0.3 < found.trained.explored / found.trained.requests < 0.6
+    assert found.seen.contexts.dtype == np.int64, "as the cascade's own users are"
+    assert (found.seen.propensities == 1).any(), "users who are held back tell what the static chain earns"
+    assert not (found.logged.propensities == 1).any(), "and nothing of what the policy is worth"
+    assert found.missed == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"explores": 0.5, "contexts": False}, "context: no contexts were logged"),
+        ({"requests": 400}, "decisions: .* are too few"),
+    ],
+)
+def test_a_log_that_tells_too_little_is_refused(
+    own: TinyCascade, tmp_path: Path, changed: dict[str, float], says: str
+) -> None:
+    write_log(own, tmp_path / "log", **changed)  # type: ignore[arg-type]
+    with pytest.raises(FixFile, match=says):
+        evidence(reading(tmp_path / "log"), Cascade.open(own.folder), space_of(own), Reading.read)
+
+
+def test_a_log_of_other_chains_or_of_another_cascade_is_refused(own: TinyCascade, log: Path, tmp_path: Path) -> None:
+    fewer = own.copy_to(tmp_path / "fewer")
+    fewer.edit(lambda document: document["stages"][2].update(items=[2, 4]))
+    with pytest.raises(FixFile, match="chains: its 36 chains are not the 30 of this cascade"):
+        evidence(reading(log), Cascade.open(fewer.folder), space_of(fewer), Reading.read)
+    other = own.copy_to(tmp_path / "other")
+    other.edit(lambda document: document.update(name="other"))
+    with pytest.raises(FixFile, match="cascade: was logged while"):
+        evidence(reading(log), Cascade.open(other.folder), space_of(other), Reading.read)
+
+
+def test_a_log_or_a_table_must_be_named_and_not_both(own: TinyCascade, tmp_path: Path) -> None:
+    for options in ([], ["--log", str(tmp_path), "--table", str(tmp_path)]):
+        result = CliRunner().invoke(command, ["--cascade", str(own.folder), *options])
+        assert result.exit_code == 2
+        assert "either --table or --log" in result.output
+
+
+@pytest.mark.train
+def test_a_candidate_is_trained_judged_and_written_and_the_cascade_is_left_as_it_is(
+    own: TinyCascade, log: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    before = {path.name: path.read_bytes() for path in own.folder.iterdir() if path.is_file()}
+    out = tmp_path / "candidate"
+    options = ["--cascade", str(own.folder), "--log", str(log), "--out", str(out), "--horizon", str(HORIZON_S)]
+    result = CliRunner().invoke(command, [*options, "--epochs", "30"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert {path.name: path.read_bytes() for path in own.folder.iterdir() if path.is_file()} == before
+    candidate = read_candidate(out)
+    assert candidate.evaluation.verdict == "better"
+    assert "The candidate is better" in " ".join(result.output.split())
+    assert candidate.replaces == sha256_of(own.folder / "reward.onnx")
+    assert candidate.cascade == check_cascade(own.folder).spec.name
+    assert candidate.held.to_s <= BEGAN_S + 3000
+    model, current = RewardModel(Session.open(out / "reward.onnx")), Session.open(own.folder / "reward.onnx")
+    contexts = evidence(reading(log), Cascade.open(own.folder), space_of(own), Reading.read).scene.contexts
+    now, then = model.predict(contexts), current.run({"context": contexts})
+    space = space_of(own)
+    cheap, dear = int(space.flops.argmin()), int(space.flops.argmax())
+    assert (then[:, dear] - then[:, cheap]).mean() > 0
+    assert (now[:, dear] - now[:, cheap]).mean() < 0.3 * (then[:, dear] - then[:, cheap]).mean()
+
+
+def test_a_candidate_that_is_not_what_it_says_is_refused(log: Path, own: TinyCascade, tmp_path: Path) -> None:
+    out, model = tmp_path / "candidate", own.folder / "reward.onnx"
+    described = _described(model)
+    write_candidate(out, model, described)
+    write_candidate(out, model, described)
+    assert read_candidate(out) == described
+    assert sorted(path.name for path in out.iterdir()) == [CANDIDATE_FILE, "reward.onnx"]
+    with (out / "reward.onnx").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(FixFile, match="sha256"):
+        read_candidate(out)
+    (out / CANDIDATE_FILE).write_text(json.dumps({"format": 1}))
+    with pytest.raises(FixFile, match=r"candidate\.json: sha256"):
+        read_candidate(out)
+    with pytest.raises(FixFile, match="no such file"):
+        read_candidate(tmp_path / "nowhere")
+    (out / "photo.jpg").touch()
+    with pytest.raises(FixFile, match=r"photo\.jpg"):
+        write_candidate(out, model, described)
+
+
+def _described(model: Path) -> Candidate:
+    count = np.zeros(9, np.int64)
+    scene = Scene(np.ones((9, 2)), count, count, np.zeros((1, 3)), np.ones(3))
+    rewards = lambda contexts: np.eye(3)[:1].repeat(len(contexts), axis=0)  # noqa: E731
+    found = evaluate(Logged(np.arange(9), np.ones(9), np.ones(9)), judged(scene, (rewards, rewards)))
+    span = Span(requests=1, users=1, explored=0, from_s=0.0, to_s=1.0)
+    return Candidate(
+        sha256=sha256_of(model),
+        cascade="tiny",
+        digest="d",
+        chains=("a",),
+        replaces="r",
+        versions={},
+        log="log",
+        trained=span,
+        held=span,
+        horizon_s=1.0,
+        seed=0,
+        free_stages=(),
+        evaluation=found,
+    )
