@@ -12,15 +12,18 @@ from models.errors import FixRequest, GreenFlowError
 RETRY_AFTER_S = 1
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
-    """The request's JSON body.
+JSON = "application/json"
 
-    Raises FixRequest when it is longer than `max_bytes`, before it is read in full, and when it is not declared as
-    JSON: browsers let any page post plain text to a server on loopback.
+
+async def read_body(scope: Scope, receive: Receive, max_bytes: int, kind: str = JSON) -> bytes:
+    """The request's body.
+
+    Raises FixRequest when it is longer than `max_bytes`, before it is read in full, and when it is not declared to be
+    of that kind: browsers let any page post plain text to a server on loopback.
     """
     headers = dict(scope["headers"])
-    if not headers.get(b"content-type", b"").lower().startswith(b"application/json"):
-        raise FixRequest("body", "must be sent with content-type: application/json")
+    if not headers.get(b"content-type", b"").lower().startswith(kind.encode()):
+        raise FixRequest("body", f"must be sent with content-type: {kind}")
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
         raise FixRequest("body", "must have a length that is a number")

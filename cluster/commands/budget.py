@@ -11,23 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from allocator.limits import Kind
-from cluster.config import own_token
-from cluster.limits.client import LimitClient, first_token, token_in
+from cluster.commands.admin import token_file_option, token_from, url_option
+from cluster.limits.client import LimitClient
 from cluster.limits.quantities import example, read_quantity
 from cluster.limits.schemas import ChangeOut, LimitOut, Stated
 from cluster.limits.stated import limit_of
-from cluster.traffic.load import DEFAULT_URL
-from models.errors import FixSetup
 
 FC = TypeVar("FC", bound=Callable[..., Any] | click.Command)
-
-_url = click.option("--url", default=DEFAULT_URL, help="Where the server answers.")
-_token_file = click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    show_default="GREENFLOW_ADMIN_TOKEN",
-    help="File with a token of the server's.",
-)
 
 
 def _quantity(kind: Kind, about: str) -> Callable[[FC], FC]:
@@ -67,8 +57,8 @@ def command() -> None:
 @_quantity(Kind.CARBON, "Grams of CO2e a full hour (g/h) or a day in UTC (g/day).")
 @_quantity(Kind.COMPUTE, "Seconds a second that variants run, replicas added up.")
 @_quantity(Kind.FLOPS, "FLOPs a second, as counted from the models.")
-@_url
-@_token_file
+@url_option
+@token_file_option
 def set_limit(name: str, url: str, token_file: Path | None, **quantities: tuple[float, str] | None) -> None:
     """Set the limit NAME, in place of what there was of this name.
 
@@ -89,7 +79,7 @@ def set_limit(name: str, url: str, token_file: Path | None, **quantities: tuple[
         raise click.UsageError("name one of --power, --energy, --carbon, --compute and --flops")
     ((kind, (number, unit)),) = given.items()
     limit = limit_of(name, kind, number, unit)
-    stands = LimitClient(url, _token(token_file)).put(limit)
+    stands = LimitClient(url, token_from(token_file)).put(limit)
     click.echo(f"{stands.name}: {stands.kind} is limited to {_said(stands)}")
     if stands.reachable is False:
         click.echo("It cannot be reached: even the cheapest chains, with what runs idle, spend more.", err=True)
@@ -97,8 +87,8 @@ def set_limit(name: str, url: str, token_file: Path | None, **quantities: tuple[
 
 @command.command("clear", context_settings={"show_default": True})
 @click.argument("name")
-@_url
-@_token_file
+@url_option
+@token_file_option
 def clear_limit(name: str, url: str, token_file: Path | None) -> None:
     """Remove the limit NAME, also one that the server was started with.
 
@@ -106,12 +96,12 @@ def clear_limit(name: str, url: str, token_file: Path | None) -> None:
     Example:
       greenflow budget clear cap
     """
-    LimitClient(url, _token(token_file)).clear(name)
+    LimitClient(url, token_from(token_file)).clear(name)
     click.echo(f"{name}: no longer limited")
 
 
 @command.command("show", context_settings={"show_default": True})
-@_url
+@url_option
 @click.option("--last", type=click.IntRange(0, 1000), default=5, help="So many changes, the newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(url: str, last: int, as_json: bool) -> None:
@@ -137,13 +127,6 @@ def show(url: str, last: int, as_json: bool) -> None:
         console.print("Nothing is limited. Set a limit with `greenflow budget set`.")
     for change in changes:
         console.print(_line(change), markup=False)
-
-
-def _token(file: Path | None) -> str:
-    try:
-        return token_in(file) if file is not None else first_token(own_token())
-    except ValueError as error:
-        raise FixSetup(f"variable GREENFLOW_ADMIN_TOKEN: {error}") from None
 
 
 def _table(limits: list[LimitOut]) -> Table:

@@ -1,134 +1,34 @@
 """The API of limits, called from the command line."""
 
-import http.client
 import json
-import re
-import urllib.error
 import urllib.parse
-import urllib.request
-from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
 
 from allocator.limits import Limit
+from cluster.admin_client import TIMEOUT_S, AdminClient
 from cluster.limits.schemas import ChangesResponse, LimitOut, LimitsResponse
-from cluster.limits.tokens import pairs
-from cluster.schemas import ProblemResponse
-from models.errors import FixFile, FixRequest, FixSetup, GreenFlowError, TryAgain
 
-Document = TypeVar("Document", bound=BaseModel)
-
-ADDRESS = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[^\s/?#:@\[\]]+)(:\d{1,5})?(/[^\s?#]*)?")
-TIMEOUT_S = 15.0
-MOST_BYTES = 4 << 20
-NO_ROUTE = "Not Found"
-"""What FastAPI says of a path that it does not know."""
-ANOTHER = "is it another server, or an older version?"
-NEEDED = "changing limits takes a token of the server's: set GREENFLOW_ADMIN_TOKEN, or name a file by --token-file"
+PATH = "/v1/constraints"
 
 
 class LimitClient:
-    """Asks one server, directly: not by way of a proxy, which would see the token.
-
-    url    such as http://127.0.0.1:8000
-    token  "" where nothing is to be changed
-    Errors: FixSetup (no server, no such limit there, no or a wrong token), FixRequest (as the server says), TryAgain.
-    """
+    """Asks one server. Arguments and errors as those of `AdminClient`."""
 
     def __init__(self, url: str, token: str = "", timeout_s: float = TIMEOUT_S) -> None:
-        if not ADDRESS.fullmatch(url):
-            raise FixRequest("url", f"{url!r} is no address such as http://127.0.0.1:8000")
-        self._url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._api = AdminClient(url, token, timeout_s)
 
     def constraints(self) -> LimitsResponse:
         """All limits in force."""
-        return self._read(LimitsResponse, self._call("GET", ""))
+        return self._api.read(LimitsResponse, self._api.call("GET", PATH))
 
     def changes(self, last: int) -> ChangesResponse:
         """The newest changes."""
-        return self._read(ChangesResponse, self._call("GET", f"/changes?last={last}"))
+        return self._api.read(ChangesResponse, self._api.call("GET", f"{PATH}/changes?last={last}"))
 
     def put(self, limit: Limit) -> LimitOut:
         """Set a limit; how it stands then."""
         body = {"kind": limit.kind.value, "limit": limit.limit, "unit": limit.unit}
-        return self._read(LimitOut, self._call("PUT", f"/{limit.name}", body))
+        return self._api.read(LimitOut, self._api.call("PUT", f"{PATH}/{limit.name}", json.dumps(body).encode()))
 
     def clear(self, name: str) -> None:
         """Remove a limit."""
-        self._call("DELETE", f"/{urllib.parse.quote(name, safe='')}")
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
-        headers = {"accept": "application/json", "content-type": "application/json"}
-        if method != "GET":
-            if not self._token:
-                raise FixSetup(NEEDED)
-            headers["authorization"] = f"Bearer {self._token}"
-        data = None if body is None else json.dumps(body).encode()
-        return self._answer(method, path, data, headers)
-
-    def _answer(self, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> bytes:
-        try:
-            request = urllib.request.Request(f"{self._url}/v1/constraints{path}", data, headers, method=method)
-            with self._opener.open(request, timeout=self._timeout_s) as answer:
-                body: bytes = answer.read(MOST_BYTES)
-                return body
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refusal(error.code, error.read(MOST_BYTES)) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise self._lost(error) from None
-
-    def _lost(self, error: Exception) -> GreenFlowError:
-        """What a connection that failed or broke means."""
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, TimeoutError):
-            return TryAgain(f"{self._url} did not answer in {self._timeout_s:g} s")
-        return FixSetup(f"no server at {self._url} ({reason}); start one with `greenflow up`")
-
-    def _refusal(self, status: int, body: bytes) -> GreenFlowError:
-        """What an answer other than good means for whoever called."""
-        detail = _detail(body)
-        if status == 422 and isinstance(detail, list):
-            first = ProblemResponse.model_validate({"detail": detail}).detail[0]
-            return FixRequest(".".join(map(str, first.loc[1:])) or "body", first.msg)
-        if not isinstance(detail, str) or detail == NO_ROUTE:
-            return FixSetup(f"{self._url} answers HTTP {status}, not as GreenFlow does: {ANOTHER}")
-        if status == 401:
-            return FixSetup(f"{self._url} refuses the token: {detail}; {NEEDED}")
-        return TryAgain(f"{self._url}: {detail}") if status == 503 else FixSetup(f"{self._url}: {detail}")
-
-    def _read(self, model: type[Document], body: bytes) -> Document:
-        try:
-            return model.model_validate_json(body)
-        except ValidationError:
-            raise FixSetup(f"{self._url} does not answer as GreenFlow does: {ANOTHER}") from None
-
-
-def token_in(file: Path) -> str:
-    """The first token of a file, which holds what GREENFLOW_ADMIN_TOKEN would. Raises FixFile."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FixFile(file, "", f"cannot be read ({error})") from None
-    try:
-        token = first_token(text)
-    except ValueError as error:
-        raise FixFile(file, "", str(error)) from None
-    if not token:
-        raise FixFile(file, "", "holds no token")
-    return token
-
-
-def first_token(text: str) -> str:
-    """The first token of what GREENFLOW_ADMIN_TOKEN may hold, "" for none. Raises ValueError that tells no token."""
-    found = pairs(text)
-    return found[0][1] if found else ""
-
-
-def _detail(body: bytes) -> Any:
-    try:
-        return json.loads(body)["detail"]
-    except (ValueError, KeyError, TypeError):
-        return None
+        self._api.call("DELETE", f"{PATH}/{urllib.parse.quote(name, safe='')}")

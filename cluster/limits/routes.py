@@ -1,43 +1,30 @@
-"""PUT, DELETE and GET /v1/constraints: what may be spent. Nothing else changes state from outside."""
+"""PUT, DELETE and GET /v1/constraints: what may be spent."""
 
 from collections.abc import Awaitable
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
-from fastapi.responses import JSONResponse, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.responses import Response
 from pydantic import ValidationError
 from pydantic_core import to_json
 
-from cluster.http_bodies import invalid, later, problem, read_body
+from cluster.admin import ADMIN, admin_of, refused
+from cluster.http_bodies import invalid, read_body
 from cluster.limits.desk import LimitDesk
 from cluster.limits.holdable import NO_ALLOCATOR
 from cluster.limits.schemas import ChangesResponse, LimitOut, LimitRequest, LimitsResponse
 from cluster.limits.stated import limit_of
 from cluster.limits.tokens import Tokens
-from cluster.schemas import Detail, ProblemResponse
-from models.errors import FixRequest, GreenFlowError, NoSuch
+from cluster.schemas import Detail
+from models.errors import GreenFlowError
 
 PATH = "/v1/constraints"
 MOST_CHANGES = 1000
-NO_TOKEN = "nobody may change limits: no admin token is configured; set GREENFLOW_ADMIN_TOKEN where the server starts"
-NO_BEARER = "changing limits takes the header `Authorization: Bearer TOKEN`"
-WRONG_TOKEN = "the token is none of this server's"
-
-Bearer = Annotated[
-    HTTPAuthorizationCredentials | None,
-    Depends(HTTPBearer(auto_error=False, description="One of GREENFLOW_ADMIN_TOKEN.")),
-]
 ANSWERS: dict[int | str, dict[str, Any]] = {
     404: {"model": Detail, "description": "There is no such limit, or no allocator that could hold one"},
     503: {"model": Detail, "description": "Nobody can answer now; repeat after `Retry-After` seconds"},
 }
-ADMIN: dict[int | str, dict[str, Any]] = {
-    401: {"model": Detail, "description": "The token is missing or wrong"},
-    403: {"model": Detail, "description": "No admin token is configured"},
-    422: {"model": ProblemResponse, "description": "Refused whole; nothing has changed"},
-    **ANSWERS,
-}
+CHANGES: dict[int | str, dict[str, Any]] = {**ADMIN, **ANSWERS}
 BODY = {"required": True, "content": {"application/json": {"schema": LimitRequest.model_json_schema()}}}
 
 
@@ -52,11 +39,8 @@ def add_limits(app: FastAPI, desk: LimitDesk | None, tokens: Tokens, max_body_by
             raise HTTPException(404, NO_ALLOCATOR)
         return desk
 
-    def admin(bearer: Bearer) -> str:
-        return _author(tokens, bearer)
-
     _add_reading(app, Depends(there))
-    _add_changing(app, Depends(admin), Depends(there), max_body_bytes)
+    _add_changing(app, Depends(admin_of(tokens)), Depends(there), max_body_bytes)
 
 
 def _add_reading(app: FastAPI, there: Any) -> None:
@@ -75,7 +59,7 @@ def _add_changing(app: FastAPI, admin: Any, there: Any, max_body_bytes: int) -> 
     @app.put(
         PATH + "/{name}",
         response_model=None,
-        responses={200: {"model": LimitOut}, **ADMIN},
+        responses={200: {"model": LimitOut}, **CHANGES},
         openapi_extra={"requestBody": BODY},
     )
     async def put_limit(name: str, request: Request, author: str = admin, desk: LimitDesk = there) -> Response:
@@ -88,39 +72,20 @@ def _add_changing(app: FastAPI, admin: Any, there: Any, max_body_bytes: int) -> 
         except ValidationError as error:
             return invalid(error)
         except GreenFlowError as error:
-            return _refused(error)
+            return refused(error)
 
-    @app.delete(PATH + "/{name}", response_model=None, status_code=204, responses=ADMIN)
+    @app.delete(PATH + "/{name}", response_model=None, status_code=204, responses=CHANGES)
     async def clear_limit(name: str, author: str = admin, desk: LimitDesk = there) -> Response:
         """Remove a limit, also one that came with the settings."""
         try:
             await desk.clear_limit(name, author)
         except GreenFlowError as error:
-            return _refused(error)
+            return refused(error)
         return Response(status_code=204)
-
-
-def _author(tokens: Tokens, bearer: HTTPAuthorizationCredentials | None) -> str:
-    """Whose token it is. Raises what FastAPI answers 403 or 401 for."""
-    if not tokens:
-        raise HTTPException(403, NO_TOKEN)
-    if bearer is None:
-        raise HTTPException(401, NO_BEARER, {"WWW-Authenticate": "Bearer"})
-    if (author := tokens.holder(bearer.credentials)) is None:
-        raise HTTPException(401, WRONG_TOKEN, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-    return author
 
 
 async def _listed(name: str, payload: Awaitable[list[dict[str, Any]]]) -> Response:
     try:
         return Response(to_json({name: await payload}), media_type="application/json")
     except GreenFlowError as error:
-        return _refused(error)
-
-
-def _refused(error: GreenFlowError) -> Response:
-    if isinstance(error, NoSuch):
-        return JSONResponse({"detail": error.problem}, 404)
-    if isinstance(error, FixRequest):
-        return problem(error.field, error.problem, "path" if error.field == "name" else "body")
-    return later(error)
+        return refused(error)
