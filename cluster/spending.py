@@ -59,7 +59,8 @@ class Metered:
 class Drawn:
     """Watts as far as they are known.
 
-    power_w  of all machines in the newest window; NaN while too little is heard of
+    power_w  of all machines in the newest window; NaN while too little is heard of: also where machines serve of which
+             meters told once and are silent for so long that nothing stands for them any more
     fixed_w  of that what chains cannot change, smoothed; `before_w` as it was a window ago
     pools    also of those that have left: they may come back with joules of all the time that they were away
     """
@@ -82,7 +83,7 @@ class Drawn:
         left = {name: one for name, one in self.pools.items() if name not in told}
         pools = {**dict(list(left.items())[-MOST_LEFT:]), **told}
         power_w, fixed_w = _power_w(told.values()), sum(one.fixed_w for one in told.values())
-        if isnan(power_w):
+        if isnan(power_w) or any(share.pool in left for share in account.shares if share.calls or share.items):
             return replace(self, power_w=nan, before_w=self.fixed_w, pools=pools)
         kept = exp(-account.window_s / SETTLES_S) if self.known else 0.0
         fixed_w += kept * (self.fixed_w - fixed_w)

@@ -1,5 +1,6 @@
 """Watts of all machines, as meters tell of them, late, one after the other, or not at all."""
 
+from dataclasses import replace
 from math import isnan
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allocator.joules import DeviceJoules, PoolAccount, Quality, WindowAccount
+from allocator.joules import DeviceJoules, PoolAccount, Quality, Share, WindowAccount
 from allocator.request_joules import Rates
 from cluster.accountant import Closed
 from cluster.spending import HELD_S, SETTLES_S, Drawn
 
 IDLE_SHARE = 0.4
+ASSUMED = Quality.ASSUMED
 
 
 def window(
@@ -71,6 +73,23 @@ def test_a_host_that_comes_back_with_the_joules_of_all_its_time_away_makes_no_pe
     drawn = drawn.after(window([100.0, 100.0, 6100.0]))
     assert drawn.power_w == pytest.approx(300.0)
     assert drawn.fixed_w == pytest.approx(120.0, rel=0.35), "smoothed"
+
+
+def test_a_host_that_serves_on_while_its_meter_is_gone_has_not_left() -> None:
+    drawn = after(window([100.0] * 3))
+    gone, share = (
+        window([100.0, 100.0, None], there=[True, True, False]),
+        Share("s", "v", "host-2/cpu", 3, 9, 0.0, ASSUMED),
+    )
+    assert gone.account is not None
+    serving = replace(gone, account=replace(gone.account, shares=(share,)))
+    assert isnan(drawn.after(serving).power_w), "what the others draw is not all that is drawn"
+    assert drawn.after(serving).fixed_w == pytest.approx(120.0)
+    assert drawn.after(gone).power_w == 200.0
+    idle = replace(gone, account=replace(gone.account, shares=(replace(share, calls=0, items=0),)))
+    assert drawn.after(idle).power_w == 200.0
+    never = replace(gone, account=replace(gone.account, shares=(replace(share, pool="host-9/cpu"),)))
+    assert drawn.after(never).power_w == 200.0, "of whom no meter ever told, nobody expects it"
 
 
 def test_while_most_is_silent_nothing_is_known_and_then_all_of_it() -> None:
