@@ -27,7 +27,7 @@ PATIENCE_S = 5.0
 LEFT_S = 60.0
 """A device that was not heard for so long has no rows any more. Back again, it brings its joules and its time."""
 FORGET_S = 3600.0
-"""A device that was not heard for so long is forgotten. Should it come back, its first reading bills nothing."""
+"""A device that no meter has told of for so long is forgotten. Should it come back, its first reading bills nothing."""
 SOURCES = ("nvml", "rapl", "replay", "estimate")
 """Of two of equal quality, the first is billed: a module that NVML meters contains the packages that RAPL does."""
 
@@ -84,8 +84,7 @@ def step(billing: Billing, reports: Sequence[MeterReport], now_s: float) -> tupl
     estimate is worth): joules of a row that is not fresh come with a later one. Joules after a gap in which the counter
     may have wrapped once more are the fewest possible, and modelled.
     """
-    start = _started(billing, reports, now_s)
-    readings = readings_of(reports, start.names)
+    start, readings = _started(billing, reports, now_s)
     pools = defaultdict(list)
     for device in sorted(start.tabs.keys() | readings.keys()):
         pools[_pool_of(device, readings.get(device), start.tabs.get(device))].append(device)
@@ -95,15 +94,22 @@ def step(billing: Billing, reports: Sequence[MeterReport], now_s: float) -> tupl
     return window.after(), tuple(window.rows)
 
 
-def _started(billing: Billing, reports: Sequence[MeterReport], now_s: float) -> Billing:
-    """The state at a window's start: hosts have names, and who has left is forgotten."""
+def _started(
+    billing: Billing, reports: Sequence[MeterReport], now_s: float
+) -> tuple[Billing, Mapping[str, Sequence[Reading]]]:
+    """The state at a window's start: hosts have names, and who has left is forgotten; and what is read, by device."""
     since_s = now_s if billing.since_s is None else billing.since_s
-    kept = {device: tab for device, tab in billing.tabs.items() if now_s - max(tab.heard_s, since_s) < FORGET_S}
-    present = {tab.host for tab in kept.values() if now_s - tab.heard_s <= PATIENCE_S}
+    present = {tab.host for tab in billing.tabs.values() if now_s - tab.heard_s <= PATIENCE_S}
     names = named(billing.names, [report.host for report in reports], present)
+    told = readings_of(reports, names)  # of a device that cannot be read meters tell the last reading for ever
+    kept = {
+        device: tab
+        for device, tab in billing.tabs.items()
+        if device in told or now_s - max(tab.heard_s, since_s) < FORGET_S
+    }
     boots = {tab.host for tab in kept.values()} | {report.host.boot for report in reports}
     claims = {pool: claim for pool, claim in billing.claims.items() if now_s - claim.heard_s < FORGET_S}
-    return Billing(
+    started = Billing(
         tabs=kept,
         claims=claims,
         compared={pool: known for pool, known in billing.compared.items() if pool in claims},
@@ -112,6 +118,7 @@ def _started(billing: Billing, reports: Sequence[MeterReport], now_s: float) -> 
         since_s=since_s,
         at_s=now_s if billing.since_s is None else billing.at_s,
     )
+    return started, told
 
 
 def _pool_of(device: str, readings: Sequence[Reading] | None, tab: Tab | None) -> str:

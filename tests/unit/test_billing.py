@@ -2,7 +2,7 @@
 
 import pytest
 from billed_cluster import GPU, PACKAGE, BilledCluster, Node, gpu, one_host, two_hosts
-from metered_world import MOST_W, RANGE_J, World
+from metered_world import MOST_W, RANGE_J, Sensor, World
 
 from allocator.joules import DeviceJoules, Quality
 from cluster.ledger.marks import Mark
@@ -141,6 +141,19 @@ def test_a_device_that_left_has_no_rows_and_brings_joules_and_time_when_it_is_ba
     (row,) = (row for row in cluster.window() if row.host == "db")
     assert row.energy_j == pytest.approx(81.0)
     assert sum(row.window_s for row in cluster.rows if row.host == "db") == pytest.approx(81.0)
+
+
+@pytest.mark.parametrize("minutes", [59, 60, 61, 150])
+def test_a_device_that_its_meter_could_not_read_for_however_long_is_billed_for_all_of_it(minutes: int) -> None:
+    world = World()
+    sensor = Sensor(world)
+    cluster = BilledCluster([Node("node-1", world, (sensor,))])
+    cluster.window()
+    for minute in range(minutes + 2):
+        sensor.lost = minute < minutes
+        cluster.run(60.0, 0.1)
+        cluster.window()
+    assert cluster.billed_j(PACKAGE) == pytest.approx(6.0 * (minutes + 2))
 
 
 def test_a_device_that_left_for_long_is_forgotten_with_its_host() -> None:

@@ -86,6 +86,20 @@ def test_when_meters_are_back_they_are_billed_again_and_no_joule_twice() -> None
     assert cluster.billed_j() == pytest.approx(cluster.drawn_j)
 
 
+@pytest.mark.parametrize("minutes", [58, 59, 60, 61, 62, 150])
+def test_however_long_the_estimate_stood_in_the_joules_of_that_time_are_not_billed_again(minutes: int) -> None:
+    cluster = Lossy(factor=0.2)
+    cluster.go(20, watts=0.1)
+    cluster.lose()
+    for minute in range(minutes + 5):
+        cluster.lose(minute < minutes)
+        cluster.run(60.0, 0.1)
+        cluster.drawn_j += 6.0
+        cluster.window()
+    assert cluster.rows[-1].source == "rapl"
+    assert cluster.billed_j() == pytest.approx(cluster.drawn_j)
+
+
 def test_a_meter_that_is_lost_for_a_moment_is_waited_for_and_has_counted_on() -> None:
     cluster = Lossy()
     cluster.go(10)
