@@ -22,6 +22,7 @@ COMMANDS = {
     "replay-past": ("cluster.commands.replay_past", "command"),
     "train-reward": ("cluster.commands.train_reward", "command"),
     "evaluate": ("cluster.commands.evaluate", "command"),
+    "simulate": ("cluster.commands.simulate", "command"),
     "index": ("cluster.commands.index", "command"),
 }
 

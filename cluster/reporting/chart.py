@@ -19,7 +19,7 @@ def chart(report: EnergyReport) -> str:
     """An SVG element for a report by hour or day. Hours in which nothing ran are gaps."""
     scale, length_s = energy_scale(report), SPANS[report.by]
     first_s, last_s = _bounds(report, length_s)
-    top = _round_up(max((_stack(row)[-1] for row in report.rows), default=0.0) / scale.divisor)
+    top = round_up(max((_stack(row)[-1] for row in report.rows), default=0.0) / scale.divisor)
     slot = (WIDTH - LEFT - 1) / max(1, round((last_s - first_s) / length_s))
     parts = [*_grid(top, scale), *_dates(first_s, last_s, length_s, slot)]
     for row in report.rows:
@@ -80,7 +80,7 @@ def _dates(first_s: float, last_s: float, length_s: int, slot: float) -> Iterato
         at_s += step_s
 
 
-def _round_up(figure: float) -> float:
+def round_up(figure: float) -> float:
     """The next 1, 2, 4, 5 or 8 times a power of ten, so that quarters of it read well."""
     if figure <= 0:
         return 1.0

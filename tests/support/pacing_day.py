@@ -9,6 +9,7 @@ from reward_rows import draw
 
 from allocator.choice import ceilings
 from allocator.constraints import paced
+from allocator.frontier import Frontier
 from allocator.pacing.forecast import LoadForecast, LoadState
 from allocator.pacing.periods import step_edges
 from allocator.pacing.plan import Ahead, Plan, planned
@@ -32,30 +33,8 @@ def usual_load(mean: float = 200.0, night: float = 0.1) -> Floats:
     return mean * shape / shape.mean()
 
 
-class Population:
-    """Mean joules and reward of a request over a fine grid of prices per joule."""
-
-    def __init__(self, rewards: NDArray[np.float32]) -> None:
-        top = float(ceilings(rewards, JOULES[:, None])[0])
-        self.prices = np.concatenate([[0.0], np.geomspace(1e-6 * top, top, 1200)])
-        rows = np.arange(len(rewards))
-        joules, reward = [], []
-        for price in self.prices:
-            chains = (rewards - (JOULES * price).astype(np.float32)).argmax(axis=1)
-            joules.append(JOULES[chains].mean())
-            reward.append(rewards[rows, chains].mean(dtype=np.float64))
-        self.joules, self.reward = np.array(joules), np.array(reward)
-
-    def price(self, joules: float) -> float:
-        """The price per joule at which a request spends so much on average."""
-        return float(np.interp(-joules, -self.joules, self.prices))
-
-    def at(self, price: float) -> tuple[float, float]:
-        """Mean joules and reward of a request."""
-        return float(np.interp(price, self.prices, self.joules)), float(np.interp(price, self.prices, self.reward))
-
-
-POPULATION = Population(USERS.rewards)
+POPULATION = Frontier.of(USERS.rewards, JOULES)
+"""Mean joules and reward of a request at every price per joule."""
 
 
 def spend(price: float) -> float:
@@ -97,8 +76,9 @@ def lived(day: Day, allowance: Allowance) -> Outcome:
         each = day.per_joule[minute]
         requests = day.load[minute] * MINUTE_S
         wanted = allowance(minute, day.quota - spent) / (requests * each) if requests * each > 0 else np.inf
-        price = POPULATION.price(wanted)
-        joules, earned = POPULATION.at(price)
+        price = float(POPULATION.price(wanted))
+        joules = min(max(wanted, POPULATION.cost[0]), POPULATION.cost[-1])
+        earned = float(POPULATION.within(wanted))
         prices[minute] = price / each if each > 0 else 0.0
         spent += each * (joules * requests + day.offset_w * MINUTE_S)
         reward += earned * requests
@@ -117,17 +97,17 @@ def evenly(day: Day) -> Outcome:
 
 def best(day: Day) -> Outcome:
     """The one price that meets the quota, found by one who knows the day and the users."""
-    low, high = 0.0, 2 * float(POPULATION.prices[-1]) / float(day.per_joule[day.per_joule > 0].min())
+    low, high = 0.0, 2 * float(POPULATION.slopes[0]) / float(day.per_joule[day.per_joule > 0].min())
     requests = day.load * MINUTE_S
     for _ in range(60):
         middle = (low + high) / 2
-        joules = np.interp(middle * day.per_joule, POPULATION.prices, POPULATION.joules)
+        joules, _ = POPULATION.at(middle * day.per_joule)
         if day.uncontrolled + day.per_joule @ (joules * requests) > day.quota:
             low = middle
         else:
             high = middle
     price = high * day.per_joule
-    joules, earned = (np.interp(price, POPULATION.prices, of) for of in (POPULATION.joules, POPULATION.reward))
+    joules, earned = POPULATION.at(price)
     spent = day.uncontrolled + float(day.per_joule @ (joules * requests))
     return Outcome(np.full(MINUTES, high), spent, float(earned @ requests))
 

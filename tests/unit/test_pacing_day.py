@@ -29,7 +29,7 @@ shares = pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
 
 def day_of(load: np.ndarray, share: float, per_joule: np.ndarray = STEADY, offset_w: float = 0.0) -> Day:
     """A day whose quota is a share of what the usual load would spend without a price."""
-    quota = share * float(POPULATION.joules[0]) * float(per_joule @ USUAL) * MINUTE_S
+    quota = share * float(POPULATION.cost[-1]) * float(per_joule @ USUAL) * MINUTE_S
     return Day(load, quota + offset_w * MINUTE_S * float(per_joule.sum()), per_joule, offset_w)
 
 
@@ -111,7 +111,7 @@ def test_with_the_present_intensity_for_a_forecast_grams_are_held_too(share: flo
 def test_a_quota_that_idle_alone_exceeds_spends_as_little_on_chains_as_can_be() -> None:
     day = replace(day_of(USUAL, 0.1), offset_w=1e5)
     planned = by_plan(day, TWO_DAYS, every=60)
-    least = day.uncontrolled + float(POPULATION.joules[-1]) * float(USUAL.sum()) * MINUTE_S
+    least = day.uncontrolled + float(POPULATION.cost[0]) * float(USUAL.sum()) * MINUTE_S
     assert planned.spent == pytest.approx(least, rel=0.01)
 
 
