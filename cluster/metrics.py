@@ -5,6 +5,7 @@ Base units only. No request or user ids as labels. The worker process stays a la
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal, Protocol
 
 Kind = Literal["counter", "gauge"]
@@ -50,7 +51,7 @@ METRICS = {
             "gauge",
             ("constraint",),
             "What the next window may spend, in the base unit of the constraint's resource (J, g, s, FLOPs) per second;"
-            " infinity once the limit is cleared",
+            " not there without a limit",
         ),
         Metric("greenflow_constraint_spend", "gauge", ("constraint",), "Spend of the last window, in the same unit"),
         Metric("greenflow_constraint_reachable", "gauge", ("constraint",), "0 while no choice of chains can hold it"),
@@ -96,7 +97,8 @@ class Metrics(Protocol):
         ...
 
     def set(self, name: str, value: float, labels: Mapping[str, str]) -> None:
-        """Set a gauge. One that is not set again disappears, within half a minute where Ray's settings are its own."""
+        """Set a gauge. One that is not set again disappears after two to three of Ray's report intervals (by default of
+        ten seconds). Ray shows neither infinity nor NaN."""
         ...
 
 
@@ -137,4 +139,6 @@ class RecordedMetrics:
     def set(self, name: str, value: float, labels: Mapping[str, str]) -> None:
         """As `Metrics.set`."""
         checked(name, "gauge", labels)
+        if not isfinite(value):
+            raise ValueError(f"{name}: Ray does not show {value}")
         self.values[name, tuple(sorted(labels.items()))] = value

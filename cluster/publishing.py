@@ -32,15 +32,10 @@ class ControlMetrics:
         self._degraded = degraded
 
     def _tell_cleared(self, standings: Sequence[Standing]) -> None:
-        """Set the gauges of limits that are no more once to what holds without them: no limit is an infinite one, and
-        nothing is spent or priced. Nobody sets them again, so they disappear."""
-        named = {standing.name for standing in standings}
-        limited = {standing.name for standing in standings if standing.limit_per_s < inf}
-        for before in self._standings:
-            if before.limit_per_s < inf and before.name not in limited:
-                self._metrics.set("greenflow_constraint_limit", inf, {"constraint": before.name})
-            if before.name not in named:
-                _standing(self._metrics, before.name, spend_per_s=0.0, price=0.0, reachable=True)
+        """Set the gauges of constraints that are no more once to what holds without them: nothing is spent or priced.
+        Nobody sets them again, so they disappear, and so does a limit, which no number could say the lack of."""
+        for name in {before.name for before in self._standings} - {standing.name for standing in standings}:
+            _standing(self._metrics, name, spend_per_s=0.0, price=0.0, reachable=True)
 
 
 def publish(metrics: Metrics, closed: Closed) -> None:

@@ -108,28 +108,20 @@ def test_without_a_limit_there_is_no_limit_to_show() -> None:
     assert not any(name == "greenflow_constraint_limit" for name, _ in metrics.values)
 
 
-def test_gauges_of_a_limit_that_was_cleared_say_that_there_is_none_and_are_then_left_alone() -> None:
+def test_gauges_of_a_constraint_that_was_cleared_say_so_and_are_then_left_alone() -> None:
     metrics = RecordedMetrics()
     control, other = ControlMetrics(metrics), replace(STANDING, name="capacity")
     control.tell((replace(STANDING, reachable=False), other), {})
+    metrics.values.clear()
     control.tell((other,), {})
-    assert of(metrics, "greenflow_constraint_limit", constraint="flops") == float("inf")
     assert of(metrics, "greenflow_constraint_spend", constraint="flops") == 0.0
     assert of(metrics, "greenflow_price", constraint="flops") == 0.0
     assert of(metrics, "greenflow_constraint_reachable", constraint="flops") == 1.0
     assert of(metrics, "greenflow_constraint_limit", constraint="capacity") == 1e6
+    assert ("greenflow_constraint_limit", (("constraint", "flops"),)) not in metrics.values
     metrics.values.clear()
     control.tell((other,), {})
     assert {labels for _, labels in metrics.values} == {(("constraint", "capacity"),)}
-
-
-def test_a_limit_that_is_lifted_while_its_spend_is_still_counted_is_infinite() -> None:
-    metrics = RecordedMetrics()
-    control = ControlMetrics(metrics)
-    control.tell((STANDING,), {})
-    control.tell((replace(STANDING, limit_per_s=float("inf")),), {})
-    assert of(metrics, "greenflow_constraint_limit", constraint="flops") == float("inf")
-    assert of(metrics, "greenflow_constraint_spend", constraint="flops") == 5e5
 
 
 @pytest.mark.parametrize("metrics", [NullMetrics(), RecordedMetrics()])
@@ -145,3 +137,9 @@ def test_a_metric_that_is_not_in_the_table_is_refused(metrics: NullMetrics | Rec
 def test_a_counter_never_goes_down() -> None:
     with pytest.raises(ValueError, match="never goes down"):
         RecordedMetrics().inc("greenflow_ledger_errors_total", -1.0, {})
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_what_ray_would_not_show_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="does not show"):
+        RecordedMetrics().set("greenflow_pue_ratio", value, {})
