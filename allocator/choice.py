@@ -10,7 +10,8 @@ Rewards = NDArray[np.floating]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-CHUNK_ROWS = 4096
+CHUNK_VALUES = 1 << 17
+"""Half a megabyte of rewards: it fits the cache that a processor core has for itself."""
 
 
 def penalties(costs: Floats, prices: Floats, available: Mask | None = None) -> Floats:
@@ -29,8 +30,8 @@ def best_chains(rewards: Rewards, penalty: Floats) -> Ints:
     """
     most = np.finfo(rewards.dtype).max / 2
     held = np.where(np.isinf(penalty), penalty, np.minimum(penalty, most)).astype(rewards.dtype)
-    chains: Ints = (rewards - held).argmax(axis=1)
-    return chains
+    parts = [(part - held).argmax(axis=1) for part in in_chunks(rewards)]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def without(rewards: Rewards, allowed: Mask) -> Rewards:
@@ -41,17 +42,16 @@ def without(rewards: Rewards, allowed: Mask) -> Rewards:
     return less
 
 
-def in_chunks(rewards: Rewards, rows: int = CHUNK_ROWS) -> Iterator[Rewards]:
+def in_chunks(rewards: Rewards) -> Iterator[Rewards]:
     """The rows in pieces that fit the processor's cache, so that no temporary is as large as the whole."""
+    rows = max(1, CHUNK_VALUES // max(1, rewards.shape[1]))
     for start in range(0, len(rewards), rows):
         yield rewards[start : start + rows]
 
 
 def chains_under(rewards: Rewards, costs: Floats, prices: Floats, available: Mask | None = None) -> Ints:
     """The chain that each of any number of rows takes under these prices, (N,)."""
-    penalty = penalties(costs, prices, available)
-    parts = [best_chains(part, penalty) for part in in_chunks(rewards)]
-    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+    return best_chains(rewards, penalties(costs, prices, available))
 
 
 def rewards_of(rewards: Rewards, chains: Ints) -> Floats:
@@ -69,12 +69,21 @@ def ceilings(rewards: Rewards, costs: Floats, available: Mask | None = None) -> 
     result = np.zeros(costs.shape[1])
     if not len(rewards):
         return result
+    known: dict[bytes, Floats] = {}  # resources that have the same cheapest chains, as most do, are looked at once
     for m, cost in enumerate(costs.T):
         dearer = cost > cost.min()
         if not dearer.any():
             continue
-        # The steepest rise to a chain is that of the row where it earns most over the cheapest: one division a chain.
-        over = [(part - part[:, ~dearer].max(axis=1, keepdims=True)).max(axis=0) for part in in_chunks(rewards)]
-        most = np.max(over, axis=0).astype(np.float64)
-        result[m] = max(0.0, float((most[dearer] / (cost[dearer] - cost.min())).max()))
+        key = dearer.tobytes()
+        if key not in known:
+            known[key] = _most_over(rewards, ~dearer)
+        result[m] = max(0.0, float((known[key][dearer] / (cost[dearer] - cost.min())).max()))
     return result
+
+
+def _most_over(rewards: Rewards, cheapest: Mask) -> Floats:
+    """What each chain earns over the best of the cheapest ones in the row where that is most, (J,): the steepest rise
+    to a chain is that row's."""
+    over = [(part - part[:, cheapest].max(axis=1, keepdims=True)).max(axis=0) for part in in_chunks(rewards)]
+    most: Floats = np.max(over, axis=0).astype(np.float64)
+    return most

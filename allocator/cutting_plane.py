@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allocator.choice import Floats, Mask, Rewards, best_chains, ceilings, in_chunks, penalties, rewards_of
+from allocator.choice import Floats, Mask, Rewards, best_chains, ceilings, penalties, rewards_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,10 @@ class DualPoint:
 def dual_at(rewards: Rewards, costs: Floats, limit: Floats, prices: Floats, available: Mask | None = None) -> DualPoint:
     """The dual at these prices; its gap is not known. rewards (N, J), costs (J, M), limit (M,) per request."""
     penalty = penalties(costs, prices, available)
-    net, spend = 0.0, np.zeros(costs.shape[1])
-    for part in in_chunks(rewards):
-        chains = best_chains(part, penalty)
-        net += float((rewards_of(part, chains) - penalty[chains]).sum())
-        spend += costs[chains].sum(axis=0)
+    chains = best_chains(rewards, penalty)
+    net = float((rewards_of(rewards, chains) - penalty[chains]).sum())
     allowed = np.where(prices > 0, limit, 0.0)  # no limit at no price costs nothing
-    return DualPoint(prices, net / len(rewards) + float(prices @ allowed), spend / len(rewards), np.inf)
+    return DualPoint(prices, net / len(rewards) + float(prices @ allowed), costs[chains].mean(axis=0), np.inf)
 
 
 def minimise_dual(
@@ -72,7 +69,7 @@ def _lowest(planes: list[DualPoint], limit: Floats, low: Floats, high: Floats) -
 
     Solved in units of the box and of the planes' own range, as prices may be as small as 1e-12.
     """
-    from scipy.optimize import linprog  # 0.3 s, which replicas that solve nothing are spared
+    from scipy.optimize import Bounds, LinearConstraint, milp  # 0.3 s, which replicas that solve nothing are spared
 
     width = np.where(high > low, high - low, 1.0)
     slopes = np.array([(limit - plane.spend) * width for plane in planes])
@@ -81,8 +78,9 @@ def _lowest(planes: list[DualPoint], limit: Floats, low: Floats, high: Floats) -
     unit = max(float(np.abs(slopes).max()), 1e-300)
     rows = np.column_stack([slopes / unit, -np.ones(len(planes))])
     right = ((slopes * starts).sum(axis=1) - (values - values.min())) / unit
-    bounds = [*zip(np.zeros(len(low)), (high > low).astype(float), strict=True), (None, None)]
-    done = linprog(np.array([*np.zeros(len(low)), 1.0]), A_ub=rows, b_ub=right, bounds=bounds, method="highs")
+    within = Bounds(np.append(np.zeros(len(low)), -np.inf), np.append((high > low).astype(float), np.inf))
+    # linprog solves it likewise, and takes longer than that to look at what it was given.
+    done = milp(np.append(np.zeros(len(low)), 1.0), constraints=LinearConstraint(rows, ub=right), bounds=within)
     if done.status != 0:  # numerically stuck: the least plane's own point ends the search
         return planes[int(values.argmin())].prices, float(values.min())
     return low + width * done.x[:-1], float(done.x[-1] * unit + values.min())

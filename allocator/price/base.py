@@ -102,8 +102,9 @@ def start_bounds(prices: Floats) -> Bounds:
 
 
 def usable(rewards: Rewards) -> Rewards:
-    """The rows without NaN or infinity."""
-    return rewards[np.isfinite(rewards).all(axis=1)]
+    """The rows without NaN or infinity; the same array where that is all of them."""
+    finite = np.isfinite(rewards).all(axis=1)
+    return rewards if finite.all() else rewards[finite]
 
 
 def updated_bounds(bounds: Bounds, rewards: Rewards, costs: Floats, available: Mask) -> Bounds:
@@ -114,7 +115,8 @@ def updated_bounds(bounds: Bounds, rewards: Rewards, costs: Floats, available: M
     """
     if len(rewards) == 0 or available.sum() < 2:
         return bounds
-    open_rewards, open_costs = rewards[:, available], costs[available]
+    every = bool(available.all())
+    open_rewards, open_costs = (rewards, costs) if every else (rewards[:, available], costs[available])
     spread = float((open_rewards.max(axis=1) - open_rewards.min(axis=1)).mean(dtype=np.float64))
     cost_range = np.ptp(open_costs, axis=0)
     floor = np.divide(FLOOR_SHARE * spread, cost_range, out=bounds.floor.copy(), where=cost_range > 0)

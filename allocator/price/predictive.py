@@ -20,6 +20,8 @@ from allocator.price.solve import solve_prices
 from allocator.price.tracker import Tracker, Tracking, shifted, started, tracked
 
 SATURATED = 1.001
+Corrections = tuple[Tracker | None, ...]
+"""Per resource, forecast of log (measured spend / spend that the reservoir predicts); None before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,13 @@ class PredictiveState(PriceState):
 
     rows         (S, J) the reservoir of recent reward rows
     arrivals     forecast of log requests per window; None before the first
-    corrections  per resource, forecast of log (measured spend / spend that the reservoir predicts); None before that
+    corrections  of what the reservoir predicts, per resource
     seed         of the reservoir's random choices
     """
 
     rows: Rewards
     arrivals: Tracker | None
-    corrections: tuple[Tracker | None, ...]
+    corrections: Corrections
     seed: int
 
     @property
@@ -78,15 +80,19 @@ class Predictive:
         fresh = usable(seen.rewards)
         if state.rows.shape[1] != len(seen.costs):  # another chain space: what was sampled says nothing of it
             state = replace(state, rows=fresh[:0])
-        corrections = self._corrections(state, seen, fresh)
         rows = self._rows(state, fresh)
-        if len(rows) and rows is not state.rows:
-            corrections = self._restated(state, seen, rows, corrections)
+        before = Sample(state.rows if len(state.rows) else fresh, seen.costs, seen.terms.available)
+        after = before if rows is before.rewards else Sample(rows, seen.costs, seen.terms.available)
+        corrections = self._corrections(state.corrections, seen, before)
+        if len(state.rows) and after is not before:
+            corrections = _restated(corrections, state.prices, before, after)
         bounds = updated_bounds(state.bounds, fresh, seen.costs, seen.next_available)
         prices, saturated = state.prices, state.saturated
         if len(rows) and seen.next_available.any():
             limit = self._per_request(seen, arrivals, corrections)
-            prices, saturated = self._solved(Sample(rows, seen.costs, seen.next_available), limit, prices, bounds)
+            same = (seen.next_available == seen.terms.available).all()
+            sample = after if same else Sample(rows, seen.costs, seen.next_available)
+            prices, saturated = self._solved(sample, limit, prices, bounds)
         return PredictiveState(prices, saturated, state.window + 1, bounds, rows, arrivals, corrections, state.seed)
 
     def _arrivals(self, arrivals: Tracker | None, requests: int) -> Tracker:
@@ -102,15 +108,17 @@ class Predictive:
         rng = np.random.default_rng([state.seed, state.window])
         return refreshed(state.rows, fresh, self.rows, self.refresh, rng)
 
-    def _corrections(self, state: PredictiveState, seen: Observation, fresh: Rewards) -> tuple[Tracker | None, ...]:
-        """Each correction after this window's measurement; unchanged where nothing could be measured."""
-        rows = state.rows if len(state.rows) else fresh
-        if len(rows) == 0 or seen.requests == 0 or not seen.terms.available.any():
-            return state.corrections
-        predicted = Sample(rows, seen.costs, seen.terms.available).spend(seen.terms.prices) * seen.requests
+    def _corrections(self, known: Corrections, seen: Observation, sample: Sample) -> Corrections:
+        """Each correction after this window's measurement; unchanged where nothing could be measured.
+
+        sample  what the reservoir held when the window was priced
+        """
+        if len(sample.rewards) == 0 or seen.requests == 0 or not seen.terms.available.any():
+            return known
+        predicted = sample.spend(seen.terms.prices) * seen.requests
         bound = float(np.log(self.largest))
         result: list[Tracker | None] = []
-        for tracker, expected, spend in zip(state.corrections, predicted, seen.spend, strict=True):
+        for tracker, expected, spend in zip(known, predicted, seen.spend, strict=True):
             if np.isfinite(spend) and spend > 0 and expected > 0:
                 value = float(np.clip(np.log(spend / expected), -bound, bound))
                 # Costs of requests spread about as widely as their mean.
@@ -119,20 +127,7 @@ class Predictive:
                 result.append(tracker)
         return tuple(result)
 
-    def _restated(
-        self, state: PredictiveState, seen: Observation, rows: Rewards, corrections: tuple[Tracker | None, ...]
-    ) -> tuple[Tracker | None, ...]:
-        """The corrections for the fresh reservoir, such that what is predicted at the present prices stays the same."""
-        if len(state.rows) == 0 or not seen.terms.available.any():
-            return corrections
-        before = Sample(state.rows, seen.costs, seen.terms.available).spend(state.prices)
-        after = Sample(rows, seen.costs, seen.terms.available).spend(state.prices)
-        known = (before > 0) & (after > 0)
-        shift = np.log(np.where(known, before, 1.0) / np.where(known, after, 1.0))
-        pairs = zip(corrections, shift, strict=True)
-        return tuple(None if tracker is None else shifted(tracker, float(by)) for tracker, by in pairs)
-
-    def _per_request(self, seen: Observation, arrivals: Tracker, corrections: tuple[Tracker | None, ...]) -> Floats:
+    def _per_request(self, seen: Observation, arrivals: Tracker, corrections: Corrections) -> Floats:
         """The limit per request (M,) in the units of the reservoir's prediction."""
         bound = float(np.log(self.largest))
         logs = [0.0 if c is None else float(np.clip(c.ahead(seen.lead), -bound, bound)) for c in corrections]
@@ -143,6 +138,17 @@ class Predictive:
         target = moved(prices, solve_prices(sample, limit, prices, low, high), bounds, self.factor)
         topped = target >= bounds.ceiling
         return target, topped & (sample.spend(target) > SATURATED * limit) if topped.any() else topped
+
+
+def _restated(corrections: Corrections, prices: Floats, before: Sample, after: Sample) -> Corrections:
+    """The corrections for the fresh reservoir, such that what is predicted at the present prices stays the same."""
+    if not before.available.any():
+        return corrections
+    old, new = before.spend(prices), after.spend(prices)
+    known = (old > 0) & (new > 0)
+    shift = np.log(np.where(known, old, 1.0) / np.where(known, new, 1.0))
+    pairs = zip(corrections, shift, strict=True)
+    return tuple(None if tracker is None else shifted(tracker, float(by)) for tracker, by in pairs)
 
 
 def _followed(tracker: Tracker | None, value: float, how: Tracking, least_noise: float) -> Tracker:

@@ -1,26 +1,31 @@
 """A bounded sample of recent requests' reward rows, and the spend that it predicts at a price."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from allocator.choice import Floats, Mask, Rewards, best_chains, in_chunks, penalties
+from allocator.choice import Floats, Mask, Rewards, chains_under
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Reward rows (S, J) with their chains' costs (J, M) and which of them are available (J,)."""
+    """Reward rows (S, J) with their chains' costs (J, M) and which of them are available (J,).
+
+    Remembers what was asked: a search for prices comes by the same ones again and again, and each takes a look at every
+    chain of every row.
+    """
 
     rewards: Rewards
     costs: Floats
     available: Mask
+    _known: dict[bytes, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def spend(self, prices: Floats) -> Floats:
         """Mean spend per request, (M,), when all take their best chain at these prices."""
-        penalty = penalties(self.costs, prices, self.available)
-        total = sum(self.costs[best_chains(part, penalty)].sum(axis=0) for part in in_chunks(self.rewards))
-        spend: Floats = np.asarray(total) / len(self.rewards)
-        return spend
+        key = prices.tobytes()
+        if key not in self._known:
+            self._known[key] = self.costs[chains_under(self.rewards, self.costs, prices, self.available)].mean(axis=0)
+        return self._known[key]
 
 
 def refreshed(rows: Rewards, fresh: Rewards, size: int, share: float, rng: np.random.Generator) -> Rewards:
