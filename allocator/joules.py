@@ -18,10 +18,13 @@ class Quality(StrEnum):
     ASSUMED = "assumed"
 
 
+ORDER = {quality: at for at, quality in enumerate(Quality)}
+"""The best first."""
+
+
 def worst(qualities: Iterable[Quality]) -> Quality:
     """That of a sum: the worst of its parts. Nothing at all is measured."""
-    order = list(Quality)
-    return max(qualities, key=order.index, default=Quality.MEASURED)
+    return max(qualities, key=ORDER.__getitem__, default=Quality.MEASURED)
 
 
 @dataclass(frozen=True, slots=True)

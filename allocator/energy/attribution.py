@@ -11,15 +11,15 @@ into unattributed: 0.1% for 10% in an hour.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from allocator.choice import Floats
 from allocator.energy.model import SILENT_WINDOWS
-from allocator.energy.state import EnergyState, PoolState
-from allocator.energy.windows import Gathered, Name, PoolWindow
+from allocator.energy.state import EnergyState
+from allocator.energy.windows import Gathered, PoolWindow
 from allocator.joules import PoolAccount, Quality, Share
 
 OWED_S = 3600.0
@@ -60,22 +60,20 @@ class Attributed:
 
 def attribute(debts: Debts, state: EnergyState, window: Gathered, owed_s: float = OWED_S) -> tuple[Attributed, Debts]:
     """Where the window's joules went, by the model as it is in `state`; and the debts after it. Pure."""
-    number = debts.windows + 1
+    number, pools = debts.windows + 1, window.pools
     owed = {name: one for name, one in debts.pools.items() if number - one.last < SILENT_WINDOWS}
-    shares: list[Share] = []
-    accounts = []
-    for one in window.pools:
-        known = state.pools.get(one.pool)
-        claims = _claims(one, known, owed.get(one.pool), owed_s)
-        if one.epochs:
-            paid, unattributed_j = _paid(claims, one.energy_j)
-            accounts.append(PoolAccount(one.pool, one.energy_j, float(paid[0]), unattributed_j, one.quality))
-            epochs = one.epochs
-        else:
-            paid = np.zeros_like(claims)
-            epochs = owed[one.pool].epochs if one.pool in owed else {}
-        owed[one.pool] = Owed(np.maximum(claims - paid, 0.0), epochs, number)
-        shares += _shares(window.names, one, paid[1:])
+    claims = _claims(window, state, owed, owed_s)
+    told_j = np.array([one.energy_j if one.epochs else 0.0 for one in pools])
+    paid, unattributed_j = _paid(claims, told_j)
+    accounts = [
+        PoolAccount(one.pool, one.energy_j, idle_j, left_j, one.quality)
+        for one, idle_j, left_j in zip(pools, paid[:, 0].tolist(), unattributed_j.tolist(), strict=True)
+        if one.epochs
+    ]
+    shares = _shares(window, paid[:, 1:])
+    for one, left in zip(pools, np.maximum(claims - paid, 0.0), strict=True):
+        epochs = one.epochs or (owed[one.pool].epochs if one.pool in owed else {})
+        owed[one.pool] = Owed(left, epochs, number)
     shares += [Share(w.stage, w.variant, w.pool, w.calls, w.items, 0.0, Quality.ASSUMED) for w in window.strange]
     return Attributed(tuple(shares), tuple(accounts)), Debts(owed, number)
 
@@ -105,31 +103,47 @@ def run_shares(call_j: float, item_j: float, items: Sequence[int] | Floats) -> F
     return call_j / len(own) + item_j * own
 
 
-def _claims(window: PoolWindow, known: PoolState | None, owed: Owed | None, owed_s: float) -> Floats:
-    """(1 + V,) joules that idle and variants ask for. Nothing while no meter has told of the pool."""
-    count = len(window.used) // 2
-    if known is None:
-        return np.zeros(1 + count)
-    joules = known.coefficients
-    drawn = joules[1:] * window.used
-    claims = np.concatenate(([joules[0] * window.window_s], drawn[:count] + drawn[count:]))
-    if owed is None or any(window.epochs.get(device, epoch) != epoch for device, epoch in owed.epochs.items()):
-        return claims
-    return claims + owed.joules * math.exp(-window.window_s / owed_s)
+def _claims(window: Gathered, state: EnergyState, owed: Mapping[str, Owed], owed_s: float) -> Floats:
+    """(P, 1 + V) joules that idle and variants of each pool ask for. Nothing while no meter has told of the pool."""
+    pools, count = window.pools, len(window.names)
+    joules, debts = np.zeros((len(pools), 1 + 2 * count)), np.zeros((len(pools), 1 + count))
+    for at, one in enumerate(pools):
+        known, before = state.pools.get(one.pool), owed.get(one.pool)
+        if known is not None:
+            joules[at] = known.coefficients
+            if before is not None and _same_epochs(before, one):
+                debts[at] = before.joules
+    seconds = np.array([one.window_s for one in pools])
+    drawn = joules[:, 1:] * np.reshape([one.used for one in pools], (len(pools), 2 * count))
+    claims = np.column_stack((joules[:, 0] * seconds, drawn[:, :count] + drawn[:, count:]))
+    total: Floats = claims + debts * np.exp(-seconds / owed_s)[:, None]
+    return total
 
 
-def _paid(claims: Floats, energy_j: float) -> tuple[Floats, float]:
-    """What is paid of each claim, (1 + V,), and what is left for nobody: together energy_j, to rounding."""
-    idle_j = min(float(claims[0]), energy_j)
-    left_j, asked_j = energy_j - idle_j, float(claims[1:].sum())
-    paid = claims * (min(left_j / asked_j, 1.0) if asked_j > 0 else 0.0)
-    paid[0] = idle_j
-    return paid, max(left_j - asked_j, 0.0)
+def _same_epochs(owed: Owed, window: PoolWindow) -> bool:
+    return all(window.epochs.get(device, epoch) == epoch for device, epoch in owed.epochs.items())
 
 
-def _shares(names: Sequence[Name], window: PoolWindow, paid: Floats) -> Iterator[Share]:
-    count = len(names)
-    used, joules = window.used.tolist(), paid.tolist()
-    for (stage, variant), calls, items, energy_j in zip(names, used[:count], used[count:], joules, strict=True):
-        if calls or items or energy_j:
-            yield Share(stage, variant, window.pool, int(calls), int(items), energy_j, window.quality)
+def _paid(claims: Floats, energy_j: Floats) -> tuple[Floats, Floats]:
+    """What is paid of each claim, (P, 1 + V), and what is left for nobody, (P,): together energy_j (P,) to rounding."""
+    idle_j = np.minimum(claims[:, 0], energy_j)
+    left_j, asked_j = energy_j - idle_j, claims[:, 1:].sum(axis=1)
+    share = np.divide(np.minimum(left_j, asked_j), asked_j, out=np.zeros_like(left_j), where=asked_j > 0)
+    paid: Floats = claims * share[:, None]
+    paid[:, 0] = idle_j
+    return paid, np.maximum(left_j - asked_j, 0.0)
+
+
+def _shares(window: Gathered, paid: Floats) -> list[Share]:
+    """Of variants that did something in the window, or are paid, (P, V), for what they did before."""
+    shares, count = [], len(window.names)
+    for one, joules, some in zip(window.pools, paid.tolist(), np.any(paid, axis=1).tolist(), strict=True):
+        if some or one.used.any():
+            used = one.used.tolist()
+            columns = zip(window.names, used[:count], used[count:], joules, strict=True)
+            shares += [
+                Share(stage, variant, one.pool, int(calls), int(items), energy_j, one.quality)
+                for (stage, variant), calls, items, energy_j in columns
+                if calls or items or energy_j
+            ]
+    return shares

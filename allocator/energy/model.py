@@ -53,6 +53,7 @@ from allocator.joules import DeviceJoules, Work
 SILENT_WINDOWS = 3600
 LEAST_NOISE = 0.005
 LEAST_S = 1e-3
+LEAST_POOLS = 8
 ODD_BLOCKS = 40
 
 
@@ -65,7 +66,9 @@ class EnergyModel:
     block_s        seconds of windows that are learned from together. Reports of work and of joules do not end at the
                    same instant; what one window lacks the next one has, and in a longer block it matters less
     longest_s      a block whose counters are not updated for so long is dropped
-    most_pools     that a step learns from; the others' blocks grow by a window meanwhile, and fall out of step
+    most_pools     that a step learns from; the others' blocks grow by a window meanwhile, and fall out of step. Where
+                   fewer at a time are enough for all to have their turn in `block_s` it is these, LEAST_POOLS or more,
+                   so that no step takes longer than others
     doubt          share of what is known that is forgotten when other devices tell of a pool than before, or ODD_BLOCKS
                    in a row cannot be explained: the machine is not what it was
     start_noise    `PoolState.noise` to begin with, `start_gpu_noise` that of a GPU, on which nobody else works (an
@@ -110,9 +113,15 @@ class EnergyModel:
                 due.append(one.pool)
             elif pool.held.window_s > self.longest_s:
                 pools[one.pool] = replace(pool, held=nothing(pool))
-        for name in sorted(due, key=lambda name: -pools[name].held.window_s)[: self.most_pools]:
+        for name in sorted(due, key=lambda name: -pools[name].held.window_s)[: self._turns(window)]:
             pools[name] = self._learned_block(state, pools[name])
         return replace(state, pools=pools, windows=number)
+
+    def _turns(self, window: Gathered) -> int:
+        """How many pools a step learns from."""
+        window_s = max((one.window_s for one in window.pools), default=0.0)
+        evenly = math.ceil(len(window.pools) * min(window_s / max(self.block_s, LEAST_S), 1.0))
+        return min(max(evenly, LEAST_POOLS), self.most_pools)
 
     def _with_window(
         self, state: EnergyState, pool: PoolState | None, window: PoolWindow, number: int

@@ -23,25 +23,20 @@ _PART = f"""INSERT INTO part_total VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 def add_totals(db: sqlite3.Connection, entry: Entry) -> None:
     """Add the window to its hour and its day."""
-    began_s = entry.account.end_s - entry.account.window_s
+    account, began_s = entry.account, entry.account.end_s - entry.account.window_s
+    done = (float(account.window_s), int(account.requests), int(account.items))
+    devices = [(d.id, d.quality, entry.footing, *_joules(entry, d.energy_j)) for d in entry.devices]
+    parts = [(p.id, p.quality, entry.footing, p.calls, p.items, *_joules(entry, p.energy_j)) for p in entry.parts]
     for span, length_s in SPANS.items():
-        _add(db, entry, span, math.floor(began_s / length_s) * length_s)
+        at = (span, math.floor(began_s / length_s) * length_s)
+        db.execute(_WINDOW, (*at, *done))
+        db.executemany(_DEVICE, [at + row for row in devices])
+        db.executemany(_PART, [at + row for row in parts])
 
 
-def _add(db: sqlite3.Connection, entry: Entry, span: str, start_s: int) -> None:
-    account, at = entry.account, (span, start_s)
-    db.execute(_WINDOW, (*at, float(account.window_s), int(account.requests), int(account.items)))
-    devices = [(*at, d.id, d.quality, entry.footing, d.energy_j, *_footprint(entry, d.energy_j)) for d in entry.devices]
-    db.executemany(_DEVICE, devices)
-    parts = [
-        (*at, p.id, p.quality, entry.footing, p.calls, p.items, p.energy_j, *_footprint(entry, p.energy_j))
-        for p in entry.parts
-    ]
-    db.executemany(_PART, parts)
-
-
-def _footprint(entry: Entry, energy_j: float) -> tuple[float, float]:
-    """Joules of the building, and grams; no grams while nobody knows the intensity, as the footing then tells."""
+def _joules(entry: Entry, energy_j: float) -> tuple[float, float, float]:
+    """Joules of the machines and of the building, and grams; no grams while nobody knows the intensity, as the footing
+    then tells."""
     account = entry.account
     pue = float(account.pue)
-    return energy_j * pue, grams_of(energy_j, pue, float(account.intensity_g_per_kwh or 0.0))
+    return energy_j, energy_j * pue, grams_of(energy_j, pue, float(account.intensity_g_per_kwh or 0.0))

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from allocator.joules import DeviceJoules, Quality, worst
+from allocator.joules import ORDER, DeviceJoules, Quality, worst
 from cluster.ledger.marks import Mark
 from cluster.power import tabs
 from cluster.power.meter import MeterReport
@@ -167,6 +167,8 @@ class _Window:
 
     def _beside(self, source: str | None, news: Mapping[str, Reading]) -> Moved | None:
         """What the estimate adds, where one meter tells of it and of the source that is billed, as it did before."""
+        if not any(reading.counter.source == STAND_IN for reading in news.values()):
+            return None
         told = [(self._tabs.get(d), r) for d, r in news.items() if r.counter.source in (source, STAND_IN)]
         sessions = {reading.session for _, reading in told} | {tab.session for tab, _ in told if tab is not None}
         estimates = [(tab, reading) for tab, reading in told if tab is not None and reading.counter.source == STAND_IN]
@@ -246,12 +248,11 @@ class _Window:
 
 def _best(readings: Iterable[Reading]) -> str:
     """The source of the best quality, which is that of the best of its devices."""
-    order = list(Quality)
 
     def rank(reading: Reading) -> tuple[int, int, str]:
         counter = reading.counter
         place = SOURCES.index(counter.source) if counter.source in SOURCES else len(SOURCES)
-        return order.index(counter.quality), place, counter.source
+        return ORDER[counter.quality], place, counter.source
 
     return min(readings, key=rank).counter.source
 

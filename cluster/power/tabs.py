@@ -78,7 +78,9 @@ def picked(tab: Tab | None, readings: Sequence[Reading], waited: bool) -> Readin
     That is the newest of the meter that told last, else the newest of another whose counter can be compared with what
     is billed. Others are taken when the first meter has been `waited` for.
     """
-    news = sorted((r for r in readings if tab is None or _is_news(tab, r)), key=lambda r: r.at_s)
+    news = [r for r in readings if tab is None or _is_news(tab, r)]
+    if len(news) > 1:
+        news.sort(key=lambda r: r.at_s)
     if tab is None or not news:
         return news[-1] if news else None
     same = [r for r in news if r.session == tab.session]
@@ -103,8 +105,8 @@ def moved(tab: Tab, reading: Reading, now_s: float) -> tuple[Tab, Moved]:
     passed_s = reading.at_s - tab.told_s if reading.boot == tab.host else now_s - tab.heard_s
     fresh = energy_j > 0 or (event is None and reading.metered.fresh)
     after = opened(reading, now_s)
-    if reading.boot == tab.host:
-        after = replace(after, told_s=max(after.told_s, tab.told_s))
+    if reading.boot == tab.host and tab.told_s > after.told_s:
+        after = replace(after, told_s=tab.told_s)
     if (after.billed.counter_j, after.billed.epoch) == (tab.billed.counter_j, tab.billed.epoch) and energy_j == 0:
         after = replace(after, billed=tab.billed)  # since then it may have been waiting for its update
     return after, Moved(max(0.0, energy_j), max(0.0, passed_s), fresh, events, _busy(tab, reading))
@@ -137,7 +139,8 @@ def anchored(tab: Tab, readings: Sequence[Reading], anew: bool) -> Tab:
     anew  the tab has just been billed; else only meters that were not known are noted
     """
     heard = {r.session: r.metered.energy_j for r in readings if r.session != tab.session}
-    return replace(tab, anchors=heard if anew else {**heard, **tab.anchors})
+    anchors = heard if anew else {**heard, **tab.anchors}
+    return tab if anchors == tab.anchors else replace(tab, anchors=anchors)
 
 
 def waiting(tab: Tab, passed_s: float) -> Tab:
