@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from math import exp
+from math import exp, inf
 
 import numpy as np
 
@@ -103,10 +103,10 @@ class QuotaPacer:
         self.load = self._forecast.seen(self.load, now_s, window_s, requests)
         rate, keep = requests / window_s, exp(-window_s / LOAD_S)
         self._per_s = rate if self._per_s is None else rate + keep * (self._per_s - rate)
-        fresh = usable(rewards)
+        fresh = usable(rewards)[-ROWS:]
         if len(fresh):
-            same = self._rows.shape[1:] == fresh.shape[1:]
-            self._rows = np.concatenate([self._rows, fresh])[-ROWS:] if same else fresh[-ROWS:]
+            joins = len(fresh) < ROWS and self._rows.shape[1:] == fresh.shape[1:]
+            self._rows = np.concatenate([self._rows, fresh])[-ROWS:] if joins else fresh
         for one in billed:
             self._spent = self._spent.seen(one)
         intensity = None if self._carbon is None else self._carbon.now(now_s)
@@ -127,7 +127,8 @@ class QuotaPacer:
         per_joule = _ratio(rates) if limit.resource is Resource.GRAMS else 1.0
         fixed_w = joules.fixed / window_s
         held = self._held.get(limit.name)
-        if held is None or self._pace.due(held, limit.quota, period, now_s):
+        last_s = max((one.made_s for one in self._held.values()), default=-inf)
+        if held is None or self._pace.due(held, limit.quota, period, now_s, last_s):
             held = self._made(limit, spent, period, now_s, joules.costs, fixed_w, per_joule)
         expected = self._expected()
         load = self._per_s if expected is None else expected / window_s

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from allocator.pacing.curve import Spend
 from allocator.pacing.periods import Period
@@ -32,11 +33,15 @@ class Pace:
     steps: int = 96
     least_s: float = 300.0
 
-    def due(self, held: Held | None, quota: float, period: Period, now_s: float) -> bool:
-        """Whether a plan is to be made: there is none, it is old, or it is for another period or quota."""
+    def due(self, held: Held | None, quota: float, period: Period, now_s: float, last_s: float = -inf) -> bool:
+        """Whether a plan is to be made: there is none, it is old, or it is for another period or quota.
+
+        last_s  when one was made last, of any quota: each takes its time, so of those that are only old it is one at
+                a time
+        """
         if held is None or held.period != period or held.quota != quota:
             return True
-        return not 0.0 <= now_s - held.made_s < self.every_s
+        return now_s != last_s and not 0.0 <= now_s - held.made_s < self.every_s
 
     def made(
         self,
