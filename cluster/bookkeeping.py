@@ -145,8 +145,7 @@ def _shortened(untold: list[Closed]) -> list[Closed]:
     if len(untold) <= MOST_UNTOLD:
         return untold
     first, second, *rest = untold
-    if second.account is None:
-        return [first, *rest]
+    assert second.account is not None
     return [replace(second, account=joined(first.account, second.account)), *rest]
 
 

@@ -147,15 +147,7 @@ class Control:
         if means.keys != state.means.keys:
             state = self._rearranged(state, means)
         controlled, total = _spend(window, means, self.window_s)
-        seen = Observation(
-            requests=max(1, round(window.decided_per_s * self.window_s)),
-            spend=controlled,
-            terms=state.terms,
-            rewards=window.rewards,
-            costs=means.costs,
-            next_limit=_left(means),
-            next_available=self._available(means),
-        )
+        seen = self._seen(state.terms, window, means, controlled)
         load = _smoothed(state.load, window.decided_per_s * self.window_s)
         past = replace(
             state,
@@ -175,6 +167,18 @@ class Control:
         prices = self.strategy.step(state.prices, seen) if follows else self._started(seen, state.warm, means)
         return self._published(
             replace(past, prices=prices), now_s, prices.prices, self._safe(seen, means, prices.prices, load)
+        )
+
+    def _seen(self, terms: Terms, window: Window, means: Means, spend: Floats) -> Observation:
+        """What the window that was decided under these terms, and the means of the next, say to a strategy."""
+        return Observation(
+            requests=max(1, round(window.decided_per_s * self.window_s)),
+            spend=spend,
+            terms=terms,
+            rewards=window.rewards,
+            costs=means.costs,
+            next_limit=_left(means),
+            next_available=self._available(means),
         )
 
     def _published(self, state: ControlState, now_s: float, prices: Floats, safe: int | None = None) -> ControlState:
