@@ -70,18 +70,11 @@ class Controller:
         self._book = LimitBook(settings.stated_limits, self._ledger, replace(settings.holdable, allocates=allocates))
         self._limits = LocalLimitDesk(self._book, self._limited, lambda: self._desk.standings, time.time)
         carbon = open_remembered(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
-        self._pacer = QuotaPacer(carbon, settings.carbon.building.ratio, lambda: self._desk.expected)
-        prior = prior_of(settings, cascade.spec)
+        building, window_s, meters = settings.carbon.building, settings.allocator.window_s, settings.energy.enabled
+        self._pacer = QuotaPacer(carbon, building.ratio, lambda: self._desk.expected)
+        prior, grams = prior_of(settings, cascade.spec), partial(_grams_per_j, carbon, building)
         self._capacity = _capacity(settings, cascade.spec) if allocates else None
-        self._purse = Purse(
-            space,
-            settings.allocator.window_s,
-            self._limited,
-            self._pacer,
-            prior,
-            partial(_grams_per_j, carbon, settings.carbon.building),
-            settings.energy.enabled,
-        )
+        self._purse = Purse(space, window_s, self._limited, self._pacer, prior, grams, meters)
         self._savings = Handed(SAVINGS, SAVINGS_S)
         parts = (*parts_of(self._desk, self._purse, self._pacer, carbon, time.time), self._savings.part)
         self._kept = Kept(self._ledger, parts, time.time)
@@ -89,7 +82,7 @@ class Controller:
         metrics = RayMetrics()
         self._desk.measure, self._desk.tell = self._measured, ControlMetrics(metrics).tell
         self._space, own = space, own_variants(settings, cascade.spec)
-        self._roster = Roster(own, settings.allocator.window_s)
+        self._roster = Roster(own, window_s)
         self._desk.listen = self._roster.hear
         scaled = scaled_variants(settings, cascade.spec)
         self._warmer = Warmer(space, scaled, pinging(serve.get_replica_context().app_name))
@@ -97,7 +90,7 @@ class Controller:
         runs = [self._desk.run(), self._take_up()]
         if self._capacity is not None:
             runs.append(self._follow_capacity(settings, cascade.spec))
-        if settings.energy.enabled:
+        if meters:
             runs += self._account(settings, cascade.spec, carbon, metrics)
         loop = asyncio.get_running_loop()  # Serve constructs replicas on their loop
         self._runs = [loop.create_task(run) for run in runs]
@@ -186,7 +179,6 @@ class Controller:
             whole = await asyncio.to_thread(self._book.take_up, time.time()) and kept
             self._known.set()
             await asyncio.sleep(0.0 if whole else TAKE_UP_S)
-        await asyncio.Event().wait()
 
     async def _follow_capacity(self, settings: Settings, spec: CascadeSpec) -> None:
         """Nodes join and leave; their processors are what chains may take."""
