@@ -54,6 +54,8 @@ DAY_S = 86_400.0
 TAKE_UP_S = 1.0
 CAPACITY_S = 5.0
 """Between two looks at how many processors the cluster has."""
+MOST_NEW = 100_000
+"""Objects more than at the last look for garbage: a tick of a hundred hosts makes some ten thousand, and as many go."""
 logger = logging.getLogger(__name__)
 
 
@@ -192,9 +194,11 @@ class Controller:
 
 def spare_what_stays() -> None:
     """Let Python's collector of garbage look no more at what is there now, modules and code for the most part: that
-    takes a tenth of a second, in the middle of a tick."""
+    takes a tenth of a second, in the middle of a tick. Nor at what a tick makes and the next one drops, which takes
+    another hundredth and finds nothing: only cycles need a collector, and a tick leaves few."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(MOST_NEW)
 
 
 def _grams_per_j(carbon: CarbonProvider, building: Pue, now_s: float) -> float | None:
