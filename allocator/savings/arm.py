@@ -13,12 +13,14 @@ class ArmMean:
 
     value     per request; NaN without any
     variance  of it, between units; NaN with fewer than two groups
+    third     third central moment of it
     requests  that it is the mean of
     groups    that hold any of them, and `even` as many of equal size as they are worth
     """
 
     value: float
     variance: float
+    third: float
     requests: float
     groups: int
     even: float
@@ -46,8 +48,8 @@ def arm_mean(counts: Floats, totals: Floats) -> ArmMean:
     groups, requests = len(n), float(n.sum())
     if groups < 2:
         value = float(y.sum()) / requests if groups else np.nan
-        return ArmMean(value, np.nan, requests, groups, float(groups))
+        return ArmMean(value, np.nan, np.nan, requests, groups, float(groups))
     value = float(y.sum()) / requests
-    off = (y - value * n) / (requests - n)
+    off = (value * n - y) / (requests - n)
     variance = (groups - 1) / groups * float(off @ off)
-    return ArmMean(value, variance, requests, groups, requests**2 / float(n @ n))
+    return ArmMean(value, variance, -float((off**3).sum()), requests, groups, requests**2 / float(n @ n))

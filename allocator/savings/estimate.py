@@ -1,13 +1,15 @@
 """What the policy saves against the static chain, from sums by group: values and intervals, or why nothing is known."""
 
-import math
 from dataclasses import dataclass
 
 from allocator.arms import HOLDBACK, POLICY
 from allocator.savings.arm import ArmMean, arm_mean
+from allocator.savings.difference import Difference
 from allocator.savings.intervals import Interval, fixed_reach, sequential_reach
 from allocator.savings.model_error import ModelError
 from allocator.savings.sums import QUANTITIES, GroupSums
+
+UNCLEAR = "the share saved is not yet known: the static chain's mean is not clearly above zero"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,9 @@ class Savings:
 def estimate(sums: GroupSums, method: Method = Method()) -> Savings:
     """What is known of savings by these sums.
 
-    The difference is of means of ratios, its variance that of both arms (`arm_mean`), whose users are not the same,
-    plus in joules and grams that of the energy model (`ModelError`). It answers for the traffic that the sums are of,
-    and for users as those who came: other users would have come by chance.
+    The difference is that of two ratios of sums, its variance that of both arms (`arm_mean`), whose users are not the
+    same, plus in joules and grams that of the energy model (`ModelError`). It answers for the traffic that the sums are
+    of, and for users such as came: others might have come as well.
     """
     found = {name: _saved(sums, at, method) for at, name in enumerate(QUANTITIES)}
     policy, holdback = sums.requests.sum(axis=1).tolist()
@@ -99,24 +101,16 @@ def _saved(sums: GroupSums, at: int, method: Method) -> Saved:
     if lacking:
         return Saved(None, None, None, lacking, static, policy)
     of_model = {"energy_j": sums.joules_error, "grams": sums.grams_error}.get(QUANTITIES[at], ModelError())
-    error = of_model.error / policy.requests
-    sampling = policy.variance + static.variance
-    reach = _reach(policy, static, error**2, method)
-    standard = math.sqrt(sampling + error**2)
-    value = static.value - policy.value
-    fixed, sequential = (Interval(value - by * standard, value + by * standard) for by in reach)
-    count = policy.requests
-    relative, reason = _relative(policy, static, error**2, reach)
-    return Saved(
-        Figure(value, fixed, sequential),
-        Figure(value * count, fixed.scaled(count), sequential.scaled(count)),
-        relative,
-        reason,
-        static,
-        policy,
-        math.sqrt(sampling),
-        error,
-    )
+    found, count = Difference(static, policy, of_model.error / policy.requests), policy.requests
+    fixed = fixed_reach(method.level, found.freedom, found.skewness)
+    sequential = sequential_reach(method.level, found.freedom, static.requests, method.tightest_at)
+    of_request = Figure(found.value, found.interval(fixed), found.interval(sequential))
+    total = Figure(found.value * count, of_request.fixed.scaled(count), of_request.sequential.scaled(count))
+    shares = found.share(fixed), found.share(sequential)
+    if shares[0] is None or shares[1] is None:
+        return Saved(of_request, total, None, UNCLEAR, static, policy, found.sampling, found.model)
+    relative = Figure(1 - policy.value / static.value, *shares)
+    return Saved(of_request, total, relative, "", static, policy, found.sampling, found.model)
 
 
 def _lacking(policy: ArmMean, static: ArmMean, method: Method) -> str:
@@ -130,38 +124,3 @@ def _lacking(policy: ArmMean, static: ArmMean, method: Method) -> str:
                 f"{method.least_groups:.0f} of equal size)"
             )
     return ""
-
-
-def _reach(policy: ArmMean, static: ArmMean, error2: float, method: Method) -> tuple[float, float]:
-    """Standard errors that the two intervals reach, by Welch's and Satterthwaite's degrees of freedom."""
-    total = policy.variance + static.variance + error2
-    parts = sum(arm.variance**2 / (arm.even - 1) for arm in (policy, static))
-    freedom = total**2 / parts if parts > 0 else math.inf
-    freedom = min(freedom, 1e6)
-    return (
-        fixed_reach(method.level, freedom),
-        sequential_reach(method.level, freedom, static.requests, method.tightest_at),
-    )
-
-
-def _relative(policy: ArmMean, static: ArmMean, error2: float, reach: tuple[float, float]) -> tuple[Figure | None, str]:
-    """The share of the static chain's mean, by Fieller; or why there is none."""
-    intervals = [_fieller(policy, static, error2, by) for by in reach]
-    fixed, sequential = intervals
-    if fixed is None or sequential is None:
-        return None, "the share saved is not yet known: the static chain's mean is not clearly above zero"
-    return Figure(1 - policy.value / static.value, fixed, sequential), ""
-
-
-def _fieller(policy: ArmMean, static: ArmMean, error2: float, reach: float) -> Interval | None:
-    """Where 1 - p/s may lie (Fieller 1954): all u = p/s with (s u - p)^2 <= reach^2 (var(s) u^2 + var(p) + error2).
-
-    None where the static mean s is not above zero by `reach` standard errors: then u has no bounds. The energy model's
-    error is that of the difference; one that both arms share in proportion would cancel here, which is not claimed.
-    """
-    s, p, by2 = static.value, policy.value, reach**2
-    a, b, c = s**2 - by2 * static.variance, -s * p, p**2 - by2 * (policy.variance + error2)
-    if s <= 0 or a <= 0:
-        return None
-    root = math.sqrt(max(b * b - a * c, 0.0))
-    return Interval(1 - (-b + root) / a, 1 - (-b - root) / a)

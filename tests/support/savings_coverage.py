@@ -1,7 +1,7 @@
 """Whether intervals hold the truth of simulated experiments, at the end and at all looks."""
 
 from dataclasses import dataclass, fields
-from math import isfinite, nan
+from math import hypot, isfinite, nan
 
 from savings_world import Experiment, Look, Truth
 
@@ -19,7 +19,8 @@ class Watched:
     at_end   whether the last look's fixed interval did: of the difference, and of the share
     happened whether it held what the policy's requests really saved, as against what is expected of such requests;
              of joules alone
-    error, fixed, sequential  of the last look: estimate less truth, half widths; all over the static chain's mean
+    error, standard, fixed, sequential  of the last look: estimate less truth, its standard error, half widths; all over
+             the static chain's mean
     model    share of its variance that is the energy model's
     """
 
@@ -31,6 +32,7 @@ class Watched:
     share_at_end: bool = False
     happened: bool | None = None
     error: float = nan
+    standard: float = nan
     fixed: float = nan
     sequential: float = nan
     model: float = nan
@@ -70,7 +72,8 @@ def _see(so_far: Watched, name: str, look: Look, savings: Savings) -> None:
         so_far.happened = saved.total.fixed.holds(look.happened_j)
     so_far.error = (figure.value - truth) / static
     so_far.fixed, so_far.sequential = (_half(of) / static for of in (figure.fixed, figure.sequential))
-    so_far.model = saved.model_error**2 / (saved.model_error**2 + saved.sampling_error**2)
+    so_far.standard = hypot(saved.model_error, saved.sampling_error) / static
+    so_far.model = (saved.model_error / static / so_far.standard) ** 2
 
 
 def _half(interval: Interval) -> float:

@@ -15,7 +15,7 @@ from scipy.special import ndtr
 
 from allocator.arms import HOLDBACK, POLICY, Assignment
 from allocator.energy.model import EnergyModel
-from allocator.energy.prior import PROFILED, Prior, VariantJoules
+from allocator.energy.prior import Prior, Spread, VariantJoules
 from allocator.energy.state import EnergyState
 from allocator.energy.windows import Gathered, PoolWindow
 from allocator.joules import Quality
@@ -35,7 +35,8 @@ TASTES, OF_TASTE = np.linspace(-2, 2, 5), np.array([0.1, 0.2, 0.4, 0.2, 0.1])
 LOSES = np.array([0.0, 0.03, 0.12])
 """What a user of the strongest taste loses of its reward under each chain, as a share."""
 IDLE_W, CLICKS, G_PER_J = 25.0, 0.3, 300 / 3.6e6
-LEAST_OF_PRIOR = 0.2
+BELIEVED, LEAST_OF_PRIOR = Spread(common=0.25, variant=0.1, part=0.15), 0.2
+"""How far the prior believes to be off, and is. Normal, it is hardly ever below zero."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Experiment:
     wander: float = 0.3
     late: int = 10
     noise: float = 0.1
-    off: float = PROFILED.common
+    off: float = BELIEVED.common
     drift_per_h: float = 0.01
 
     def run(self, seed: int) -> Iterator[Look]:
@@ -200,7 +201,7 @@ class _Machine:
 
     def _prior(self) -> Prior:
         """Off as it believes to be: the truth is normal around it, but for its tail."""
-        rng, believed, count = self.rng, PROFILED, len(DEMO)
+        rng, believed, count = self.rng, BELIEVED, len(DEMO)
         own = believed.variant * rng.standard_normal(count) + believed.part * rng.standard_normal((2, count))
         true = np.maximum(1 + self.world.off * rng.standard_normal() + own, LEAST_OF_PRIOR)
         call_j, item_j = np.array([self.call_j, self.item_j]) / true

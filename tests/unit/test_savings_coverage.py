@@ -38,11 +38,11 @@ def test_the_sequential_intervals_of_all_looks_hold_it_at_once(runs: dict[str, l
 @pytest.mark.parametrize("name", ["flops", "reward"])
 def test_errors_are_as_large_as_is_said(runs: dict[str, list[Watched]], name: str) -> None:
     """Over their standard errors they are normal; intervals that are far too wide would hold the truth as well."""
-    over = np.array([run.error / (run.fixed / 1.98) for run in runs[name]])
+    over = np.array([run.error / run.standard for run in runs[name]])
     low, high = chi2.ppf([CHANCE, 1 - CHANCE], RUNS)
     assert low < float(over @ over) < high
 
 
 def test_without_the_energy_model_s_error_joules_would_be_missed_mostly(runs: dict[str, list[Watched]]) -> None:
-    held = [abs(run.error) <= run.fixed * sqrt(1 - run.model) for run in runs["energy_j"]]
+    held = [abs(run.error) <= 1.98 * run.standard * sqrt(1 - run.model) for run in runs["energy_j"]]
     assert sum(held) < RUNS / 2
