@@ -52,10 +52,10 @@ class Difference:
         variance = sum(arm.variance * arm.requests**2 for arm in arms)
         if not variance > 0:
             return 0.0
-        together = sum(arm.third * arm.requests**3 for arm in arms) / variance**1.5
+        together = sum(arm.third * arm.requests**3 for arm in arms) / math.pow(variance, 1.5)
         requests = sum(arm.requests for arm in arms)
-        static, policy = (together * (requests / arm.requests) ** 0.5 * arm.variance**1.5 for arm in arms)
-        return (static - policy) / self.standard**3
+        static, policy = (math.sqrt(requests / arm.requests * arm.variance**3) for arm in arms)
+        return together * (static - policy) / self.standard**3
 
     def interval(self, reach: Reach) -> Interval:
         """Where the difference may lie."""

@@ -106,11 +106,11 @@ def _saved(sums: GroupSums, at: int, method: Method) -> Saved:
     sequential = sequential_reach(method.level, found.freedom, static.requests, method.tightest_at)
     of_request = Figure(found.value, found.interval(fixed), found.interval(sequential))
     total = Figure(found.value * count, of_request.fixed.scaled(count), of_request.sequential.scaled(count))
-    shares = found.share(fixed), found.share(sequential)
-    if shares[0] is None or shares[1] is None:
-        return Saved(of_request, total, None, UNCLEAR, static, policy, found.sampling, found.model)
-    relative = Figure(1 - policy.value / static.value, *shares)
-    return Saved(of_request, total, relative, "", static, policy, found.sampling, found.model)
+    once, always = found.share(fixed), found.share(sequential)
+    relative, reason = None, UNCLEAR
+    if once is not None and always is not None:
+        relative, reason = Figure(1 - policy.value / static.value, once, always), ""
+    return Saved(of_request, total, relative, reason, static, policy, found.sampling, found.model)
 
 
 def _lacking(policy: ArmMean, static: ArmMean, method: Method) -> str:
