@@ -37,8 +37,8 @@ def arm_mean(counts: Floats, totals: Floats) -> ArmMean:
 
     (Wolter, ch. 4). This is the linearised, or delta method's, variance sum_g (y_g - R n_g)^2 / N^2 (Deng, Knoblich and
     Lu, "Applying the delta method in metric analytics", KDD 2018) with each residual over 1 - n_g / N: a large group
-    draws R to itself, and looks closer to it than it is. Groups without requests count nowhere: with few users the
-    groups are users, and there are as many as there are groups that are not empty.
+    draws R to itself, and looks closer to it than it is. `third` is the sum of the cubes of R - R_g. Groups without
+    requests count nowhere: with few users the groups are users, as many as there are groups that are not empty.
 
     Where few groups hold most requests, few residuals make up the variance, and it has fewer degrees of freedom than
     there are groups: `even` - 1, with Kish's effective number (sum n)^2 / sum n^2.

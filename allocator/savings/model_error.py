@@ -25,9 +25,9 @@ class ModelError:
     Forgetting makes correlations fade, by p / (p + q) a reading in one dimension. Left out, which errs on the wide side
     but little: carried through `allocator.energy.model` with all it does, the covariance of the sum with the
     coefficients gave standard errors within 3% of these over two hours, where n_1 sd_1 + ... + n_t sd_t was a third
-    to a half larger. That sum is a bound all the same, since standard errors add up at most (Cauchy and Schwarz). It takes
-    over where sd_t grows because a model begins anew. x is not the same in all micro-batches, which errs on the wide
-    side too: with chains as they come, by 3% for micro-batches of 8 requests.
+    to a half larger. That sum is a bound all the same, since standard errors add up at most (Cauchy and Schwarz). It
+    takes over where sd_t grows because a model begins anew. x is not the same in all micro-batches, which errs on the
+    wide side too: with chains as they come, by 3% for micro-batches of 8 requests.
 
     weight    N_t; requests, or for grams, requests times grams per joule
     variance  V_t without the bound
