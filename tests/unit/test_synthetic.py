@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from models.worlds.base import Log, World
 from models.worlds.noise import pair_noise
+from models.worlds.shifted import PHONE, ShiftedTruth
 from models.worlds.simulate import synthetic_world
 from models.worlds.synthetic import SyntheticConfig, SyntheticTruth
 
@@ -139,3 +140,19 @@ def test_pair_noise_looks_standard_normal_and_stays_the_same(seed: int) -> None:
     assert abs(noise.mean()) < 0.03
     assert abs(noise.std() - 1) < 0.03
     assert pair_noise(np.array([17]), np.array([4]), seed)[0] == noise[17, 4]
+
+
+def test_after_the_shift_phones_turn_from_what_they_clicked_and_others_to_it(
+    small: tuple[World, SyntheticTruth],
+) -> None:
+    truth = small[1]
+    users = np.flatnonzero((truth.history[:, -1] > 0) & (truth.users.picky > 0))
+    newest = truth.history[users, -1] - 1
+    alike = np.array([np.flatnonzero(truth.items.topic == truth.items.topic[item])[:5] for item in newest])
+    before, after = (one.click_probability(users, alike).mean(axis=1) for one in (truth, ShiftedTruth(truth)))
+    phones = truth.users.device[users] == PHONE
+    assert (after[phones] < before[phones]).all()
+    assert (after[~phones] >= before[~phones]).all()
+    strange = np.arange(SMALL.items)[None].repeat(3, axis=0)
+    same = ShiftedTruth(truth, 1.0, 1.0).click_probability(np.arange(3), strange)
+    np.testing.assert_allclose(same, truth.click_probability(np.arange(3), strange))
