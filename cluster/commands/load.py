@@ -5,15 +5,20 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from cluster.commands.replay_reward import synthetic_truth
 from cluster.config import DEMO
 from cluster.traffic.bodies import request_bodies, user_ids
+from cluster.traffic.clicks import Clicks
 from cluster.traffic.load import DEFAULT_URL, LoadPlan, run_load
-from cluster.traffic.report import LoadReport, Progress
+from cluster.traffic.report import ClicksReport, LoadReport, Progress
+from cluster.traffic.world_users import WorldUsers
+from models.loading import Cascade
 
 DEFAULT_CLIENTS = 8
 MOST_CHAINS = 10
@@ -57,8 +62,27 @@ def _rows(report: LoadReport) -> list[tuple[str, str]]:
         example = report.examples.get(kind, "")
         rows.append((f"error: {kind}", f"{count:,}  {example}".rstrip()))
     rows += _chain_rows(report)
+    rows += [] if report.clicks is None else _click_rows(report.clicks)
     rows.append(("client's own CPU", f"{report.client_cpu_s_per_request * 1e6:,.0f} µs per request"))
     return rows
+
+
+def _click_rows(clicks: ClicksReport) -> list[tuple[str, str]]:
+    rows = [
+        ("clicks", f"{clicks.clicks:,} on {clicks.pages:,} pages: {clicks.per_page:.3f} per request"),
+        ("feedback", f"{clicks.sent:,} sent, {clicks.failed:,} failed"),
+    ]
+    return rows + [
+        (f"feedback: {kind}", f"{count:,}  {clicks.examples.get(kind, '')}".rstrip())
+        for kind, count in clicks.errors.items()
+    ]
+
+
+def clicks_of(folder: Path, seed: int, world_seed: int, world_days: int | None) -> Clicks:
+    """Users of the synthetic world that the cascade was made from. FixFile where it was made from none such."""
+    cascade = Cascade.open(folder)
+    truth = synthetic_truth(cascade, world_seed, world_days)[1]
+    return WorldUsers(cascade.users.ids, cascade.items.ids, truth, seed)
 
 
 def _chain_rows(report: LoadReport) -> list[tuple[str, str]]:
@@ -101,6 +125,11 @@ def run_fast(work: Coroutine[None, None, LoadReport]) -> LoadReport:
         return runner.run(work)
 
 
+def _opened(console: Console, folder: Path, *seeds: Any) -> Clicks:
+    with console.status("opening the cascade and its world"):
+        return clicks_of(folder, *seeds)
+
+
 @click.command("load", context_settings={"show_default": True})
 @click.argument("url", default=DEFAULT_URL)
 @click.option(
@@ -116,7 +145,15 @@ def run_fast(work: Coroutine[None, None, LoadReport]) -> LoadReport:
 @click.option("--unknown", type=click.FloatRange(0, 1), default=0.0, help="Share of users nobody knows.")
 @click.option("--max-in-flight", type=click.IntRange(1, 10_000), default=1024, help="Open loop: bound on it.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=10.0, help="Seconds for an answer.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Of the users and of the arrival times.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of the users, the arrival times and the clicks.")
+@click.option(
+    "--clicks",
+    type=click.Choice(["synthetic"]),
+    help="Users click by the truth of the synthetic world that the cascade was made from, and tell the server of it "
+    "(POST /v1/feedback).  [default: no feedback]",
+)
+@click.option("--world-seed", type=click.IntRange(0), default=0, help="The seed that this world was made with.")
+@click.option("--world-days", type=click.IntRange(3), help="The days it was made with.  [default: the demo's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object (progress goes to stderr anyway).")
 @click.option("--allow-errors", is_flag=True, help="Exit with 0 though requests failed.")
 def load(
@@ -131,6 +168,9 @@ def load(
     max_in_flight: int,
     timeout: float,
     seed: int,
+    clicks: str | None,
+    world_seed: int,
+    world_days: int | None,
     as_json: bool,
     allow_errors: bool,
 ) -> None:
@@ -139,6 +179,8 @@ def load(
     Closed loop (--clients): each client sends its next request when the last one is answered. Open loop
     (--rate): requests arrive whatever the server does, and latency counts from the scheduled arrival.
 
+    With --clicks, feedback that cannot be delivered is counted and shown, and changes nothing of the run.
+
     Ctrl-C ends the run and reports what was measured so far. The exit status is 1 when a request failed or
     could not be sent, unless --allow-errors is given, and 2 when the run could not start.
 
@@ -146,12 +188,16 @@ def load(
     Examples:
       greenflow load --clients 32 --seconds 20
       greenflow load http://127.0.0.1:8000 --rate 500 --seconds 60 --json > report.json
+      greenflow load --rate 100 --seconds 600 --clicks synthetic
     """
     if clients is not None and rate is not None:
         raise click.UsageError("name --clients (closed loop) or --rate (open loop), not both")
+    if clicks is not None and unknown:
+        raise click.UsageError("--clicks has no truth about users that nobody knows: leave out --unknown")
+    folder, progress = cascade or DEMO, Console(stderr=True, highlight=False)
     plan = LoadPlan(
         url=url,
-        bodies=request_bodies(user_ids(cascade or DEMO), seed, unknown, chain),
+        bodies=request_bodies(user_ids(folder), seed, unknown, chain),
         clients=None if rate is not None else clients or DEFAULT_CLIENTS,
         rate_per_s=rate,
         seconds=seconds,
@@ -159,8 +205,8 @@ def load(
         max_in_flight=max_in_flight,
         timeout_s=timeout,
         seed=seed,
+        clicks=None if clicks is None else _opened(progress, folder, seed, world_seed, world_days),
     )
-    progress = Console(stderr=True, highlight=False)
     report = run_fast(_stoppable(plan, lambda second: progress.print(progress_line(second))))
     if as_json:
         click.echo(report.model_dump_json())

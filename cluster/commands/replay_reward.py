@@ -21,6 +21,7 @@ from models.spec import FileRef
 if TYPE_CHECKING:
     from models.training.click_report import ClickReport
     from models.worlds.kuairand import KuaiRand
+    from models.worlds.synthetic import SyntheticTruth
 
 REWARDS = ("expected", "clicks", "long-views", "shown")
 CLICK_MODEL, CLICK_REPORT = "click-model.onnx", "click-model.json"
@@ -76,6 +77,12 @@ def _by_model(cascade: Cascade, out: Path, files: Mapping[str, bytes]) -> Earns:
 
 
 def _synthetic(cascade: Cascade, seed: int, days: int | None) -> Earns:
+    about, truth = synthetic_truth(cascade, seed, days)
+    return Earns(about, ExpectedClicks(truth))
+
+
+def synthetic_truth(cascade: Cascade, seed: int, days: int | None) -> "tuple[str, SyntheticTruth]":
+    """The world that a cascade was made from, in words, and its truth. FixFile where it was made from another."""
     from models.worlds.simulate import synthetic_world
     from models.worlds.synthetic import SyntheticConfig
 
@@ -86,7 +93,7 @@ def _synthetic(cascade: Cascade, seed: int, days: int | None) -> Earns:
     problem = "not the histories of this synthetic world; give the --world-seed and --world-days it was made with"
     history = cascade.spec.tables.users.history
     _check_same(cascade, [(history, "tables.users.history", truth.history)], problem)
-    return Earns(world.about, ExpectedClicks(truth))
+    return world.about, truth
 
 
 def _logged(cascade: Cascade, data: Path, reward: str) -> Earns:

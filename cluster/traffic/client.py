@@ -1,13 +1,14 @@
 """The HTTP side of a load run: sends a body, and says in what way it was answered."""
 
 import json
+from collections.abc import Callable
 
 import aiohttp
 
 from cluster.traffic.report import OK, Answer
 from models.errors import FixRequest, FixSetup
 
-PATH = "/v1/recommend"
+PATH, FEEDBACK = "/v1/recommend", "/v1/feedback"
 # Below the idle limits of uvicorn and HAProxy, so that the client closes an idle connection and not the server:
 # one that is closed just as a request is on its way would count as a failure.
 KEEP_ALIVE_S = 3.0
@@ -44,9 +45,16 @@ class Client:
 
     async def send(self, body: bytes) -> Answer:
         """Ask for one recommendation. Never raises for what the server or the network does."""
+        return await self._post(PATH, body, read_answer)
+
+    async def tell(self, body: bytes) -> Answer:
+        """Tell of what was earned; OK when that was taken in. Never raises for what the server or the network does."""
+        return await self._post(FEEDBACK, body, read_acceptance)
+
+    async def _post(self, path: str, body: bytes, read: Callable[[int, bytes], Answer]) -> Answer:
         try:
-            async with self._session.post(self._url + PATH, data=body) as response:
-                return read_answer(response.status, await response.read())
+            async with self._session.post(self._url + path, data=body) as response:
+                return read(response.status, await response.read())
         except TimeoutError:
             return Answer("timeout")
         except aiohttp.ClientConnectorError as error:
@@ -58,11 +66,21 @@ class Client:
 def read_answer(status: int, body: bytes) -> Answer:
     """What an HTTP answer means: good only with status 200 and a body that holds items."""
     if status != 200:
-        return Answer(f"http {status}", status, detail=body[:300].decode(errors="replace"))
+        return _refused(status, body)
     try:
         document = json.loads(body)
-        good = len(document["items"]) > 0
+        items = tuple(item["item_id"] for item in document["items"])
         chain, degraded = document["chain"]["id"], bool(document["degraded"])
+        known = document.get("request_id"), items, document.get("arm")
     except (ValueError, KeyError, TypeError) as error:
         return Answer("not a recommendation", status, detail=f"{error!r} in {body[:200]!r}")
-    return Answer(OK if good else "no items", status, chain, degraded)
+    return Answer(OK if items else "no items", status, chain, degraded, "", *known)
+
+
+def read_acceptance(status: int, body: bytes) -> Answer:
+    """What an HTTP answer to feedback means."""
+    return Answer(OK, status) if status == 202 else _refused(status, body)
+
+
+def _refused(status: int, body: bytes) -> Answer:
+    return Answer(f"http {status}", status, detail=body[:300].decode(errors="replace"))

@@ -13,14 +13,16 @@ from itertools import cycle
 
 import numpy as np
 
+from cluster.traffic.clicks import Clicker, Clicks
 from cluster.traffic.client import Client
-from cluster.traffic.report import LoadReport, Progress, Recorder
+from cluster.traffic.report import Answer, LoadReport, Progress, Recorder
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 # A refused connection fails at once: without a pause a closed loop would count millions of them.
 PAUSE_AFTER_BROKEN_S = 0.05
 # What an interrupted run still waits for the answers that are on their way.
 GRACE_S = 1.0
+LAST_CLICKS_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class LoadPlan:
     max_in_flight  open loop: an arrival that finds so many requests unanswered is not sent, and counts as overflow
     timeout_s      a request without a whole answer after so long has failed
     seed           of the arrival times
+    clicks         draws what users click on, which the server is told of as feedback
+    on_answer      hears of every request that is answered or has failed
     """
 
     url: str
@@ -43,6 +47,8 @@ class LoadPlan:
     max_in_flight: int = 1024
     timeout_s: float = 10.0
     seed: int = 0
+    clicks: Clicks | None = None
+    on_answer: Callable[[bytes, Answer], None] | None = None
 
     def __post_init__(self) -> None:
         if (self.clients is None) == (self.rate_per_s is None):
@@ -59,8 +65,9 @@ class LoadPlan:
 class _Run:
     """One run: its client, its recorder, and the times that bound it on the monotonic clock."""
 
-    def __init__(self, plan: LoadPlan, client: Client, stop: asyncio.Event) -> None:
+    def __init__(self, plan: LoadPlan, client: Client, clicker: Clicker | None, stop: asyncio.Event) -> None:
         self.plan, self.stop = plan, stop
+        self._hear = [heard for heard in (plan.on_answer, clicker.saw if clicker else None) if heard is not None]
         self.starts_s = time.perf_counter()
         self.ends_s = self.starts_s + plan.warmup_s + plan.seconds
         self.recorder = Recorder(self.starts_s + plan.warmup_s, self.ends_s)
@@ -104,8 +111,11 @@ class _Run:
 
     async def _ask(self, due_s: float) -> int | None:
         sent_s = time.perf_counter()
-        answer = await self._client.send(next(self._bodies))
+        body = next(self._bodies)
+        answer = await self._client.send(body)
         self.recorder.add(due_s, sent_s, time.perf_counter(), answer)
+        for hear in self._hear:
+            hear(body, answer)
         return answer.status
 
 
@@ -154,17 +164,35 @@ async def run_load(
     when nothing listens there.
     """
     client = Client(plan.url, plan.connections, plan.timeout_s)
+    # On a connection of its own: feedback takes none that a request waits for.
+    clicker = Clicker(Client(plan.url, 1, plan.timeout_s), plan.clicks) if plan.clicks else None
     try:
         await client.check_reachable()
         cpu_s = time.process_time()
-        run = _Run(plan, client, stop or asyncio.Event())
-        teller = asyncio.create_task(_tell(run, on_second)) if on_second else None
-        try:
-            await _until_driven(run)
-        finally:
-            if teller:
-                teller.cancel()
+        run = _Run(plan, client, clicker, stop or asyncio.Event())
+        await _with_company(run, clicker, on_second)
         used_s = time.process_time() - cpu_s
-        return run.recorder.report(plan.url, plan.clients, plan.rate_per_s, used_s)
+        report = run.recorder.report(plan.url, plan.clients, plan.rate_per_s, used_s)
+        return report if clicker is None else report.model_copy(update={"clicks": clicker.report})
     finally:
         await client.close()
+        if clicker is not None:
+            await clicker.client.close()
+
+
+async def _with_company(run: _Run, clicker: Clicker | None, on_second: Callable[[Progress], None] | None) -> None:
+    """Drive the run while progress and clicks are told of, and tell of the last clicks."""
+    telling = asyncio.create_task(_tell(run, on_second)) if on_second else None
+    ended = asyncio.Event()
+    clicking = asyncio.create_task(clicker.run(ended)) if clicker else None
+    try:
+        await _until_driven(run)
+        ended.set()
+        if clicker and clicking and not (await asyncio.wait({clicking}, timeout=LAST_CLICKS_S))[0]:
+            clicker.give_up()
+    finally:
+        for task in (telling, clicking):
+            if task:
+                task.cancel()
+    if clicking and clicking.done():
+        clicking.result()

@@ -20,6 +20,7 @@ class Answer:
     status   HTTP status, None when no answer came
     chain    id of the chain that answered, None where the answer names none
     detail   the error in words, for the first one of its kind
+    request_id, items, arm  of a recommendation: its id, the ids of its items, and the arm of the standing experiment
     """
 
     kind: str
@@ -27,6 +28,9 @@ class Answer:
     chain: str | None = None
     degraded: bool = False
     detail: str = ""
+    request_id: str | None = None
+    items: tuple[int | str, ...] = ()
+    arm: str | None = None
 
 
 class Latency(BaseModel):
@@ -41,6 +45,28 @@ class Latency(BaseModel):
     max: float
 
 
+class ClicksReport(BaseModel):
+    """What users clicked on, warm-up included, and what became of the feedback.
+
+    pages           good answers that users looked at
+    sent, failed    pages with clicks that the server was told of, and pages that it could not be told of
+    errors, examples  the failed ones by kind, and the first error of each kind in words
+    """
+
+    model_config = ConfigDict(frozen=True)
+    pages: int
+    clicks: int
+    sent: int
+    failed: int
+    errors: dict[str, int]
+    examples: dict[str, str]
+
+    @property
+    def per_page(self) -> float:
+        """Clicks per page; 0 of none."""
+        return self.clicks / self.pages if self.pages else 0.0
+
+
 class LoadReport(BaseModel):
     """Everything a load run has to say.
 
@@ -53,6 +79,7 @@ class LoadReport(BaseModel):
     errors, examples          failed requests by kind, and the first error of each kind in words
     client_cpu_s_per_request  CPU time of this process per request, warm-up included
     complete                  False when the run was stopped before its time
+    clicks                    where users clicked
     """
 
     model_config = ConfigDict(frozen=True)
@@ -75,6 +102,7 @@ class LoadReport(BaseModel):
     examples: dict[str, str]
     chains: dict[str, int]
     client_cpu_s_per_request: float
+    clicks: ClicksReport | None = None
 
     @property
     def clean(self) -> bool:
