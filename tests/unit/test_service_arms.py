@@ -122,9 +122,8 @@ def world(
     tiny: TinyCascade, batch: BatchSettings = TOGETHER, share: float | None = SHARE, fails: bool = False
 ) -> Iterator[World]:
     cascade = Cascade.open(tiny.folder)
-    with ThreadPoolExecutor(2) as threads, open_allocation(tiny, share=share, recorded=True) as allocation:
-        if fails:
-            allocation = replace(allocation, decider=Fails())
+    with ThreadPoolExecutor(2) as threads, open_allocation(tiny, share=share, recorded=True) as whole:
+        allocation = replace(whole, decider=Fails()) if fails else whole
         allocation.follower.snapshot = snapshot_of(space_of(tiny), VERSION)  # free: all take the dearest chain
         runners: dict[Name, StageRunner] = dict(inline_runners(cascade, threads))
         executor = CascadeExecutor(runners)
@@ -285,7 +284,8 @@ def test_an_id_that_the_client_gave_is_the_one_that_is_remembered(here: World) -
 
 
 def test_requests_that_fail_are_not_remembered(here: World) -> None:
-    here.runners["recall", "dot"] = here.runners["recall", "seq"] = NoReplica(("recall", "seq"))
+    for variant in ("dot", "seq"):
+        here.runners["recall", variant] = NoReplica(("recall", variant))
     with pytest.raises(Lost):
         here.ask([2])
     assert not here.shipped()
@@ -323,11 +323,7 @@ def test_requests_that_explore_are_remembered_with_their_propensities(here: Worl
     here.allocation.follower.snapshot = replace(snapshot, policy=policy)
     answers = here.ask(USERS)
     found = here.remembered()
-    (best,) = {
-        chain
-        for chain, at in zip(found.chains.tolist(), found.propensities.tolist(), strict=True)
-        if at > 0.5 and at < 1
-    }
+    (best,) = set(found.chains[(found.propensities > 0.5) & (found.propensities < 1.0)].tolist())
     share = 0.5 / len(space)
     for user, chain, propensity in zip(USERS, found.chains.tolist(), found.propensities.tolist(), strict=True):
         expected = 1.0 if held_back(user) else share + (0.5 if chain == best else 0.0)
