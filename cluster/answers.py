@@ -67,6 +67,10 @@ class Answer:
     rates: Rates | None = None
 
 
+Done = Answer | Exception
+"""What became of a request."""
+
+
 def chain_payload(chain: ActionChain) -> Payload:
     """As `cluster.schemas.ChainOut`."""
     stages = [{"stage": a.stage, "variant": a.variant, "items": a.items} for a in chain.actions]

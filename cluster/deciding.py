@@ -119,6 +119,12 @@ class Allocation:
     experiment: Assignment | None = None
     recorder: Recorder | None = None
 
+    @property
+    def available(self) -> Mask | None:
+        """(J,) chains that may be taken by the newest policy; None before there is one."""
+        snapshot = self.follower.snapshot
+        return None if snapshot is None else snapshot.policy.available
+
     def safe_now(self, space: ChainSpace) -> ActionChain:
         """The safe chain as the controller has it now: under a limit it is one that keeps it."""
         snapshot = self.follower.snapshot

@@ -1,11 +1,8 @@
 """Recommender: from a checked HTTP request to the response's content. The same object serves with and without Ray."""
 
 import asyncio
-import itertools
-import logging
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 
@@ -14,35 +11,27 @@ import numpy as np
 from allocator.arms import ARMS
 from allocator.chains import ChainSpace
 from allocator.choice import Mask
-from allocator.energy.windows import Name
-from allocator.request_joules import RequestJoules
-from cluster.answers import Answer, Call, Given, Payload, chain_payload, cost_payload
+from cluster.answering import Answerer
+from cluster.answers import Answer, Call, Done, Given, Payload, chain_payload, cost_payload
 from cluster.cascade import CascadeExecutor
+from cluster.choosing import Chooser
 from cluster.config import BatchSettings
 from cluster.deciding import Allocation
-from cluster.fallback import Fallback, uses_none
-from cluster.latency import Latency, Spans, TimeLeft
+from cluster.fallback import Fallback
+from cluster.latency import Latency, TimeLeft
 from cluster.microbatch import MicroBatcher
-from cluster.outcomes.recorder import Joules, Recorder
+from cluster.outcomes.recorder import Recorder
 from cluster.schemas import RecommendRequest
 from cluster.standing import policy_payload
 from models.batch import IntArray, UserRows
-from models.errors import FixRequest, Lost, OutOfTime, Overloaded, TryAgain
+from models.errors import FixRequest, OutOfTime, Overloaded, TryAgain
 from models.features import UserQuery
 from models.loading import Cascade
-from models.spec import CascadeSpec
 
 Probe = Callable[[], Awaitable[str]]
 OK, COLD = "ok", "cold"
-logger = logging.getLogger(__name__)
-
-
-Done = Answer | Exception
-UNDECIDED, TOO_LATE, QUEUE_FULL, OUT_OF_TIME = "undecided", "too_late_for_any_chain", "queue_full", "out_of_time"
-VARIANT_LOST, NO_VARIANT = "variant_lost", "no_variant"
-"""Why requests are answered less well than decided (undecided, too late, variant lost), or not at all."""
-
-
+QUEUE_FULL, OUT_OF_TIME = "queue_full", "out_of_time"
+"""Why requests are not answered."""
 HURRY_BATCHES = 3.0
 """Who has no more time than so many micro-batches usually take is gathered apart from those who have."""
 
@@ -67,14 +56,14 @@ class Recommender:
     ) -> None:
         self.cascade = cascade
         self.space = ChainSpace(cascade.spec, len(cascade.items))
-        self._executor, self._probes, self._allocation = executor, probes, allocation
+        self._probes, self._allocation = probes, allocation
         self._decider = None if allocation is None else allocation.decider
         self._experiment = None if allocation is None else allocation.experiment
-        self._undecided = False
-        self._joules = RequestJoules(self.space, _max_rows(cascade.spec))
         self._chains = {chain.index: chain_payload(chain) for chain in self.space}
-        self._fallback = Fallback(self.space)
+        fallback = Fallback(self.space)
         self._latency = Latency(self.space, time.monotonic)
+        self._chooser = Chooser(self.space, fallback, allocation)
+        self._answerer = Answerer(cascade, self.space, executor, fallback, self._latency, allocation)
         self._timeout_ms = batch.timeout_ms
         self._batcher, self._express = (self._gathering(batch, own_stages + 1) for _ in range(2))
 
@@ -200,10 +189,10 @@ class Recommender:
         users = self.cascade.users.rows([call.query for call in calls])
         k = np.array([call.k for call in calls], dtype=np.int64)
         left = self._time_left(calls)
-        given = await self._given(calls, users, left)
+        given = await self._chooser.given(calls, users, left)
         hurried = None if left is None else self._hurried(given, left)
         if hurried is None or hurried.all() or not hurried.any():
-            return await self._all(users, given, k, start_s)
+            return await self._answerer.answers(users, given, k, start_s)
         results: list[Done] = [TryAgain("not answered")] * len(calls)
         for members in (np.flatnonzero(hurried), np.flatnonzero(~hurried)):
             of_them = await self._of_some(users, given, k, members, start_s)
@@ -217,7 +206,7 @@ class Recommender:
         self, users: UserRows, given: Sequence[Given], k: IntArray, members: IntArray, start_s: float
     ) -> Sequence[Done]:
         try:
-            return await self._all(users.take(members), [given[at] for at in members], k[members], start_s)
+            return await self._answerer.answers(users.take(members), [given[at] for at in members], k[members], start_s)
         except TryAgain as error:
             return [error] * len(members)
 
@@ -235,168 +224,3 @@ class Recommender:
         batch_s = self._latency.batch_s(np.array([one.chain.index for one in given]))
         hurried: Mask = left.left_s < batch_s
         return hurried
-
-    async def _all(self, users: UserRows, given: Sequence[Given], k: IntArray, start_s: float) -> Sequence[Done]:
-        """Together. While variants turn out to be lost, requests that name no chain take the nearest without them.
-
-        start_s  when the work on them began
-        """
-        results: list[Done] = [TryAgain("not answered")] * len(given)
-        runs, rows, lost = list(given), np.arange(len(given)), frozenset[Name]()
-        while len(rows):
-            some = users if len(rows) == len(users) else users.take(rows)
-            try:
-                done = await self._together(some, [runs[at] for at in rows], k[rows], start_s)
-            except Lost as error:
-                lost |= {(error.stage, error.variant)}
-                for at in rows.tolist():
-                    runs[at], results[at] = self._without(given[at], lost), error
-                rows = np.array([at for at in rows if uses_none(runs[at].chain, lost)], dtype=np.int64)
-            else:
-                for at, result in zip(rows.tolist(), done, strict=True):
-                    results[at] = result
-                break
-        self._count(NO_VARIANT, len(given) - len(rows))
-        self._count(VARIANT_LOST, sum(runs[at] is not given[at] for at in rows.tolist()))
-        return results
-
-    def _without(self, given: Given, lost: frozenset[Name]) -> Given:
-        """The same where its chain needs none of the lost variants, or cannot be replaced."""
-        if given.call.named or uses_none(given.chain, lost):
-            return given
-        instead = self._fallback.instead(given.chain, lost, self._available)
-        return given if instead is None else Given(given.call, instead, degraded=True)
-
-    @property
-    def _available(self) -> Mask | None:
-        """(J,) of the newest policy."""
-        snapshot = None if self._allocation is None else self._allocation.follower.snapshot
-        return None if snapshot is None else snapshot.policy.available
-
-    async def _together(self, users: UserRows, given: Sequence[Given], k: IntArray, start_s: float) -> Sequence[Done]:
-        """Together; when a stage call fails twice, chain by chain, so that only its own chains fail. Raises Lost."""
-        spans = Spans()
-        try:
-            answers = await self._answers(users, given, k, spans)
-            self._latency.saw(spans, len(given), time.perf_counter() - start_s)
-            return answers
-        except Lost:
-            raise
-        except TryAgain as error:
-            by_chain: dict[int, list[int]] = defaultdict(list)
-            for at, one in enumerate(given):
-                by_chain[one.chain.index].append(at)
-            if len(by_chain) == 1:
-                raise
-            results: list[Done] = [error] * len(given)
-            groups = [np.array(members, dtype=np.int64) for members in by_chain.values()]
-            await asyncio.gather(*(self._retry(users, given, k, members, results) for members in groups))
-            return results
-
-    async def _given(self, calls: Sequence[Call], users: UserRows, left: TimeLeft | None) -> list[Given]:
-        """The chain of each call: its own, the static one where it is held back, or what one decision gives all the
-        rest together."""
-        static = self._static_in_time(left, len(calls))
-        given = [self._without_deciding(call, in_time) for call, in_time in zip(calls, static, strict=True)]
-        rows = np.array([at for at, one in enumerate(given) if one is None], dtype=np.int64)
-        if 0 < len(rows) < len(calls):
-            users, left = users.take(rows), None if left is None else left.take(rows)
-        undecided = [calls[at] for at in rows.tolist()]
-        decided = iter(await self._decided(undecided, users, left) if undecided else ())
-        return [next(decided) if one is None else one for one in given]
-
-    def _without_deciding(self, call: Call, static_in_time: bool) -> Given | None:
-        if call.chain is not None:
-            return Given(call, call.chain)
-        return Given(call, self.space.static) if call.held_back and static_in_time else None
-
-    def _static_in_time(self, left: TimeLeft | None, calls: int) -> list[bool]:
-        if left is None:
-            return [True] * calls
-        in_time: list[bool] = (left.chains_s[self.space.static.index] <= left.left_s).tolist()
-        return in_time
-
-    async def _decided(self, calls: Sequence[Call], users: UserRows, left: TimeLeft | None) -> list[Given]:
-        """One decision for all these; the safe chain, degraded, when there is none to be had.
-
-        Whatever goes wrong with the allocator, a recommendation can still be made.
-        """
-        assert self._allocation is not None
-        assert self._decider is not None
-        try:
-            decided = await self._decider.decide(users, left)
-        except Exception as error:
-            self._log(error)
-            self._count(UNDECIDED, len(users))
-            chain = self._allocation.safe_now(self.space)
-            safe = self._fallback.instead(chain, frozenset(), self._available)
-            return [Given(call, safe or chain, degraded=True) for call in calls]
-        self._log(None)
-        if self.recorder is not None and self._allocation.follower.snapshot is not None:
-            self.recorder.know(self._allocation.follower.snapshot)  # by the answer, another one may be the newest
-        late = [False] * len(users) if decided.in_time is None else (~decided.in_time).tolist()
-        self._count(TOO_LATE, sum(late))
-        columns = decided.chains.tolist(), decided.rewards.tolist(), late, decided.propensities.tolist()
-        chains, version = self.space.chains, decided.policy_version
-        return [
-            Given(call, chains[chain], reward, version, is_late, propensity)
-            for call, chain, reward, is_late, propensity in zip(calls, *columns, strict=True)
-        ]
-
-    def _log(self, error: Exception | None) -> None:
-        """Say once that nobody decides, and once that somebody does again."""
-        if error is not None and not self._undecided:
-            logger.warning("requests take the safe chain: %s: %s", type(error).__name__, error)
-        elif error is None and self._undecided:
-            logger.warning("requests are decided again")
-        self._undecided = error is not None
-
-    async def _retry(
-        self,
-        users: UserRows,
-        given: Sequence[Given],
-        k: IntArray,
-        members: IntArray,
-        results: list[Done],
-    ) -> None:
-        answers: Sequence[Done]
-        try:
-            answers = await self._answers(users.take(members), [given[at] for at in members], k[members])
-        except TryAgain as error:
-            answers = [error] * len(members)
-        for at, answer in zip(members, answers, strict=True):
-            results[at] = answer
-
-    async def _answers(
-        self, users: UserRows, given: Sequence[Given], k: IntArray, spans: Spans | None = None
-    ) -> Sequence[Done]:
-        found = await self._executor.run(users, [one.chain for one in given], k, spans)
-        assert found.scores is not None
-        joules = self._accounted(users, given, len(found.items))
-        each_j, rates = ([None] * len(given), None) if joules is None else (joules.each_j.tolist(), joules.rates)
-        ids, scores = self.cascade.items.ids.ids(found.items), found.scores.tolist()
-        bounds = itertools.pairwise(found.offsets.tolist())
-        return [
-            Answer(ids[start:end], scores[start:end], one, energy_j, rates)
-            for (start, end), one, energy_j in zip(bounds, given, each_j, strict=True)
-        ]
-
-    def _accounted(self, users: UserRows, given: Sequence[Given], handed: int) -> Joules | None:
-        """Count a micro-batch that was answered, with so many items in all; what it is told that it cost."""
-        if self._allocation is None:
-            return None
-        chains = np.array([one.chain.index for one in given], dtype=np.int64)
-        self._allocation.tally.executed(chains, handed)
-        snapshot = self._allocation.follower.snapshot
-        joules = None
-        if snapshot is not None and snapshot.rates is not None:
-            static = np.full(len(chains), self.space.static.index)
-            static_j = float(self._joules.of(snapshot.rates, static)[0])
-            joules = Joules(self._joules.of(snapshot.rates, chains), static_j, snapshot.rates)
-        if self.recorder is not None:
-            self.recorder.answered(users, given, chains, joules, snapshot)
-        return joules
-
-
-def _max_rows(spec: CascadeSpec) -> dict[tuple[str, str], int]:
-    return {(stage.name, variant.name): variant.max_rows for stage in spec.stages for variant in stage.variants}

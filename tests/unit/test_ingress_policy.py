@@ -61,6 +61,7 @@ class TestPolicy:
             "available": len(space_of(rewarded)),
             "masked": [],
             "safe_chain": "dot>skip>skip",
+            "deciding_cpu_s": 0.0,
         }
 
     def test_no_limit_is_null(self, decides: Client, allocation: Allocation, rewarded: TinyCascade) -> None:

@@ -180,7 +180,7 @@ def test_whatever_is_wrong_with_the_allocator_requests_take_the_safe_chain_and_s
         assert [item["item_id"] for item in answer["items"]] == rewarded.expected_ids(
             request.user_id, answer["chain"]["id"]
         )
-    said = [record for record in caplog.records if record.name == "cluster.service"]
+    said = [record for record in caplog.records if record.name == "cluster.choosing"]
     assert len(said) == 1, "said once, not per micro-batch"
 
 
