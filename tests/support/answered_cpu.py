@@ -5,10 +5,24 @@ its host. A stand-in for meters that draws by this draws for chains, and for not
 """
 
 import time
-
-from asking import Asking
+from collections.abc import Sequence
+from typing import Protocol
 
 from allocator.chains import ChainSpace
+
+
+class Answered(Protocol):
+    """What came of a request: None for the chain of one that was not answered."""
+
+    @property
+    def chain(self) -> str | None: ...
+
+
+class Answering(Protocol):
+    """All that was answered so far, in a list that grows."""
+
+    @property
+    def asked(self) -> Sequence[Answered]: ...
 
 
 class AnsweredCpu:
@@ -20,7 +34,7 @@ class AnsweredCpu:
     """
 
     def __init__(self, space: ChainSpace, s_per_flop: float, rest: float = 0.1, cores: int = 2) -> None:
-        self.asking: Asking | None = None
+        self.asking: Answering | None = None
         self._space, self._s_per_flop, self._rest, self._cores = space, s_per_flop, rest, cores
         self._counted, self._flops = 0, 0.0
 

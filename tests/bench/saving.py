@@ -1,0 +1,253 @@
+"""The proof of savings, by meters and holdback: what GET /v1/savings says after minutes of the served demo.
+
+A share of the users is held back: their requests run the static chain. All users click by the truth of the demo's
+world, and the server is told of it as feedback. First it learns what a request draws, without a limit; then, with new
+sums and another draw of who is held back, it serves under a cap. Beside what the server says stands the truth.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import click
+from machine import describe
+from rich.console import Console
+from rich.table import Table
+from saving_stand import Meters, Traffic, meters, served
+from saving_truth import by_arm, chain_rewards, cheapest, mixed
+from servers import ROOT, Running
+
+from allocator.chains import ChainSpace
+from cluster.commands.load import progress_line
+from cluster.commands.replay_reward import synthetic_truth
+from cluster.config import DEMO
+from cluster.traffic.bodies import request_bodies, user_ids
+from cluster.traffic.load import LoadPlan
+from cluster.traffic.report import LoadReport, Progress
+from cluster.traffic.world_users import WorldUsers
+from models.loading import Cascade
+
+QUIET_S, SHIP_S, EVERY = 4.0, 8.0, 10
+QUANTITIES = (("energy_j", "J", 1.0), ("flops", "MFLOP", 1e-6), ("reward", "clicks", 1.0))
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is served, and for how long, as the options say."""
+
+    stand_in: str
+    rate: float
+    learn_s: float
+    seconds: float
+    holdback: float
+    horizon_s: float
+    cap_share: float
+    flops_per_s: float | None
+    users: int
+    seed: int
+
+    def settings(self, phase: str) -> dict[str, str]:
+        """Of both phases; another salt begins new sums, and holds others back."""
+        return {
+            "GREENFLOW_EXPERIMENT_HOLDBACK": str(self.holdback),
+            "GREENFLOW_EXPERIMENT_SALT": f"{phase}-{self.seed}",
+            "GREENFLOW_FEEDBACK_HORIZON_S": str(self.horizon_s),
+        }
+
+
+class Proof:
+    """One run; `found` holds what is known so far."""
+
+    def __init__(self, plan: Plan, folder: Path, console: Console) -> None:
+        self.plan, self._folder, self._console = plan, folder, console
+        self._began_s = time.monotonic()
+        self._say("opening the cascade and its world")
+        self.cascade = Cascade.open(DEMO)
+        self.space = ChainSpace(self.cascade.spec, len(self.cascade.items))
+        self.truth = synthetic_truth(self.cascade, 0, None)[1]
+        self.world = WorldUsers(self.cascade.users.ids, self.cascade.items.ids, self.truth, plan.seed)
+        self.found: Document = {"plan": asdict(plan)}
+
+    def go(self) -> None:
+        """All of it, or until Ctrl-C."""
+        with meters(self._folder, self.plan.stand_in, self.space, self.plan.rate) as drawn:
+            limit = self._learn(drawn)
+            drawn.heard.clear()
+            with served(drawn.root, self._ledger, {**self.plan.settings("proof"), **limit}) as server:
+                self._say(f"serves under {limit}")
+                began_s = time.time()
+                load = self._traffic(server, drawn, self.plan.seconds, 1)
+                self.found["true_w"] = drawn.truth.power_w(began_s, time.time())
+                self._say("the last rewards become final")
+                time.sleep(self.plan.horizon_s + SHIP_S)
+                self.found |= {"load": load.model_dump(), "savings": _get(server)}
+            self._judge(drawn)
+
+    @property
+    def _ledger(self) -> Path:
+        return self._folder / "ledger.sqlite"
+
+    def _learn(self, drawn: Meters) -> dict[str, str]:
+        """Serve without a limit; the limit of the proof, as a setting."""
+        with served(drawn.root, self._ledger, self.plan.settings("learn")) as server:
+            from_s = time.time()
+            time.sleep(QUIET_S)
+            quiet_w = drawn.truth.power_w(from_s, time.time())
+            self._say(f"learns; {quiet_w:.1f} W without traffic")
+            middle_s = time.time() + self.plan.learn_s / 2
+            self._traffic(server, drawn, self.plan.learn_s, 0)
+            free_w = drawn.truth.power_w(min(middle_s, time.time() - 1), time.time())
+        cap_w = quiet_w + self.plan.cap_share * (free_w - quiet_w)
+        self.found |= {"quiet_w": quiet_w, "free_w": free_w, "cap_w": cap_w}
+        self.found["free_truth"] = self._arms(drawn)
+        self._say(f"{free_w:.1f} W with traffic and no limit")
+        if self.plan.flops_per_s is not None:
+            return {"GREENFLOW_ALLOCATOR_FLOPS_PER_S": str(self.plan.flops_per_s)}
+        return {"GREENFLOW_LIMITS_POWER_W": f"{cap_w:.2f}"}
+
+    def _traffic(self, server: Running, drawn: Meters, seconds: float, seed: int) -> LoadReport:
+        def tell(second: Progress) -> None:
+            if round(second.elapsed_s) % EVERY == 0:
+                self._say(progress_line(second))
+
+        bodies = request_bodies(user_ids(DEMO), self.plan.seed + seed)
+        plan = LoadPlan(server.url, bodies, None, self.plan.rate, seconds, seed=self.plan.seed + seed,
+                        clicks=self.world, on_answer=drawn.heard)  # fmt: skip
+        report = Traffic(plan).run(tell)
+        if not report.complete and not seed:
+            raise KeyboardInterrupt
+        return report
+
+    def _arms(self, drawn: Meters) -> Document:
+        arms = by_arm(drawn.heard, self.world, self.space, drawn.j_per_flop)
+        return {arm: asdict(one) for arm, one in arms.items()}
+
+    def _judge(self, drawn: Meters) -> None:
+        self._say(f"every chain for {self.plan.users} users")
+        arms = self._arms(drawn)
+        rewards = chain_rewards(self.cascade, self.space, self.truth, self.plan.users)
+        self.found |= {"truth": arms, "equal": asdict(cheapest(self.space, rewards, 1.0))}
+        if len(arms) == 2:
+            share = arms["policy"]["reward"] / arms["holdback"]["reward"]
+            self.found["policy_flops"] = arms["policy"]["flops"] / self.space.static.flops
+            self.found["policy_reward"] = share
+            self.found["as_good"] = asdict(cheapest(self.space, rewards, share))
+            self.found["as_good_mix_flops"] = mixed(self.space, rewards, share)
+
+    def _say(self, line: str) -> None:
+        self._console.print(f"{time.monotonic() - self._began_s:5.0f} s  {line}", highlight=False, soft_wrap=True)
+
+
+def _get(server: Running) -> Document:
+    with urlopen(f"{server.url}/v1/savings", timeout=30) as answer:
+        found: Document = json.load(answer)
+        return found
+
+
+def show(found: Document, console: Console) -> None:
+    """What was found, and what it says."""
+    quantities, truth = found["savings"]["quantities"], found["truth"]
+    requests = found["savings"]["requests"]
+    table = Table("saved per request", "static", "policy", "saved", "fixed 95%", "sequential 95%", "truth",
+                  title=f"{requests['policy']:,} requests by policy, {requests['holdback']:,} held back")  # fmt: skip
+    for name, unit, scale in QUANTITIES:
+        one = quantities[name]
+        figure, label = one["per_request"], f"{name.removesuffix('_j')}, {unit}"
+        if figure is None:
+            table.add_row(label, *["-"] * 5, one["reason"])
+            continue
+        means = [f"{scale * one[arm]:.4g}" for arm in ("static", "policy")]
+        bounds = [_interval(figure[kind], scale, "{:.3g}") for kind in ("fixed", "sequential")]
+        table.add_row(label, *means, f"{scale * figure['value']:.3g}", *bounds, _true(truth, name, scale))
+    console.print(table)
+    for line in lines(found):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _true(truth: Document, name: str, scale: float) -> str:
+    known = len(truth) == 2 and truth["policy"][name] is not None
+    return f"{scale * (truth['holdback'][name] - truth['policy'][name]):.3g}" if known else "not known"
+
+
+def lines(found: Document) -> list[str]:
+    """The sentences."""
+    quantities, equal = found["savings"]["quantities"], found["equal"]
+    told = []
+    energy, reward = (quantities[name]["relative"] for name in ("energy_j", "reward"))
+    if energy is not None and reward is not None:
+        for kind in ("fixed", "sequential"):
+            told.append(
+                f"energy at equal reward: at least {100 * energy[kind]['low']:.1f}% below the static chain ({kind}: "
+                f"{_interval(energy[kind], 100, '{:.1f}%')}); reward forgone {100 * reward['value']:+.1f}% "
+                f"({_interval(reward[kind], 100, '{:+.1f}%')})"
+            )
+    told.append(
+        f"the best fixed chain alone, {equal['chain']}: {100 * (1 - equal['flops']):.1f}% fewer FLOPs than the static "
+        f"chain, reward {100 * (equal['reward'] - 1):+.1f}%"
+    )
+    if "as_good" in found:
+        good, mix, flops = found["as_good"], found["as_good_mix_flops"], found["policy_flops"]
+        told.append(
+            f"the policy: {100 * (1 - flops):.1f}% fewer FLOPs, reward {100 * (found['policy_reward'] - 1):+.1f}% "
+            f"by truth; of fixed chains {good['chain']} comes to {100 * (good['reward'] - 1):+.1f}% with "
+            f"{100 * (1 - good['flops']):.1f}% fewer; the best mix of two that earns as much, with "
+            f"{100 * (1 - mix):.1f}% fewer: choosing by request takes {100 * (1 - flops / mix):.1f}% off that mix"
+        )
+    clicks = found["load"]["clicks"]
+    told.append(f"{found['true_w']:.1f} W drawn, {found['free_w']:.1f} W before the limit, {found['quiet_w']:.1f} W"
+                f" without traffic; feedback {clicks['sent']:,} sent, {clicks['failed']:,} failed; requests"
+                f" {found['load']['answered']:,} answered, {found['load']['failed']:,} failed")  # fmt: skip
+    return told
+
+
+def _interval(bounds: Document, scale: float, form: str) -> str:
+    return f"{form.format(scale * bounds['low'])} to {form.format(scale * bounds['high'])}"
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--stand-in", type=click.Choice(["cpu", "flops"]), default="flops", help="Meters follow this machine's"
+              " CPU time; or the FLOPs that were answered, as where models are the bulk of the work.")  # fmt: skip
+@click.option("--rate", type=click.FloatRange(1), default=80.0, help="Requests a second.")
+@click.option("--learn", "learn_s", type=click.FloatRange(5), default=40.0, help="Seconds without a limit.")
+@click.option("--seconds", type=click.FloatRange(5), default=300.0, help="Seconds under the limit.")
+@click.option("--holdback", type=click.FloatRange(0.01, 0.5), default=0.3, help="Share of users that is held back.")
+@click.option("--horizon", "horizon_s", type=click.FloatRange(3), default=10.0, help="Rewards are final after so long.")
+@click.option("--cap-share", type=click.FloatRange(0.01, 1), default=0.6, help="The power cap: of the watts that"
+              " traffic draws without a limit, above those without traffic.")  # fmt: skip
+@click.option("--flops-per-s", type=click.FloatRange(0, min_open=True), help="Limit FLOPs instead of power.")
+@click.option("--users", type=click.IntRange(50), default=1000, help="Users by whom fixed chains are judged.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of traffic, clicks and who is held back.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+def main(json_file: Path | None, **options: Any) -> None:
+    """Measure what allocation saves in the served demo, by meters and holdback, beside the truth.
+
+    Keep the machine quiet with --stand-in cpu: all that works on it draws power. Ctrl-C under the limit ends the
+    traffic, and tells what was measured so far; before that, nothing is known.
+
+    \b
+    Examples:
+      python tests/bench/saving.py --stand-in flops --json out/saving-flops.json
+      python tests/bench/saving.py --stand-in cpu --cap-share 0.8 --seconds 600 --json out/saving-cpu.json
+    """
+    progress = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="gfs-") as folder:
+        proof = Proof(Plan(**options), Path(folder), progress)
+        try:
+            proof.go()
+        except KeyboardInterrupt:
+            progress.print("stopped before anything was measured")
+            sys.exit(130)
+    show(proof.found, Console(width=None if sys.stdout.isatty() else 150))
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps({"machine": describe(ROOT), **proof.found}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""What the truth says of the same requests, and what fixed chains would bring: no experiment is asked."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from saving_stand import Heard
+
+from allocator.chains import ChainSpace
+from allocator.replay import Replay
+from allocator.rewards import ClickChance, ExpectedClicks
+from cluster.traffic.clicks import Shown
+from cluster.traffic.world_users import WorldUsers
+from models.features import UserQuery
+from models.loading import Cascade
+
+Floats = NDArray[np.float64]
+ROWS = 50
+
+
+@dataclass(frozen=True)
+class ArmTruth:
+    """Means of an arm's requests: expected clicks and FLOPs, and joules by FLOPs where these are what draws."""
+
+    requests: int
+    reward: float
+    flops: float
+    energy_j: float | None
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """What a chain for all brings, as shares of the static chain's: reward and FLOPs; means over the same users."""
+
+    chain: str
+    reward: float
+    flops: float
+
+
+def by_arm(heard: Heard, world: WorldUsers, space: ChainSpace, j_per_flop: float | None) -> dict[str, ArmTruth]:
+    """Of all that was answered."""
+    found = {}
+    for arm in ("policy", "holdback"):
+        pairs = [(json.loads(b)["user_id"], a) for b, a in heard.pages if a.arm == arm]
+        if not pairs:
+            continue
+        chances = world.chances([Shown("", user, answer.items) for user, answer in pairs])
+        flops = float(np.mean([chain.flops for _, a in pairs if (chain := space.get(a.chain or ""))]))
+        joules = None if j_per_flop is None else flops * j_per_flop
+        found[arm] = ArmTruth(len(pairs), float(np.mean([c.sum() for c in chances])), flops, joules)
+    return found
+
+
+def chain_rewards(cascade: Cascade, space: ChainSpace, chance: ClickChance, users: int) -> Floats:
+    """(J,) mean expected clicks of each chain, over so many users drawn with seed 0."""
+    replay, source = Replay(cascade, space), ExpectedClicks(chance)
+    rows = np.random.default_rng(0).permutation(len(cascade.users.ids))[:users].astype(np.int64)
+    total = np.zeros(len(space))
+    for start in range(0, len(rows), ROWS):
+        at = rows[start : start + ROWS]
+        queries = [UserQuery(user_id) for user_id in cascade.users.ids.ids(at)]
+        total += source(at, replay.run(cascade.users.rows(queries))).sum(axis=0)
+    return total / len(rows)
+
+
+def cheapest(space: ChainSpace, rewards: Floats, least: float) -> Fixed:
+    """The fixed chain of fewest FLOPs that earns at least this share of the static chain's reward; else the best."""
+    shares = rewards / rewards[space.static.index]
+    enough = np.flatnonzero(shares >= min(least, float(shares.max())) - 1e-12)
+    at = int(enough[np.argmin(space.flops[enough])])
+    return Fixed(space.chains[at].id, float(shares[at]), float(space.flops[at] / space.static.flops))
+
+
+def mixed(space: ChainSpace, rewards: Floats, least: float) -> float:
+    """FLOPs, as a share of the static chain's, of the cheapest random mix of two fixed chains that earns this share.
+
+    By the lower convex hull of (reward, FLOPs): for each pair around `least`, the point between.
+    """
+    shares, flops = rewards / rewards[space.static.index], space.flops / space.static.flops
+    above, below = np.flatnonzero(shares >= least), np.flatnonzero(shares < least)
+    if not len(above):
+        return float("nan")
+    if not len(below):
+        return float(flops[above].min())
+    weight = (least - shares[below])[:, None] / (shares[above][None, :] - shares[below][:, None])
+    between = flops[below][:, None] * (1 - weight) + flops[above][None, :] * weight
+    return float(min(between.min(), flops[above].min()))
