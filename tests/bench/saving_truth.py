@@ -1,6 +1,7 @@
 """What the truth says of the same requests, and what fixed chains would bring: no experiment is asked."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +53,17 @@ def by_arm(heard: Heard, world: WorldUsers, space: ChainSpace, j_per_flop: float
     return found
 
 
-def chain_rewards(cascade: Cascade, space: ChainSpace, chance: ClickChance, users: int) -> Floats:
-    """(J,) mean expected clicks of each chain, over so many users drawn with seed 0."""
+def some_pages(heard: Heard, most: int) -> list[Shown]:
+    """Pages that the policy decided, at most so many, drawn with seed 0."""
+    pairs = [(json.loads(body)["user_id"], answer.items) for body, answer in heard.pages if answer.arm == "policy"]
+    drawn = np.random.default_rng(0).permutation(len(pairs))[:most]
+    return [Shown("", *pairs[at]) for at in drawn]
+
+
+def chain_rewards(cascade: Cascade, space: ChainSpace, chance: ClickChance, pages: Sequence[Shown]) -> Floats:
+    """(J,) mean expected clicks that each chain would have earned on these requests."""
     replay, source = Replay(cascade, space), ExpectedClicks(chance)
-    rows = np.random.default_rng(0).permutation(len(cascade.users.ids))[:users].astype(np.int64)
+    rows = cascade.users.ids.find([page.user for page in pages])
     total = np.zeros(len(space))
     for start in range(0, len(rows), ROWS):
         at = rows[start : start + ROWS]
