@@ -1,4 +1,4 @@
-"""Three estimates of what a target policy earns per request, from requests that another policy served.
+"""Four estimates of what a target policy earns per request, from requests that another policy served.
 
 With x a request, a the chain it got with probability pb(a|x), r what it earned, pe the target policy, w = pe(a|x) /
 pb(a|x) and q(x, a) a model of the reward; means are over the logged requests:
@@ -6,13 +6,19 @@ pb(a|x) and q(x, a) a model of the reward; means are over the logged requests:
     IPS    mean(w r)                                        unbiased
     SNIPS  mean(w r) / mean(w)                              consistent; never beyond the rewards that were seen
     DR     mean(sum_a pe(a|x) q(x, a) + w (r - q(x, a)))    unbiased, and the less uncertain the better the model is
+    kinds  DR with w = pe(k(a)|x) / pb(k(a)|x), k(a) the kind of a chain: the probability of any chain of the kind
 
-All three ask that the serving policy could have given a request every chain that the target policy would: then the mean
+Where hundreds of chains share what explores, w of the first three is so large that nothing can be told without millions
+of requests. The last one looks at kinds of chains, of which there are few. It is unbiased if the model is right about
+how chains of one kind differ; about how kinds differ it may be as wrong as it likes.
+
+All ask that the serving policy could have given a request every chain that the target policy would: then the mean
 of w is 1 but for chance. `q` must not have been fitted on these requests.
 
 Definitions as in the Open Bandit Pipeline (obp/ope/estimators.py: InverseProbabilityWeighting,
 SelfNormalizedInverseProbabilityWeighting, DoublyRobust; Saito et al., arXiv 2008.07146). Sources: Strehl et al. 2010;
-Swaminathan and Joachims 2015; Dudik et al., arXiv 1103.4601.
+Swaminathan and Joachims 2015; Dudik et al., arXiv 1103.4601; for kinds OffCEM of Saito, Ren and Joachims, arXiv
+2305.08062.
 """
 
 from collections.abc import Callable, Mapping
@@ -46,8 +52,16 @@ class Scores:
 
 def weights(logged: Logged, target: Target, most: float | None = None) -> Floats:
     """w of each request, (N,); where `most` is given, no weight is above it, which biases what is estimated."""
-    found: Floats = target.chances / logged.propensities
-    return found if most is None else np.minimum(found, most)
+    return _clipped(target.chances / logged.propensities, most)
+
+
+def weights_of_kind(target: Target, propensities: Floats, most: float | None = None) -> Floats:
+    """The same for kinds, with the probabilities (N,) that the serving policy gave the request a chain of that kind."""
+    return _clipped(target.of_kind / propensities, most)
+
+
+def _clipped(weight: Floats, most: float | None) -> Floats:
+    return weight if most is None else np.minimum(weight, most)
 
 
 def effective_size(weight: Floats) -> float:

@@ -1,18 +1,23 @@
 """Whether a candidate earns more than the current policy, judged on requests that neither was fitted on."""
 
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from typing import Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from allocator.choice import Floats
-from allocator.ope.estimates import ESTIMATORS, Scores, effective_size, weights
+from allocator.ope.estimates import ESTIMATORS, Scores, doubly_robust, effective_size, weights, weights_of_kind
 from allocator.ope.intervals import Clusters, Interval
 from allocator.ope.logged import Logged, Target
 from allocator.ope.targets import Judged
 
 Verdict = Literal["better", "worse", "not distinguishable"]
+_WORDS: dict[int, Verdict] = {1: "better", -1: "worse", 0: "not distinguishable"}
+KINDS = "kinds"
+LEAST = 10.0
+"""Requests that a log must be worth for a policy, until an estimate of it has an interval: few tell too little of how
+far they are off, and one alone would make the self-normalised estimate look certain."""
 UNSUPPORTED = 0.05
 """How far the mean weight may be from 1 by more than chance, until the log is said to lack what the policy would do."""
 
@@ -61,10 +66,13 @@ class Policy(Worth):
     mean_weight     1 but for chance, when the log holds what the policy would do
     effective_size  as many requests that the policy itself had served would tell as much of it
     clipped         share of the requests whose weight was cut to the largest that was asked for
+    `kind`          the same by kinds of chains
     """
 
     mean_weight: Figure
+    mean_kind_weight: Figure
     effective_size: float
+    effective_kind_size: float
     clipped: float
 
 
@@ -75,7 +83,7 @@ class Evaluation(BaseModel):
     difference  candidate - current, paired
     error       by how much the candidate's squared error on what the logged chains earned is below the current
                 model's, as a share of that: says whether it predicts better, not whether it allocates better
-    verdict     by the interval of the doubly robust net difference
+    verdict     by the interval of the doubly robust net difference; where that holds nothing, by that of kinds
     reason      why it is so, in words
     """
 
@@ -94,21 +102,18 @@ class Evaluation(BaseModel):
 
 
 def evaluate(logged: Logged, judged: Judged, most_weight: float | None = None) -> Evaluation:
-    """Judge the second of two policies against the first. Both are scored with the second one's model for `dr`."""
-    clusters, model = Clusters(logged.users), judged.predicted[1]
-    weighed = [weights(logged, target, most_weight) for target in judged.targets]
-    scores = [
-        {name: estimate(logged, target, weight, model) for name, estimate in ESTIMATORS.items()}
-        for target, weight in zip(judged.targets, weighed, strict=True)
-    ]
+    """Judge the second of two policies against the first. Both are scored with the second one's model."""
+    clusters = Clusters(logged.users)
+    seen = [_Seen.of(logged, judged, target, most_weight) for target in judged.targets]
+    scores = [one.scores(logged, judged.predicted[1]) for one in seen]
     current, candidate = judged.targets
-    paired = {name: scores[1][name] - scores[0][name] for name in ESTIMATORS}
-    difference = _worth(clusters, paired, candidate.penalties - current.penalties, candidate.flops - current.flops)
-    policies = [
-        _policy(clusters, logged, target, weight, score, most_weight)
-        for target, weight, score in zip(judged.targets, weighed, scores, strict=True)
-    ]
-    verdict, reason = _verdict(difference.net["dr"], policies[0], policies[1])
+    paired = {name: scores[1][name] - scores[0][name] for name in scores[0]}
+    spent = candidate.penalties - current.penalties, candidate.flops - current.flops
+    difference = _worth(
+        clusters, paired, *spent, (min(one.sizes[0] for one in seen), min(one.sizes[1] for one in seen))
+    )
+    policies = [_policy(clusters, one, score) for one, score in zip(seen, scores, strict=True)]
+    verdict, reason = _verdict(difference, policies[0], policies[1])
     return Evaluation(
         requests=len(logged),
         users=len(clusters),
@@ -123,24 +128,54 @@ def evaluate(logged: Logged, judged: Judged, most_weight: float | None = None) -
     )
 
 
-def _worth(clusters: Clusters, scores: dict[str, Scores], penalties: Floats, flops: Floats) -> Worth:
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A target policy, and its weights: of chains and of kinds, as they are and as they are used."""
+
+    target: Target
+    chains: tuple[Floats, Floats]
+    kinds: tuple[Floats, Floats]
+
+    @classmethod
+    def of(cls, logged: Logged, judged: Judged, target: Target, most: float | None) -> Self:
+        chains = weights(logged, target), weights(logged, target, most)
+        of_kind = judged.of_kind
+        return cls(target, chains, (weights_of_kind(target, of_kind), weights_of_kind(target, of_kind, most)))
+
+    @property
+    def sizes(self) -> tuple[float, float]:
+        """As many requests the log is worth for it: by chains, and by kinds."""
+        return effective_size(self.chains[1]), effective_size(self.kinds[1])
+
+    def scores(self, logged: Logged, model: Floats) -> dict[str, Scores]:
+        found = {name: one(logged, self.target, self.chains[1], model) for name, one in ESTIMATORS.items()}
+        return {**found, KINDS: doubly_robust(logged, self.target, self.kinds[1], model)}
+
+
+def _worth(
+    clusters: Clusters, scores: dict[str, Scores], penalties: Floats, flops: Floats, sizes: tuple[float, float]
+) -> Worth:
+    def figure(name: str, rows: Floats) -> Figure:
+        found = Figure.of(clusters.interval(rows))
+        return found if sizes[name == KINDS] >= LEAST else Figure(value=found.value, low=None, high=None)
+
     return Worth(
-        reward={name: Figure.of(clusters.interval(one.rows)) for name, one in scores.items()},
-        net={name: Figure.of(clusters.interval(one.less(penalties).rows)) for name, one in scores.items()},
+        reward={name: figure(name, one.rows) for name, one in scores.items()},
+        net={name: figure(name, one.less(penalties).rows) for name, one in scores.items()},
         penalty=float(penalties.mean()),
         flops=float(flops.mean()),
     )
 
 
-def _policy(
-    clusters: Clusters, logged: Logged, target: Target, weight: Floats, scores: dict[str, Scores], most: float | None
-) -> Policy:
-    unclipped = weights(logged, target)
+def _policy(clusters: Clusters, seen: _Seen, scores: dict[str, Scores]) -> Policy:
+    true, used = seen.chains
     return Policy(
-        **_worth(clusters, scores, target.penalties, target.flops).model_dump(),
-        mean_weight=Figure.of(clusters.interval(unclipped)),
-        effective_size=effective_size(weight),
-        clipped=0.0 if most is None else float((unclipped > most).mean()),
+        **_worth(clusters, scores, seen.target.penalties, seen.target.flops, seen.sizes).model_dump(),
+        mean_weight=Figure.of(clusters.interval(true)),
+        mean_kind_weight=Figure.of(clusters.interval(seen.kinds[0])),
+        effective_size=seen.sizes[0],
+        effective_kind_size=seen.sizes[1],
+        clipped=float((true > used).mean()),
     )
 
 
@@ -149,19 +184,33 @@ def _error(clusters: Clusters, rewards: Floats, predicted: tuple[Floats, Floats]
     return Figure.of(clusters.interval((current - candidate) / max(float(current.mean()), 1e-12)))
 
 
-def _verdict(net: Figure, current: Policy, candidate: Policy) -> tuple[Verdict, str]:
-    for name, policy in (("current", current), ("candidate", candidate)):
-        mean = policy.mean_weight
-        low, high = (bound if bound is not None else inf for bound, inf in ((mean.low, -np.inf), (mean.high, np.inf)))
-        if high < 1 - UNSUPPORTED or low > 1 + UNSUPPORTED:
-            lacks = f"the log does not hold what the {name} policy would do: its mean weight is {mean.value:.3f}, not 1"
-            return "not distinguishable", f"{lacks}; let more requests explore"
-    if net.value is None or net.low is None or net.high is None:
-        return "not distinguishable", "too few users to tell"
-    if net.sign:
-        return ("better" if net.sign > 0 else "worse"), f"by {abs(net.value):.4f} a request, 95%: {_span(net)}"
-    return "not distinguishable", f"95% of what the difference may be: {_span(net)} a request; more requests tell more"
+def _verdict(difference: Worth, current: Policy, candidate: Policy) -> tuple[Verdict, str]:
+    """By chains where that tells something, else by kinds of chains."""
+    chains, kinds = difference.net["dr"], difference.net[KINDS]
+    supported = [_supported(policy.mean_weight) for policy in (current, candidate)]
+    if all(supported) and chains.sign:
+        return _WORDS[chains.sign], f"by {abs(chains.value or 0.0):.4f} a request, 95%: {_span(chains)}"
+    if all(_supported(policy.mean_kind_weight) for policy in (current, candidate)) and kinds.sign:
+        trusts = "by kinds of chains, which trusts its model on how chains of one kind differ"
+        return _WORDS[kinds.sign], f"by {abs(kinds.value or 0.0):.4f} a request, 95%: {_span(kinds)}, {trusts}"
+    if not all(supported):
+        name, policy = ("candidate", candidate) if supported[0] else ("current", current)
+        lacks = (
+            f"the log does not hold what the {name} policy would do: its mean weight is {policy.mean_weight.value:.3f}"
+        )
+        return _WORDS[0], f"{lacks}, not 1; let more requests explore"
+    if kinds.low is None or kinds.high is None:
+        return _WORDS[0], "too few of the requests got what the policies would give them; let more of them explore"
+    spans = f"{_span(chains)} a request, by kinds of chains {_span(kinds)}"
+    return _WORDS[0], f"95% of what the difference may be: {spans}; more requests tell more"
+
+
+def _supported(mean: Figure) -> bool:
+    """Whether a mean weight is 1 but for chance, or nearly so."""
+    low, high = -np.inf if mean.low is None else mean.low, np.inf if mean.high is None else mean.high
+    return bool(low <= 1 + UNSUPPORTED and high >= 1 - UNSUPPORTED)
 
 
 def _span(figure: Figure) -> str:
-    return f"{figure.low:+.4f} to {figure.high:+.4f}"
+    low, high = ("unbounded" if end is None else f"{end:+.4f}" for end in (figure.low, figure.high))
+    return f"{low} to {high}"

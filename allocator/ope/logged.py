@@ -44,12 +44,14 @@ class Target:
     """What a policy to be judged would do with the same N requests.
 
     chances    (N,) the probability that it gives the request the logged chain
+    of_kind    (N,) the probability that it gives the request a chain of the logged one's kind
     expected   (N,) what a model expects that it earns: sum over chains of its probability times the model's reward
     penalties  (N,) what it takes off for what it spends: the same sum of the chains' penalties
     flops      (N,) the same sum of the chains' FLOPs
     """
 
     chances: Floats
+    of_kind: Floats
     expected: Floats
     penalties: Floats
     flops: Floats

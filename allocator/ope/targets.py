@@ -13,6 +13,8 @@ from allocator.ope.logged import Target
 Predict = Callable[[NDArray[Any]], Rewards]
 """Contexts (n, Fc) -> the reward of every chain, (n, J)."""
 CHUNK_ROWS = 2048
+RARELY = 0.5
+"""A propensity below it is that of a request that explored."""
 
 
 def newest(times_s: Floats, at_s: Floats) -> Ints:
@@ -33,6 +35,8 @@ class Scene:
     policies     (N,) which row of the penalties was in force
     penalties    (P, J) what each chain's cost takes off its reward; infinite for a chain that is not available
     flops        (J,)
+    kinds        (J,) the kind of each chain, from 0 on
+    propensities (N,) as the serving policy said
     exploration  share of requests to which the target policies give any available chain, each as likely
     """
 
@@ -41,6 +45,8 @@ class Scene:
     policies: Ints
     penalties: Floats
     flops: Floats
+    kinds: Ints
+    propensities: Floats
     exploration: float = 0.0
 
     def __post_init__(self) -> None:
@@ -60,11 +66,13 @@ class Judged:
     targets    of each reward model, in the order in which they were given
     predicted  of each, what it predicts for the logged chains, (N,)
     agree      (N,) whether both take the same chain
+    of_kind    (N,) the probability that the serving policy gave the request a chain of the logged one's kind
     """
 
     targets: tuple[Target, Target]
     predicted: tuple[Floats, Floats]
     agree: Mask
+    of_kind: Floats
 
 
 def judged(scene: Scene, models: tuple[Predict, Predict], tell: Callable[[float], None] = lambda _: None) -> Judged:
@@ -83,16 +91,19 @@ def judged(scene: Scene, models: tuple[Predict, Predict], tell: Callable[[float]
             np.concatenate([part.predicted[1] for part in parts]),
         ),
         agree=np.concatenate([part.agree for part in parts]),
+        of_kind=np.concatenate([part.of_kind for part in parts]),
     )
 
 
 def target_of(
-    rewards: Rewards, model: Rewards, chains: Ints, penalties: Floats, flops: Floats, explores: float
+    rewards: Rewards, model: Rewards, chains: Ints, penalties: Floats, of_chains: tuple[Floats, Ints], explores: float
 ) -> Target:
     """What argmax(reward - penalty), with exploration, does with requests that got these chains.
 
-    rewards (N, J) decide, model (N, J) says what is expected; chains (N,), penalties (N, J), flops (J,).
+    rewards (N, J) decide, model (N, J) says what is expected; chains (N,), penalties (N, J); of the chains FLOPs and
+    kinds, both (J,).
     """
+    flops, kinds = of_chains
     best = best_of(rewards, penalties)
     everywhere = np.arange(len(best))
     available = np.isfinite(penalties)
@@ -107,7 +118,9 @@ def target_of(
         return mixed
 
     chances = (1.0 - explores) * (best == chains) + share * available[everywhere, chains]
-    return Target(chances, mean(model), mean(penalties), mean(np.broadcast_to(flops, rewards.shape)))
+    alike = kinds[None] == kinds[chains][:, None]
+    of_kind = (1.0 - explores) * (kinds[best] == kinds[chains]) + share * (available & alike).sum(axis=1)
+    return Target(chances, of_kind, mean(model), mean(penalties), mean(np.broadcast_to(flops, rewards.shape)))
 
 
 def best_of(rewards: Rewards, penalties: Floats) -> Ints:
@@ -116,14 +129,32 @@ def best_of(rewards: Rewards, penalties: Floats) -> Ints:
     return chains
 
 
+def kind_propensities(chains: Ints, propensities: Floats, penalties: Floats, kinds: Ints, believed: Ints) -> Floats:
+    """The probability with which the policy that served gave requests a chain of the logged one's kind, (N,).
+
+    It gave its choice, or with a small probability any available chain, each as likely. A propensity of at least a half
+    is that of its choice; else its choice is taken to be `believed` (N,): what the current model would have chosen.
+    """
+    available = np.isfinite(penalties)
+    count = available.sum(axis=1)
+    chosen = propensities >= RARELY
+    share = np.where(chosen, (1.0 - propensities) / np.maximum(count - 1, 1), propensities)
+    choice = kinds[np.where(chosen, chains, believed)] == kinds[chains]
+    alike = (available & (kinds[None] == kinds[chains][:, None])).sum(axis=1)
+    found: Floats = share * alike + np.maximum(1.0 - share * count, 0.0) * choice
+    return np.maximum(found, propensities)  # a chain that was not available by the policy that was logged last
+
+
 def _part(scene: Scene, rows: slice, models: tuple[Predict, Predict]) -> Judged:
     contexts, chains = scene.contexts[rows], scene.chains[rows]
     penalties = scene.penalties[scene.policies[rows]]
     rewards = [model(contexts) for model in models]
-    first, second = (target_of(one, rewards[1], chains, penalties, scene.flops, scene.exploration) for one in rewards)
+    of_chains = scene.flops, scene.kinds
+    first, second = (target_of(one, rewards[1], chains, penalties, of_chains, scene.exploration) for one in rewards)
     logged = [one[np.arange(len(chains)), chains].astype(np.float64) for one in rewards]
-    agree = best_of(rewards[0], penalties) == best_of(rewards[1], penalties)
-    return Judged((first, second), (logged[0], logged[1]), agree)
+    best = [best_of(one, penalties) for one in rewards]
+    of_kind = kind_propensities(chains, scene.propensities[rows], penalties, scene.kinds, best[0])
+    return Judged((first, second), (logged[0], logged[1]), best[0] == best[1], of_kind)
 
 
 def _chunks(rows: int) -> Iterator[slice]:

@@ -24,12 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allocator.choice import Floats, Ints, Rewards
+from allocator.ope.targets import RARELY
 from allocator.relearn.columns import Columns, OfContext
 from allocator.relearn.evidence import Fitted, Sums, fit
 
 POWER = 0.5
-RARELY = 0.5
-"""A propensity below it is that of a request that explored."""
 LEVEL_RIDGE = 10.0
 CHUNK_ROWS = 4096
 Predict = Callable[[NDArray[Any]], Rewards]

@@ -12,8 +12,8 @@ from allocator.arms import HOLDBACK, POLICY
 from allocator.chains import ChainSpace
 from allocator.choice import Floats, Ints, Mask
 from allocator.ope.logged import Logged
-from allocator.ope.targets import Scene, newest
-from allocator.relearn.correction import RARELY, Seen
+from allocator.ope.targets import RARELY, Scene, newest
+from allocator.relearn.correction import Seen
 from cluster.candidate import Span
 from cluster.outcomes.log_reader import LoggedPolicies, LoggedRows, read_log, read_policies
 from models.errors import FixFile
@@ -92,12 +92,24 @@ def evidence(reading: Reading, cascade: Cascade, space: ChainSpace, read: Callab
         seen=Seen(contexts[train], _chains(rows, train), rows.rewards[train].astype(np.float64), propensities[train]),
         logged=Logged(rows.users[held], rows.rewards[held].astype(np.float64), propensities[held]),
         scene=Scene(
-            contexts[held], _chains(rows, held), in_force[held], policies.penalties.astype(np.float64), space.flops
+            contexts=contexts[held],
+            chains=_chains(rows, held),
+            policies=in_force[held],
+            penalties=policies.penalties.astype(np.float64),
+            flops=space.flops,
+            kinds=kinds_of(space),
+            propensities=propensities[held],
         ),
         trained=_span(rows, train),
         held=_span(rows, held),
         missed=int((judged & ~held).sum()),
     )
+
+
+def kinds_of(space: ChainSpace) -> Ints:
+    """The kind of each chain, (J,), from 0 on: the variant of its last stage, which decides most of what is shown."""
+    found: dict[str | None, int] = {}
+    return np.array([found.setdefault(chain.actions[-1].variant, len(found)) for chain in space], dtype=np.int64)
 
 
 def _check(folder: Path, rows: LoggedRows, policies: LoggedPolicies, cascade: Cascade, space: ChainSpace) -> None:

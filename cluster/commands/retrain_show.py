@@ -11,6 +11,7 @@ from cluster.candidate import Candidate, Span
 
 NAMES = {
     "dr": "doubly robust",
+    "kinds": "doubly robust by kinds",
     "snips": "self-normalised inverse propensities",
     "ips": "inverse propensities",
 }
@@ -51,8 +52,11 @@ def _support(found: Evaluation) -> Table:
     )
     for name, policy in (("current", found.current), ("candidate", found.candidate)):
         cut = "none" if found.most_weight is None else f"{policy.clipped:.2%} to {found.most_weight:g}"
-        weight = f"{_value(policy.mean_weight)} ({_ends(policy.mean_weight)})"
-        table.add_row(name, weight, f"{policy.effective_size:,.0f}", cut)
+        for by, mean, size in (
+            ("chains", policy.mean_weight, policy.effective_size),
+            ("kinds", policy.mean_kind_weight, policy.effective_kind_size),
+        ):
+            table.add_row(f"{name}, by {by}", f"{_value(mean)} ({_ends(mean)})", f"{size:,.0f}", cut)
     return table
 
 

@@ -8,7 +8,8 @@ ranker  the dearest ranker scores all items alike, as if its features had stoppe
 The demo cascade serves a day of traffic after the shift by its own reward model, which is from before it; a share of
 the requests explores; `greenflow train-reward --log` makes a candidate of the log. Then users who were not in the log
 are given chains within the same budget by each model. `oracle` is the same network trained on what every chain truly
-earns from every user in the log. Recovered is (candidate - old) / (oracle - old), with a bootstrap interval over those users.
+earns from every user in the log. Recovered is (candidate - old) / (oracle - old), with a bootstrap interval over those
+users.
 """
 
 import json
@@ -151,15 +152,24 @@ def table_of(shift: str, runs: list[dict[str, Any]]) -> Table:
 
 def verdicts_of(shift: str, runs: list[dict[str, Any]]) -> Table:
     """What the command said of each candidate, and what is true."""
-    table = Table("requests", "explored", "verdict", "net difference by log, 95%", "true", "error", "worth requests")
+    headers = (
+        "verdict",
+        "net difference by log, 95%",
+        "by kinds",
+        "true",
+        "error less by",
+        "worth requests",
+        "by kinds",
+    )
+    table = Table("requests", "explored", *headers)
     table.title = f"Shift: {shift}. What the log says of the candidate"
     for run in runs:
         found = run["evaluation"]
-        net = found["difference"]["net"]["dr"]
-        span = " to ".join("none" if net[end] is None else f"{net[end]:+.3f}" for end in ("low", "high"))
-        figures = (span, f"{run['true_difference']:+.3f}", f"{found['error']['value']:+.1%}")
-        size = f"{found['candidate']['effective_size']:,.0f}"
-        table.add_row(f"{run['requests']:,}", f"{run['explored']:.0%}", found["verdict"], *figures, size)
+        nets = [found["difference"]["net"][name] for name in ("dr", "kinds")]
+        spans = [" to ".join("none" if n[end] is None else f"{n[end]:+.3f}" for end in ("low", "high")) for n in nets]
+        figures = (*spans, f"{run['true_difference']:+.3f}", f"{found['error']['value']:+.1%}")
+        sizes = [f"{found['candidate'][name]:,.0f}" for name in ("effective_size", "effective_kind_size")]
+        table.add_row(f"{run['requests']:,}", f"{run['explored']:.0%}", found["verdict"], *figures, *sizes)
     return table
 
 

@@ -8,14 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.choice import Floats, Ints
-from allocator.ope.estimates import ESTIMATORS, Scores, doubly_robust, effective_size, ips, snips, weights
+from allocator.ope.estimates import (
+    ESTIMATORS,
+    Scores,
+    doubly_robust,
+    effective_size,
+    ips,
+    snips,
+    weights,
+    weights_of_kind,
+)
 from allocator.ope.evaluation import Evaluation, Figure, evaluate
 from allocator.ope.intervals import Clusters
 from allocator.ope.logged import Logged, Target
-from allocator.ope.targets import Scene, best_of, judged, newest, target_of
+from allocator.ope.targets import Scene, best_of, judged, kind_propensities, newest, target_of
 
 CHAINS = 5
 COSTS = np.linspace(0.0, 0.4, CHAINS)
+KINDS = np.array([0, 0, 1, 1, 1])
 WIDTH = 3
 
 
@@ -41,12 +51,12 @@ class World:
 
     def scene(self, explores: float = 0.0) -> Scene:
         none = np.zeros(len(self.users), np.int64)
-        return Scene(self.contexts, self.chains, none, COSTS[None], COSTS, explores)
+        return Scene(self.contexts, self.chains, none, COSTS[None], COSTS, KINDS, self.logged.propensities, explores)
 
     def target(self, weight: Floats, model: Floats, explores: float = 0.0) -> Target:
         penalties = np.tile(COSTS, (len(self.users), 1))
         rewards = (self.contexts @ weight, self.contexts @ model)
-        return target_of(rewards[0], rewards[1], self.chains, penalties, COSTS, explores)
+        return target_of(rewards[0], rewards[1], self.chains, penalties, (COSTS, KINDS), explores)
 
     def value(self, weight: Floats) -> float:
         """What the policy of these rewards earns from any user of this world, in truth."""
@@ -130,6 +140,13 @@ def test_without_exploration_nothing_is_said_of_other_chains() -> None:
     assert "does not hold what the candidate policy would do" in found.reason
 
 
+def test_a_handful_of_requests_that_got_what_the_candidate_would_give_is_no_evidence() -> None:
+    found = World(3, users=25, explores=0.1).evaluation()
+    assert found.candidate.effective_size < 10
+    assert found.candidate.reward["snips"].low is None
+    assert found.difference.net["dr"].sign == 0
+
+
 def test_the_policy_that_served_has_weight_one_and_every_estimate_is_the_mean() -> None:
     world = World(4)
     target = world.target(world.old, world.truth, world.explores)
@@ -139,7 +156,7 @@ def test_the_policy_that_served_has_weight_one_and_every_estimate_is_the_mean() 
     for estimate in (ips, snips):
         assert estimate(world.logged, target, weight, np.zeros(0)).value == pytest.approx(mean)
     assert effective_size(weight) == pytest.approx(len(world.logged))
-    perfect = Target(target.chances, world.logged.rewards, target.penalties, target.flops)
+    perfect = Target(target.chances, target.of_kind, world.logged.rewards, target.penalties, target.flops)
     assert doubly_robust(world.logged, perfect, weight, world.logged.rewards).value == pytest.approx(mean)
 
 
@@ -147,12 +164,55 @@ def test_chances_of_all_chains_sum_to_one_and_none_is_unavailable() -> None:
     world = World(5, users=30)
     penalties = np.tile(np.where(np.arange(CHAINS) == 2, np.inf, COSTS), (len(world.users), 1))
     rewards = world.contexts @ world.truth
-    each = [target_of(rewards, rewards, np.full(len(rewards), chain), penalties, COSTS, 0.2) for chain in range(CHAINS)]
+    each = [
+        target_of(rewards, rewards, np.full(len(rewards), chain), penalties, (COSTS, KINDS), 0.2)
+        for chain in range(CHAINS)
+    ]
     np.testing.assert_allclose(sum(one.chances for one in each), 1.0)
     assert not each[2].chances.any()
     expected = sum(one.chances * rewards[:, chain] for chain, one in enumerate(each))
     np.testing.assert_allclose(each[0].expected, expected)
     assert np.isfinite(each[0].penalties).all()
+
+
+def test_the_chance_of_a_kind_is_that_of_its_chains_together() -> None:
+    world = World(8)
+    penalties = np.tile(COSTS, (len(world.users), 1))
+    serves = best_of(world.contexts @ world.old, penalties)
+    share = world.explores / CHAINS
+    each = share + (1 - world.explores) * (np.arange(CHAINS) == serves[:, None])
+    together = np.array([row[KINDS[chain] == KINDS].sum() for row, chain in zip(each, world.chains, strict=True)])
+    found = kind_propensities(world.chains, world.logged.propensities, penalties, KINDS, serves)
+    np.testing.assert_allclose(found, together)
+
+
+def test_by_kinds_little_exploration_tells_what_by_chains_it_does_not() -> None:
+    missed, held, sizes = [], [], []
+    wrong = lambda x: x @ worlds[0].truth + 3.0 * (KINDS - 0.5)  # noqa: E731
+    worlds = [World(seed, explores=0.1) for seed in range(60)]
+    true = worlds[0].value(worlds[0].truth + 0.0)
+    for world in worlds:
+        both = judged(world.scene(), (lambda x, of=world: x @ of.old, lambda x, of=world: x @ of.truth))
+        skewed = judged(world.scene(), (lambda x, of=world: x @ of.old, wrong))
+        target = Target(
+            both.targets[1].chances,
+            both.targets[1].of_kind,
+            wrong(world.contexts)[np.arange(len(world.users)), best_of(world.contexts @ world.truth, COSTS[None])],
+            both.targets[1].penalties,
+            both.targets[1].flops,
+        )
+        weight = weights_of_kind(target, both.of_kind)
+        score = doubly_robust(world.logged, target, weight, skewed.predicted[1])
+        interval = Clusters(world.users).interval(score.rows)
+        missed.append(score.value - true)
+        held.append(interval.low <= true <= interval.high)
+        by_chain = weights(world.logged, target)
+        sizes.append((effective_size(weight), effective_size(by_chain)))
+    assert abs(np.mean(missed)) < 3.5 * np.std(missed) / np.sqrt(len(missed)), (
+        "whatever it says of the kinds themselves"
+    )
+    assert np.mean(held) > 0.85
+    assert np.mean([kinds / chains for kinds, chains in sizes]) > 1.5
 
 
 def test_the_newest_policy_at_or_before_a_request_was_in_force() -> None:
@@ -163,7 +223,9 @@ def test_prices_of_the_time_decide_what_a_target_does() -> None:
     world = World(6, users=10)
     dear = np.stack([COSTS, COSTS * 100])
     policies = (np.arange(len(world.users)) % 2).astype(np.int64)
-    scene = Scene(world.contexts, np.zeros(len(world.users), np.int64), policies, dear, COSTS)
+    scene = Scene(
+        world.contexts, np.zeros(len(world.users), np.int64), policies, dear, COSTS, KINDS, np.ones(len(world.users))
+    )
     chances = judged(scene, (lambda x: x @ world.truth, lambda x: x @ world.truth)).targets[0].chances
     assert (chances[policies == 1] == 1).all()
     assert not chances[policies == 0].any()
@@ -237,7 +299,7 @@ def test_estimates_keep_to_their_definitions_for_any_log(
 ) -> None:
     users, rewards, propensities, chances = (np.array(column, float) for column in drawn)
     logged = Logged(users, rewards, propensities)
-    target = Target(chances, np.zeros(len(users)), np.zeros(len(users)), np.zeros(len(users)))
+    target = Target(chances, chances, np.zeros(len(users)), np.zeros(len(users)), np.zeros(len(users)))
     weight = weights(logged, target)
     assert 0 <= effective_size(weight) <= len(users) + 1e-9
     normalised = snips(logged, target, weight, rewards)

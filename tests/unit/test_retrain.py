@@ -138,7 +138,7 @@ def test_a_candidate_that_is_not_what_it_says_is_refused(log: Path, own: TinyCas
 
 def _described(model: Path) -> Candidate:
     count = np.zeros(9, np.int64)
-    scene = Scene(np.ones((9, 2)), count, count, np.zeros((1, 3)), np.ones(3))
+    scene = Scene(np.ones((9, 2)), count, count, np.zeros((1, 3)), np.ones(3), np.zeros(3, np.int64), np.ones(9))
     rewards = lambda contexts: np.eye(3)[:1].repeat(len(contexts), axis=0)  # noqa: E731
     found = evaluate(Logged(np.arange(9), np.ones(9), np.ones(9)), judged(scene, (rewards, rewards)))
     span = Span(requests=1, users=1, explored=0, from_s=0.0, to_s=1.0)
