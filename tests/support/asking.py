@@ -19,6 +19,9 @@ class Asked:
     retry_after: str | None = None
     chain: str | None = None
     degraded: bool = False
+    request_id: str = ""
+    arm: str | None = None
+    energy_j: float | None = None
 
 
 class Asking:
@@ -66,6 +69,8 @@ class Asking:
             self.asked.append(Asked(start_s, time.monotonic() - start_s, 0))
             return
         took_s, body = time.monotonic() - start_s, answer.json()
-        chain = body["chain"]["id"] if answer.status_code == 200 else None
-        retry, degraded = answer.headers.get("retry-after"), bool(body.get("degraded"))
-        self.asked.append(Asked(start_s, took_s, answer.status_code, retry, chain, degraded))
+        if answer.status_code != 200:
+            self.asked.append(Asked(start_s, took_s, answer.status_code, answer.headers.get("retry-after")))
+            return
+        said = body["chain"]["id"], body["degraded"], body["request_id"], body["arm"], body["cost"]["energy_j"]
+        self.asked.append(Asked(start_s, took_s, 200, None, *said))
