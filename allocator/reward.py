@@ -13,10 +13,13 @@ from allocator.chains import ChainSpace
 from models.batch import FloatArray, UserRows
 from models.checking import sha256_of
 from models.errors import FixFile
+from models.loading import Cascade
 from models.session import Session
 from models.spec import FILE_NAME, CascadeSpec, FileRef, read_spec, write_spec
 
 REWARD_FILE = "reward.onnx"
+EXTERNAL = "External data"
+"""What ONNX Runtime says of weights that are not in the model's own file."""
 
 
 def context_of(users: UserRows) -> NDArray[Any]:
@@ -46,18 +49,52 @@ class RewardModel:
         width = model._session.widths.get("context")
         if not isinstance(width, int):
             raise FixFile(path, "inputs", "expected one input, context, of a fixed width")
-        cold = np.zeros((2, width), dtype=model._session.inputs["context"])
-        rewards = model.predict(cold)
-        if rewards.shape != (2, len(space)):
-            problem = f"expected {len(space)} chains, got rewards of shape {rewards.shape}; train the model again"
+        model._try(path, np.zeros((2, width), dtype=model._session.inputs["context"]), len(space))
+        return model
+
+    @classmethod
+    def of_bytes(cls, content: bytes, name: str, cascade: Cascade, space: ChainSpace) -> "RewardModel":
+        """Load what such a file holds, for that cascade, and try it on two cold users. Blocks.
+
+        Raises FixFile, of the file `name`, for what is no model, lacks weights that lie in other files, takes other
+        inputs, or does not give a finite number per chain.
+        """
+        users = cascade.spec.tables.users
+        kind = "float32" if users.is_float else "int64"
+        width = len(users.columns) + cascade.users.history_length
+        with tempfile.TemporaryDirectory(prefix="greenflow-reward-") as folder:
+            path = Path(folder) / REWARD_FILE
+            path.write_bytes(content)
+            try:
+                model = cls(Session.open(path))
+                model._session.check_signature({"context": kind}, {"context": width}, "reward")
+                model._try(path, np.zeros((2, width), kind), len(space))
+            except FixFile as error:
+                raise FixFile(name, error.field, _said(error.problem, folder)) from None
+        return model
+
+    def _try(self, path: Path, contexts: NDArray[Any], chains: int) -> None:
+        """Raises FixFile unless it has a finite number per chain for each of the contexts."""
+        try:
+            rewards = self.predict(contexts)
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
+            raise FixFile(path, "reward", f"cannot be run: {' '.join(str(error).split())}") from None
+        if rewards.shape != (len(contexts), chains):
+            problem = f"expected {chains} chains, got rewards of shape {rewards.shape}; train the model again"
             raise FixFile(path, "reward", problem)
         if not np.isfinite(rewards).all():
             raise FixFile(path, "reward", "predicts NaN or infinity; train the model again")
-        return model
 
     def predict(self, contexts: NDArray[Any]) -> FloatArray:
         """Contexts (B, Fc) of `context_of` -> the predicted reward of every chain, (B, J) in the space's order."""
         return self._session.run({"context": contexts})
+
+
+def _said(problem: str, folder: str) -> str:
+    """Without the name of a file that is gone when somebody reads it."""
+    if EXTERNAL in problem:
+        return "its weights lie in other files, which did not come with it: save the model as one file"
+    return problem.replace(f"{folder}/{REWARD_FILE}", "it")
 
 
 def install(model: Path, folder: Path) -> FileRef:
