@@ -59,6 +59,7 @@ class Report:
     version  of the policy that it holds, 0 without any, and that policy's prices (M,)
     serves   the variants that others reach by it
     absent   of those that it sends requests to, the ones of which it knows no replica; None where it sends none
+    reward_model  what predicted `rewards`; "" where nothing did
     """
 
     replica: str
@@ -69,6 +70,7 @@ class Report:
     prices: Floats
     serves: tuple[Name, ...] = ()
     absent: tuple[Name, ...] | None = None
+    reward_model: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +148,12 @@ def heard(books: Books, report: Report, now_s: float) -> Books:
         degraded[reason] = degraded.get(reason, 0) + max(0, times - base.degraded.get(reason, 0))
     deciding_s = books.deciding_s + max(0.0, report.totals.deciding_s - base.deciding_s)
     return Books(books.billed + new, accounts, books.handed + handed, work, degraded, deciding_s)
+
+
+def without_rewards(books: Books) -> Books:
+    """The books without any sample of rewards, for another model predicts them from now on."""
+    accounts = {name: replace(account, rewards=account.rewards[:0]) for name, account in books.accounts.items()}
+    return replace(books, accounts=accounts)
 
 
 def closed(books: Books, now_s: float, window_s: float) -> tuple[Window, Books]:

@@ -26,7 +26,8 @@ from cluster.follower import Follower, Tie
 from cluster.host import host_pool
 from cluster.latency import TimeLeft
 from cluster.outcomes.recorder import Recorder
-from cluster.remote_desk import RemoteDesk
+from cluster.promotion.adopting import Loaded, Models
+from cluster.remote_desk import MODEL_S, RemoteDesk
 from cluster.tally import Tally
 from cluster.work import Workbook
 from models.batch import UserRows
@@ -48,8 +49,9 @@ class Allocator:
     def __init__(self, settings: Settings, controller: "DeploymentHandle[Controller]") -> None:
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
-        follower, tally = tied(settings, cascade.spec, space, controller, Workbook(host_pool()))
-        self._decider = local_decider(cascade, space, follower, tally)
+        models = models_of(cascade, space, controller)
+        follower, tally = tied(settings, cascade.spec, space, controller, Workbook(host_pool()), models=models)
+        self._decider = local_decider(models, follower, tally)
         self._run = asyncio.get_running_loop().create_task(follower.run())
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
@@ -109,13 +111,13 @@ def allocation_of(
     book    what the variants in this process do
     absent  which variants no request can be sent to from here
     """
-    follower, tally = tied(settings, cascade.spec, space, controller, book, absent=absent)
     decider: Decider | None = None
-    if not wants_allocator(settings.allocator, cascade.spec):
-        pass
-    elif allocator is None:
-        decider = local_decider(cascade, space, follower, tally)
-    else:
+    here = allocator is None and wants_allocator(settings.allocator, cascade.spec)
+    models = models_of(cascade, space, controller) if here else None
+    follower, tally = tied(settings, cascade.spec, space, controller, book, absent=absent, models=models)
+    if models is not None:
+        decider = local_decider(models, follower, tally)
+    elif allocator is not None:
         decider = RemoteDecider(allocator, settings.allocator.timeout_ms / 1e3, time.monotonic)
     allocation = Allocation(decider, tally, follower, safe_chain(settings.allocator, space))
     if not wants_experiment(settings, cascade.spec):
@@ -136,10 +138,17 @@ async def followed(follower: Follower, most_s: float) -> AsyncIterator[None]:
         run.cancel()
 
 
-def local_decider(cascade: Cascade, space: ChainSpace, follower: Follower, tally: Tally) -> LocalDecider:
-    """A decider in this process. Raises FixFile when the reward model cannot be loaded."""
-    model = RewardModel.open(cascade.folder, cascade.spec, space)
-    return LocalDecider(model, follower, tally, ThreadPoolExecutor(1, thread_name_prefix="decide"))
+def models_of(cascade: Cascade, space: ChainSpace, controller: "DeploymentHandle[Controller]") -> Models:
+    """What this process predicts with: the cascade's own reward model, until the controller says another one. Raises
+    FixFile when it cannot be loaded."""
+    own = Loaded(reward_model_name(cascade.spec), RewardModel.open(cascade.folder, cascade.spec, space))
+    fetch = RemoteDesk(controller, MODEL_S).reward_model_content
+    return Models(own, fetch, lambda content, name: RewardModel.of_bytes(content, name, cascade, space))
+
+
+def local_decider(models: Models, follower: Follower, tally: Tally) -> LocalDecider:
+    """A decider in this process."""
+    return LocalDecider(models, follower, tally, ThreadPoolExecutor(1, thread_name_prefix="decide"))
 
 
 def tied(
@@ -151,11 +160,13 @@ def tied(
     *,
     serves: tuple[Name, ...] = (),
     absent: Callable[[], tuple[Name, ...]] | None = None,
+    models: Models | None = None,
 ) -> tuple[Follower, Tally]:
     """A tally, and the follower that reports it with what the variants of this process did.
 
     serves  the variants that others reach by this replica
     absent  which it cannot send a request to now; None where it sends none
+    models  what it predicts with; None where it does not
     """
     allocator = settings.allocator
     model = reward_model_name(spec)
@@ -163,4 +174,4 @@ def tied(
     rows = max(1, min(allocator.sample_rows, SAMPLE_BYTES // (4 * len(space))))
     tally = Tally(len(space), rows, np.random.default_rng(), book)
     desk = RemoteDesk(controller, timeout_s=2 * allocator.window_s + 1)
-    return Follower(tie, tally, desk, time.monotonic), tally
+    return Follower(tie, tally, desk, time.monotonic, models=models), tally

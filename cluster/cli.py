@@ -14,6 +14,7 @@ COMMANDS = {
     "down": ("cluster.commands.up", "down"),
     "doctor": ("cluster.commands.doctor", "command"),
     "budget": ("cluster.commands.budget", "command"),
+    "promote": ("cluster.commands.promote", "command"),
     "report": ("cluster.commands.report", "command"),
     "load": ("cluster.commands.load", "load"),
     "train": ("cluster.commands.train", "train"),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import inf, nan
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -95,6 +95,12 @@ class Control:
                     f"constraint {constraint.name!r}: {constraint.resource} need meters, so a limit of them"
                 )
 
+    def predicted_by(self, reward_model: str, known: Rewards) -> Self:
+        """The same with another reward model, which predicts `known` (S, J) of users on file. A state of before goes on
+        with its prices."""
+        start = None if self.start is None else replace(self.start, rewards=known)
+        return replace(self, reward_model=reward_model, start=start)
+
     def means(self, now_s: float) -> Means:
         """What holds where nobody meters anything: limits in FLOPs, which are counted."""
         aims = tuple(
@@ -140,9 +146,12 @@ class Control:
 
         A window that decided nothing tells nothing of prices, so they hold, as they do where nothing is limited.
 
-        means  for the next window, with what this one spent
+        means   for the next window, with what this one spent
+        window  its sample of rewards is by this control's reward model; empty where that is new
         """
         means = means or self.means(now_s)
+        if state.policy.reward_model != self.reward_model:
+            state = replace(state, prices=self.strategy.renewed(state.prices))
         new = () if means.keys == state.means.keys else set(means.keys) - set(state.means.keys)
         if means.keys != state.means.keys:
             state = self._rearranged(state, means)
@@ -185,10 +194,18 @@ class Control:
         """The state with a policy of these prices: the same one where it would decide alike and none was priced."""
         policy, terms = state.policy, state.terms
         same = policy.costs.shape == state.means.costs.shape and (policy.available == terms.available).all()
+        same = same and policy.reward_model == self.reward_model
         if same and (policy.prices == prices).all() and (not prices.any() or (policy.costs == state.means.costs).all()):
             return state
         chain = policy.safe_chain if safe is None else safe
-        made = policy.next(now_s, prices=prices, costs=state.means.costs, available=terms.available, safe_chain=chain)
+        made = policy.next(
+            now_s,
+            prices=prices,
+            costs=state.means.costs,
+            available=terms.available,
+            safe_chain=chain,
+            reward_model=self.reward_model,
+        )
         return replace(state, policy=made, terms=replace(terms, prices=made.prices))
 
     def _safe(self, seen: Observation, means: Means, prices: Floats, load: float) -> int:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from allocator.chains import ActionChain, ChainSpace
+from allocator.choice import Rewards
 from allocator.constraints import flops_per_second
 from allocator.known_users import known_rewards
 from allocator.limits import Kind
@@ -11,6 +12,7 @@ from allocator.price.start import Start
 from allocator.reward import RewardModel
 from cluster.config import AllocatorSettings, Settings
 from cluster.control import LEAST_ROWS, Control
+from cluster.promotion.model import name_of
 from models.errors import FixSetup
 from models.loading import Cascade
 from models.spec import CascadeSpec
@@ -54,10 +56,14 @@ def start_of(settings: AllocatorSettings, cascade: Cascade, space: ChainSpace) -
     if not wants_allocator(settings, cascade.spec):
         return None
     model = RewardModel.open(cascade.folder, cascade.spec, space)
+    expected_rps = np.inf if settings.expected_rps is None else settings.expected_rps
+    return Start(start_rewards(model, cascade, space), expected_rps)
+
+
+def start_rewards(model: RewardModel, cascade: Cascade, space: ChainSpace) -> Rewards:
+    """What a reward model predicts of some users on file, (S, J)."""
     users = max(1, min(LEAST_ROWS, START_BYTES // (4 * len(space))))
-    return Start(
-        known_rewards(cascade, model, users), np.inf if settings.expected_rps is None else settings.expected_rps
-    )
+    return known_rewards(cascade, model, users)
 
 
 def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace, start: Start | None = None) -> Control:
@@ -78,4 +84,4 @@ def control_of(settings: Settings, spec: CascadeSpec, space: ChainSpace, start: 
 
 def reward_model_name(spec: CascadeSpec) -> str:
     """What policies and replicas call the cascade's reward model: its file and the start of its hash; else ""."""
-    return "" if spec.reward is None else f"{spec.reward.file}@{spec.reward.sha256[:12]}"
+    return "" if spec.reward is None else name_of(spec.reward.sha256, spec.reward.file)

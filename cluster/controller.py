@@ -43,6 +43,9 @@ from cluster.metrics import Metrics
 from cluster.metrics_ray import RayMetrics
 from cluster.pacer import QuotaPacer
 from cluster.placing import own_variants, scaled_variants, usual_ingress_replicas
+from cluster.promotion.model import Model
+from cluster.promotion.opening import open_model_desk
+from cluster.promotion.port import LocalPromotionDesk
 from cluster.publishing import ControlMetrics
 from cluster.purse import Purse
 from cluster.snapshot import Answer
@@ -77,6 +80,8 @@ class Controller:
         prior, grams = prior_of(settings, cascade.spec), partial(_grams_per_j, carbon, building)
         self._capacity = _capacity(settings, cascade.spec) if allocates else None
         self._purse = Purse(space, window_s, self._limited, self._pacer, prior, grams, meters)
+        self._models = None if start is None else open_model_desk(cascade, space, start.rewards, self._ledger)
+        self._desk.predicts = self._predicts
         self._savings = Handed(SAVINGS, SAVINGS_S)
         parts = (*parts_of(self._desk, self._purse, self._pacer, carbon, time.time), self._savings.part)
         self._kept = Kept(self._ledger, parts, time.time)
@@ -126,6 +131,23 @@ class Controller:
         """As `cluster.limits.desk.LimitDesk.limit_changes`."""
         return await self._limits.limit_changes(most)
 
+    async def reward_models(self) -> Payload:
+        """As `cluster.promotion.port.PromotionDesk.reward_models`."""
+        return await self._promotion.reward_models()
+
+    async def put_reward_model(self, content: bytes, author: str) -> Payload:
+        """As `cluster.promotion.port.PromotionDesk.put_reward_model`."""
+        return await self._promotion.put_reward_model(content, author)
+
+    async def reward_model_back(self, author: str) -> Payload:
+        """As `cluster.promotion.port.PromotionDesk.reward_model_back`."""
+        return await self._promotion.reward_model_back(author)
+
+    async def reward_model_content(self, name: str) -> bytes:
+        """As `cluster.promotion.adopting.Fetch`."""
+        assert self._models is not None, "nobody asks where nobody predicts"
+        return self._models.content(name)
+
     async def keep_savings(self, kept: bytes) -> None:
         """What the ledger is to keep of the standing experiment, instead of what it kept before."""
         self._savings.value = kept
@@ -139,6 +161,14 @@ class Controller:
         for run in self._runs:
             if run.done():
                 run.result()
+
+    @property
+    def _promotion(self) -> LocalPromotionDesk:
+        assert self._models is not None, "nobody asks where nobody predicts"
+        return LocalPromotionDesk(self._models, time.time)
+
+    def _predicts(self) -> Model | None:
+        return None if self._models is None else self._models.current.model
 
     @property
     def _books(self) -> Bookkeeper:
@@ -178,6 +208,8 @@ class Controller:
         whole = False
         while not whole:
             kept = await self._kept.take_up()
+            if self._models is not None:
+                kept = await asyncio.to_thread(self._models.take_up, time.time()) and kept
             whole = await asyncio.to_thread(self._book.take_up, time.time()) and kept
             self._known.set()
             await asyncio.sleep(0.0 if whole else TAKE_UP_S)

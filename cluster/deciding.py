@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from allocator.arms import Assignment
 from allocator.chains import ActionChain, ChainSpace
 from allocator.choice import Floats, Ints, Mask
-from allocator.reward import RewardModel, context_of
+from allocator.reward import context_of
 from cluster.desk import Clock
 from cluster.follower import Follower
 from cluster.latency import TimeLeft, in_time
 from cluster.outcomes.recorder import Recorder
+from cluster.promotion.adopting import Loaded, Models
 from cluster.tally import Tally
 from models.batch import FloatArray, UserRows
 
@@ -56,49 +57,53 @@ class LocalDecider:
     """Decides in this process.
 
     A run of the reward model that is short by what the last one took is made on the event loop, for handing it to a
-    thread and back costs about as much; a longer one in a thread, so that others are served meanwhile.
+    thread and back costs about as much; a longer one in a thread, so that others are served meanwhile. While it runs
+    another model may be taken up, with a policy of its own: a micro-batch is decided by the policy of the model that
+    predicted it.
 
+    models  what predicts, which the follower replaces
     cpu  seconds of processor time of the thread that calls it
     rng  by which policies explore that do
     """
 
     def __init__(
         self,
-        model: RewardModel,
+        models: Models,
         follower: Follower,
         tally: Tally,
         threads: Executor,
         cpu: Clock = time.thread_time,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self._model, self._follower, self._tally, self._threads, self._cpu = model, follower, tally, threads, cpu
+        self._models, self._follower, self._tally, self._threads, self._cpu = models, follower, tally, threads, cpu
         self._rng = np.random.default_rng() if rng is None else rng
-        self._row_s = inf
+        self._row_s, self._timed = inf, models.now
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `Decider.decide`; never Late. Raises FixFile when the model's rewards are NaN or infinite."""
-        _ = self._follower.policy  # without one, the model need not run
+        policy, loaded = self._follower.policy, self._models.now
         began_s = self._cpu()
         contexts = context_of(users)
-        if self._row_s * len(users) <= SHORT_S:
-            rewards, took_s = self._predict(contexts)
+        if self._timed is loaded and self._row_s * len(users) <= SHORT_S:
+            rewards, took_s = self._predict(loaded, contexts)
             took_s = 0.0  # it is in what this thread takes
         else:
             loop = asyncio.get_running_loop()
-            rewards, took_s = await loop.run_in_executor(self._threads, self._predict, contexts)
+            rewards, took_s = await loop.run_in_executor(self._threads, self._predict, loaded, contexts)
             began_s = self._cpu()  # what others did meanwhile
-        policy = self._follower.policy
+        if self._models.now is loaded:
+            policy = self._follower.policy  # prices may have changed meanwhile
         allowed, fits = (None, None) if time is None else in_time(time, policy.available)
         decisions = policy.decide(rewards, self._rng, allowed)
-        self._tally.decided(rewards, took_s + self._cpu() - began_s)
+        self._tally.decided(rewards, took_s + self._cpu() - began_s, loaded.name)
         return Decided(decisions.chains, decisions.rewards, policy.version, decisions.propensities, fits)
 
-    def _predict(self, contexts: NDArray[Any]) -> tuple[FloatArray, float]:
+    def _predict(self, loaded: Loaded, contexts: NDArray[Any]) -> tuple[FloatArray, float]:
         """The rewards, and the processor time that they took."""
         start_s = self._cpu()
-        rewards = self._model.predict(contexts)
+        rewards = loaded.model.predict(contexts)
         took_s = self._cpu() - start_s
-        self._row_s = took_s / len(contexts)
+        self._row_s, self._timed = took_s / len(contexts), loaded
         return rewards, took_s
 
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from allocator.price.predictive import PredictiveState
 from allocator.request_joules import Rates
-from cluster.accounts import Books, Report, Window, closed, heard, opened
+from cluster.accounts import Books, Report, Window, closed, heard, opened, without_rewards
 from cluster.control import WARM_UP, Control, ControlState
 from cluster.means import Aim, Means
+from cluster.promotion.model import Model
 from cluster.snapshot import Answer, Snapshot, Standing
 
 Clock = Callable[[], float]
@@ -49,6 +50,7 @@ class ControllerDesk:
     listen        told of every report, with the time on `clock`; to be set by whoever follows who is there
     tell          told after every tick; to be set by whoever publishes metrics
     remembered    prices by `Aim.key`, of a controller before; may be set late
+    predicts      the reward model that is to predict from the next tick on; None for the control's. To be set likewise
     """
 
     def __init__(self, control: Control, clock: Clock, wall: Clock, sleep: Sleep = asyncio.sleep) -> None:
@@ -66,6 +68,7 @@ class ControllerDesk:
         self.listen: Callable[[Report, float], None] = lambda report, now_s: None
         self.tell: Tell = lambda standings, degraded: None
         self.remembered: Mapping[str, float] = {}
+        self.predicts: Callable[[], Model | None] = lambda: None
         self._recalled = False  # whether prices were made by them, or it is too late for that
 
     @property
@@ -123,6 +126,8 @@ class ControllerDesk:
     def _hear(self, report: Report) -> None:
         now_s = self._clock()
         self.listen(report, now_s)
+        if report.reward_model not in ("", self._control.reward_model):
+            report = replace(report, rewards=report.rewards[:0])  # prices are made by the rewards of one model
         self._books = heard(self._books, report, now_s)
         ours = self._state is not None and self._began <= report.version <= self._state.policy.version
         if not ours and (self._foreign is None or report.version > self._foreign.version):
@@ -132,6 +137,7 @@ class ControllerDesk:
     async def _tick(self) -> None:
         window, self._books = closed(self._books, self._clock(), self._control.window_s)
         means, state = await self.measure(window), self._state
+        window = self._predicted_anew(window)
         if state is None or self._knows_better(state):
             self._state = self._taken_up(0 if state is None else state.policy.version, means)
         elif self._recalls(state):
@@ -143,6 +149,15 @@ class ControllerDesk:
                 self._foreign = None  # what it has found itself is newer
         self._snapshot = self._published(self._state)
         self.tell(self._snapshot.standings, self._books.degraded)
+
+    def _predicted_anew(self, window: Window) -> Window:
+        """The window, without rewards of a model that is not to predict any more."""
+        model = self.predicts()
+        if model is None or model.name == self._control.reward_model:
+            return window
+        self._control = self._control.predicted_by(model.name, model.known)
+        self._books = without_rewards(self._books)
+        return replace(window, rewards=window.rewards[:0])
 
     def _knows_better(self, state: ControlState) -> bool:
         """Whether somebody holds an earlier controller's prices, and this one has not found its own yet."""

@@ -11,6 +11,7 @@ from allocator.energy.windows import Name
 from allocator.policy import Policy
 from cluster.accounts import Report, Totals
 from cluster.desk import Clock, Desk, Sleep
+from cluster.promotion.adopting import Models
 from cluster.snapshot import Snapshot
 from cluster.tally import Tally
 from models.errors import TryAgain
@@ -24,7 +25,7 @@ class Tie:
 
     replica       unique for each life of a replica
     chains        size of the replica's chain space
-    reward_model  what its reward model is called; snapshots made for another one are not taken
+    reward_model  what the reward model of its cascade's file is called
     window_s      how often it reports when nobody says otherwise
     stale_s       a snapshot that has not been confirmed for so long is stale
     serves        the variants that others reach by it
@@ -41,11 +42,31 @@ class Tie:
 
 
 class Follower:
-    """Holds the newest snapshot while its loop runs. The request path only reads."""
+    """Holds the newest snapshot while its loop runs. The request path only reads.
 
-    def __init__(self, tie: Tie, tally: Tally, desk: Desk, clock: Clock, sleep: Sleep = asyncio.sleep) -> None:
-        self.tie = tie
+    Where the replica predicts, a snapshot for another reward model is held from the moment on at which that model
+    predicts, too; until then the model and the snapshot of before decide.
+
+    models  what the replica predicts with; None where it does not
+    """
+
+    def __init__(
+        self,
+        tie: Tie,
+        tally: Tally,
+        desk: Desk,
+        clock: Clock,
+        sleep: Sleep = asyncio.sleep,
+        models: Models | None = None,
+    ) -> None:
+        self.tie, self._models = tie, models
         self._tally, self._desk, self._clock, self._sleep = tally, desk, clock, sleep
+        if models is not None:
+            tally.predicted_by(models.now.name)
+        self._newest: Snapshot | None = None
+        self._newest_s = 0.0
+        self._adopting: asyncio.Task[None] | None = None
+        self._refused = ""
         self._acked = Totals.none(clock(), tie.chains)
         self._confirmed_s = clock()
         self._lost = False
@@ -71,8 +92,12 @@ class Follower:
 
     async def run(self) -> None:
         """Report for ever."""
-        while True:
-            await self._sleep(await self.once())
+        try:
+            while True:
+                await self._sleep(await self.once())
+        finally:
+            if self._adopting is not None:
+                self._adopting.cancel()
 
     async def once(self) -> float:
         """Report, and take what comes back; in how many seconds the next report is due. Never raises what a
@@ -96,15 +121,40 @@ class Follower:
         tie, totals = self.tie, self._tally.totals(self._clock())
         sample = self._tally.take_sample()
         absent = None if tie.absent is None else tie.absent()
-        return Report(tie.replica, totals, self._acked, sample, version, prices, tie.serves, absent)
+        model = self._tally.reward_model
+        return Report(tie.replica, totals, self._acked, sample, version, prices, tie.serves, absent, model)
 
     def _take(self, snapshot: Snapshot) -> None:
         policy, held = snapshot.policy, self.snapshot
-        if policy.reward_model != self.tie.reward_model or len(policy.costs) != self.tie.chains:
+        if len(policy.costs) != self.tie.chains:
             return  # of another cascade, while one application replaces another
-        if held is None or policy.version >= held.policy.version:
-            self.snapshot, self._confirmed_s = snapshot, self._clock()
-            self.first.set()
+        if held is not None and policy.version < held.policy.version:
+            return
+        self._newest, self._newest_s = snapshot, self._clock()
+        if self._models is None or policy.reward_model == self._models.now.name:
+            self._hold()
+        elif self._adopting is None or self._adopting.done():
+            self._adopting = asyncio.create_task(self._adopt(self._models, policy.reward_model))
+
+    def _hold(self) -> None:
+        self.snapshot, self._confirmed_s = self._newest, self._newest_s
+        self.first.set()
+
+    async def _adopt(self, models: Models, name: str) -> None:
+        """Let another model predict, with the newest snapshot for it. One that cannot is tried again with a later."""
+        try:
+            loaded = await models.loaded(name)
+        except Exception as error:  # whatever is wrong with it, the one of before can still decide
+            if name != self._refused:
+                logger.warning("reward model %s cannot predict here yet: %s: %s", name, type(error).__name__, error)
+            self._refused = name
+            return
+        self._refused = ""
+        if self._newest is None or self._newest.policy.reward_model != name:
+            return  # another one is wanted by now
+        models.now = loaded
+        self._tally.predicted_by(name)
+        self._hold()
 
     def _log(self, error: Exception | None) -> None:
         """Say once that the controller is lost, and once that it is back."""

@@ -21,6 +21,8 @@ from cluster.limits.routes import add_limits
 from cluster.limits.tokens import Tokens
 from cluster.outcomes.routes import add_outcomes
 from cluster.outcomes.shipper import OutcomesDesk
+from cluster.promotion.port import PromotionDesk
+from cluster.promotion.routes import add_promotion
 from cluster.schemas import (
     ChainsResponse,
     Detail,
@@ -96,6 +98,7 @@ def make_app(
     limits: LimitDesk | None = None,
     admins: Tokens = NOBODY,
     outcomes: OutcomesDesk | None = None,
+    promotion: PromotionDesk | None = None,
 ) -> FastAPI:
     """The application over a Recommender; a request's body may be `max_body_bytes` long.
 
@@ -105,10 +108,12 @@ def make_app(
     limits  who answers for limits; None where nobody could hold one
     admins  who may change them
     outcomes  who keeps the account of what requests earn; None where nothing is decided
+    promotion who answers for reward models; None where none predicts
     """
     app = Api(recommender, max_body_bytes, lifespan)
     add_energy(app, energy)
     add_limits(app, limits, admins, max_body_bytes)
+    add_promotion(app, promotion, admins)
     add_outcomes(app, recommender.recorder if outcomes is not None else None, outcomes, max_body_bytes)
     return app
 

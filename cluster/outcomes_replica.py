@@ -54,6 +54,8 @@ class Outcomes:
             drift,
             _log(settings, cascade.spec, space),
             time.time,
+            cascade.spec.name,
+            reward_model_name(cascade.spec),
         )
         self._metrics = OutcomesMetrics(RayMetrics(), self._account)
         self._controller = controller

@@ -18,11 +18,14 @@ if TYPE_CHECKING:  # replicas need nothing of what the controller imports
 
 CALL_S = 10.0
 """What somebody who asks for the account waits at most."""
+MODEL_S = 30.0
+"""What a reward model may take to come, and to be tried and kept."""
 Payload = dict[str, Any]
 
 
 class RemoteDesk:
-    """As `cluster.desk.Desk`, `cluster.bookkeeping.EnergyDesk` and `cluster.limits.desk.LimitDesk`."""
+    """As `cluster.desk.Desk`, `cluster.bookkeeping.EnergyDesk`, `cluster.limits.desk.LimitDesk` and
+    `cluster.promotion.port.PromotionDesk`."""
 
     def __init__(self, handle: "DeploymentHandle[Controller]", timeout_s: float) -> None:
         self._handle, self._timeout_s = handle, timeout_s
@@ -61,12 +64,39 @@ class RemoteDesk:
         payload: list[Payload] = await self._answered(self._handle.limit_changes.remote(most))
         return payload
 
-    async def _answered(self, response: Awaitable[Any]) -> Any:
+    async def reward_models(self) -> Payload:
+        """As `PromotionDesk.reward_models`."""
+        payload: Payload = await self._answered(self._handle.reward_models.remote())
+        return payload
+
+    async def put_reward_model(self, content: bytes, author: str) -> Payload:
+        """As `PromotionDesk.put_reward_model`."""
+        response = self._large.put_reward_model.remote(content, author)
+        payload: Payload = await self._answered(response, MODEL_S)
+        return payload
+
+    async def reward_model_back(self, author: str) -> Payload:
+        """As `PromotionDesk.reward_model_back`."""
+        payload: Payload = await self._answered(self._handle.reward_model_back.remote(author), MODEL_S)
+        return payload
+
+    async def reward_model_content(self, name: str) -> bytes:
+        """As `cluster.promotion.adopting.Fetch`."""
+        content: bytes = await self._answered(self._large.reward_model_content.remote(name), MODEL_S)
+        return content
+
+    @property
+    def _large(self) -> "DeploymentHandle[Controller]":
+        """For what may be larger than a message between replicas, by default 4 MB: it goes by Ray's own way."""
+        return self._handle.options(_by_reference=True)
+
+    async def _answered(self, response: Awaitable[Any], timeout_s: float | None = None) -> Any:
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(timeout_s):
                 return await response
         except TimeoutError:
-            raise Late(f"the controller did not answer in {self._timeout_s:g} s") from None
+            raise Late(f"the controller did not answer in {timeout_s:g} s") from None
         except RayTaskError as error:
             if isinstance(error.cause, GreenFlowError):  # as it was raised there, without the traceback of that process
                 raise error.cause from None

@@ -178,7 +178,8 @@ class Ingress:
         admins = admin_tokens(settings)
         hears = None if outcomes is None else RemoteOutcomes(outcomes)
         lifespan = _lifespan(allocation, hears, settings.allocator.window_s)
-        self._app = make_app(recommender, settings.max_body_bytes, lifespan, energy, limits, admins, hears)
+        most = settings.max_body_bytes
+        self._app = make_app(recommender, most, lifespan, energy, limits, admins, hears, promotion=limits)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application that this replica serves."""

@@ -18,6 +18,7 @@ class Tally:
     chains       size of the chain space, J
     sample_rows  most reward rows that a report carries
     book         what the variants in this process did
+    reward_model what the model is called whose rewards are sampled; "" where none is
     cpu          seconds of processor time of the thread that calls it: the event loop's, on which all is done that is
                  not a variant's run
     """
@@ -29,8 +30,9 @@ class Tally:
         rng: np.random.Generator,
         book: Workbook,
         cpu: Callable[[], float] = time.thread_time,
+        reward_model: str = "",
     ) -> None:
-        self.book = book
+        self.book, self.reward_model = book, reward_model
         self._cpu, self._cpu_s = cpu, cpu()
         self._handed = 0
         self._executed = np.zeros(chains, np.int64)
@@ -46,19 +48,29 @@ class Tally:
         self._handed += handed
         self._executed += np.bincount(chains, minlength=len(self._executed))
 
-    def decided(self, rewards: NDArray[np.float32], cpu_s: float = 0.0) -> None:
+    def predicted_by(self, reward_model: str) -> None:
+        """Another model predicts from now on: the sample begins anew with it."""
+        self.reward_model, self._seen = reward_model, 0
+
+    def decided(self, rewards: NDArray[np.float32], cpu_s: float = 0.0, reward_model: str | None = None) -> None:
         """A policy gave requests their chains by these predicted rewards, (B, J), in so much processor time.
 
         The sample stays uniform over all requests since it was taken last (Vitter's algorithm R).
+
+        reward_model  what predicted them; rewards of another than the present one are not sampled. None for that one
         """
+        self._decided += len(rewards)
+        self._deciding_s += cpu_s
+        if reward_model is None or reward_model == self.reward_model:
+            self._sample(rewards)
+
+    def _sample(self, rewards: NDArray[np.float32]) -> None:
         positions = np.arange(self._seen, self._seen + len(rewards))
         drawn = (self._rng.random(len(rewards)) * (positions + 1)).astype(np.int64)
         slots = np.where(positions < len(self._rows), positions, drawn)
         for row in np.flatnonzero(slots < len(self._rows)):
             self._rows[slots[row]] = rewards[row]
         self._seen += len(rewards)
-        self._decided += len(rewards)
-        self._deciding_s += cpu_s
 
     def degraded(self, reason: str, requests: int = 1) -> None:
         """So many requests were answered less well than decided, or not at all."""

@@ -95,6 +95,11 @@ class PriceStrategy(Protocol[State]):
         """The state after one more window was observed."""
         ...
 
+    def renewed(self, state: State) -> State:
+        """The state without what was sampled of rewards: from now on another reward model predicts them. Prices hold,
+        and so does all that is known of load and spend."""
+        ...
+
 
 def start_bounds(prices: Floats) -> Bounds:
     """Bounds before any request was seen: a price may fall from where it begins, not rise."""

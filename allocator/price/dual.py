@@ -1,6 +1,6 @@
 """Dual descent: the price is multiplied up while spend is above the limit, and down while it is below."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,6 +43,10 @@ class DualDescent:
         error = violation(seen.spend, seen.terms.limit)
         prices = multiplied(state.prices, self.rate * error, bounds, self.factor)
         return PriceState(prices, (prices >= bounds.ceiling) & (error > 0), state.window + 1, bounds)
+
+    def renewed(self, state: PriceState) -> PriceState:
+        """The state for rewards that another model predicts."""
+        return replace(state, bounds=start_bounds(state.prices))
 
 
 def multiplied(prices: Floats, log_step: Floats, bounds: Bounds, factor: float) -> Floats:

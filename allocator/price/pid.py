@@ -1,6 +1,6 @@
 """A plain PID controller on the relative error, for comparison."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,3 +46,7 @@ class Pid:
         prices = multiplied(state.prices, np.where(np.isnan(measured), np.nan, step), bounds, self.factor)
         saturated = (prices >= bounds.ceiling) & (error > 0)
         return PidState(prices, saturated, state.window + 1, bounds, np.stack([error, last]))
+
+    def renewed(self, state: PidState) -> PidState:
+        """The state for rewards that another model predicts."""
+        return replace(state, bounds=start_bounds(state.prices))

@@ -95,6 +95,10 @@ class Predictive:
             prices, saturated = self._solved(sample, limit, prices, bounds)
         return PredictiveState(prices, saturated, state.window + 1, bounds, rows, arrivals, corrections, state.seed)
 
+    def renewed(self, state: PredictiveState) -> PredictiveState:
+        """The state for rewards that another model predicts: the reservoir begins anew."""
+        return replace(state, rows=state.rows[:0], bounds=start_bounds(state.prices))
+
     def _arrivals(self, arrivals: Tracker | None, requests: int) -> Tracker:
         count = max(requests, 1)
         # Requests come at least as irregularly as a Poisson process: relative deviation 1 / sqrt(count).

@@ -15,6 +15,7 @@ from cluster.outcomes.drift import Drift
 from cluster.outcomes.earned import ByBudget
 from cluster.outcomes.joiner import Joined, Joiner
 from cluster.outcomes.log_base import Log
+from cluster.outcomes.log_tables import Head
 from cluster.outcomes.payload import Lost, Told, savings_payload
 from cluster.outcomes.recorder import Shipment
 from cluster.outcomes.records import Decisions, PolicyRow
@@ -42,6 +43,8 @@ class OutcomesAccount:
 
     chains     ids of the chain space, in its order
     wall       Unix time
+    cascade    its name
+    reward_model  what predicts by the newest policy that is known; `since_version` is the first one of that model
     decided    (J,) requests by the chain that ran, and the `predicted` reward of those that a policy decided
     """
 
@@ -51,6 +54,9 @@ class OutcomesAccount:
     drift: Drift
     log: Log
     wall: Callable[[], float]
+    cascade: str = ""
+    reward_model: str = ""
+    since_version: int = 0
     sums: GroupSums = field(default_factory=GroupSums)
     lost: Lost = field(default_factory=Lost)
     _taken: "OrderedDict[str, int]" = field(default_factory=OrderedDict)
@@ -73,7 +79,7 @@ class OutcomesAccount:
         self.lost = self.lost.with_dropped(shipment.dropped)
         if not self._is_ours(shipment):
             return
-        for policy in shipment.policies:
+        for policy in sorted(shipment.policies, key=lambda one: one.policy_version):
             self._know(policy)
         self._account(self.joiner.step(shipment.decisions, shipment.rewards, self.wall()))
 
@@ -88,15 +94,29 @@ class OutcomesAccount:
         return policies and all(int(one.chains.max(initial=0)) < chains for one in shipment.decisions)
 
     def _know(self, policy: PolicyRow) -> None:
-        if not self.budgets.knows(policy.policy_version):
-            self.budgets.know(policy)
-            self.log.add_policy(policy)
+        if self.budgets.knows(policy.policy_version):
+            return
+        self.budgets.know(policy)
+        name, version = policy.reward_model, policy.policy_version
+        if name not in ("", self.reward_model) and version > self.since_version:
+            self.reward_model, self.since_version = name, version
+            self.drift.follow(name, version)
+        self._log_of(version)
+        self.log.add_policy(policy)
+
+    def _log_of(self, version: int) -> None:
+        """What is logged next was decided by that policy: files are of one reward model each, and replicas that have
+        not heard of a new one yet ship later what the one before predicted."""
+        model = self.budgets.reward_model(version) or self.reward_model
+        if model:
+            self.log.begin(Head(self.cascade, model, self.chains))
 
     def _account(self, joined: Joined) -> None:
         for batch in joined.decisions:
             self.sums = _with(self.sums, batch)
             self.decided += np.bincount(batch.chains, minlength=len(self.decided))
             self.predicted += float(np.nansum(batch.predicted))
+            self._log_of(batch.policy_version)
             self.log.add_decisions(batch, self.budgets.prices(batch.policy_version))
         self.log.add_outcomes((*joined.rewards, *joined.strays))
         if len(done := joined.matured):

@@ -1,7 +1,7 @@
 """What requests have earned, by budget: the limits that were in force when they were decided."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class ByBudget:
 
     def know(self, policy: PolicyRow) -> None:
         """Remember a policy; the oldest of too many is forgotten."""
-        slim = PolicyRow(policy.policy_version, policy.time_s, np.empty(0, np.float32), policy.prices, policy.budget)
+        slim = replace(policy, penalty=np.empty(0, np.float32))
         self._policies[policy.policy_version] = slim
         if len(self._policies) > MOST_POLICIES:
             self._policies.popitem(last=False)
@@ -48,6 +48,11 @@ class ByBudget:
         """JSON, by constraint; "{}" of a policy that nobody told of."""
         policy = self._policies.get(version)
         return "{}" if policy is None else policy.prices
+
+    def reward_model(self, version: int) -> str:
+        """By whose rewards the policy decided; "" of one that nobody told of."""
+        policy = self._policies.get(version)
+        return "" if policy is None else policy.reward_model
 
     def matured(self, done: Matured) -> None:
         """Rewards are final."""

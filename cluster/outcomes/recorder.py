@@ -180,7 +180,8 @@ def _policy_row(snapshot: Snapshot) -> PolicyRow:
     prices = {one.name: one.price for one in snapshot.standings}
     limits = [f"{one.name} {one.limit:g} {one.unit}" for one in snapshot.standings if one.limited and one.kind]
     penalty = policy.penalty.astype(np.float32)
-    return PolicyRow(policy.version, policy.time_s, penalty, json.dumps(prices), ", ".join(sorted(limits)))
+    budget = ", ".join(sorted(limits))
+    return PolicyRow(policy.version, policy.time_s, penalty, json.dumps(prices), budget, policy.reward_model)
 
 
 def _grams_per_j(joules: Joules | None) -> float:

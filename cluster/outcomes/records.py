@@ -168,6 +168,7 @@ class PolicyRow:
     penalty  (J,) what each chain's cost takes off its reward, infinite for a chain that is not available
     prices   JSON, by constraint
     budget   the limits in force, in words; "" for none
+    reward_model  by whose rewards it decides; "" where that is not told
     """
 
     policy_version: int
@@ -175,3 +176,4 @@ class PolicyRow:
     penalty: NDArray[np.float32]
     prices: str = "{}"
     budget: str = ""
+    reward_model: str = ""

@@ -31,7 +31,7 @@ import numpy as np  # noqa: E402
 from machine import describe  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
-from tiny_reward import NobodyThere, policy_of  # noqa: E402
+from tiny_reward import NobodyThere, fixed, policy_of  # noqa: E402
 from tiny_serving import inline_runners  # noqa: E402
 
 from allocator.chains import ChainSpace  # noqa: E402
@@ -88,7 +88,9 @@ def recommender(batch: BatchSettings, decides: bool) -> Iterator[Recommender]:
             follower = Follower(Tie("one", len(space), "", 1.0, 10.0), tally, NobodyThere(), time.monotonic)
             follower.snapshot = Snapshot(policy_of(space, model=""), ())
             model = RewardModel.open(DEMO, cascade.spec, space)
-            allocation = Allocation(LocalDecider(model, follower, tally, deciding), tally, follower, space.static)
+            allocation = Allocation(
+                LocalDecider(fixed(model), follower, tally, deciding), tally, follower, space.static
+            )
         executor = CascadeExecutor(inline_runners(cascade, threads))
         yield Recommender(cascade, executor, batch, {}, allocation=allocation)
 

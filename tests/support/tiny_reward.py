@@ -20,6 +20,7 @@ from cluster.accounts import Report
 from cluster.deciding import Allocation, LocalDecider
 from cluster.follower import Follower, Tie
 from cluster.outcomes.recorder import Recorder
+from cluster.promotion.adopting import Loaded, Models
 from cluster.snapshot import Answer, Snapshot, Standing
 from cluster.tally import Tally
 from cluster.work import Workbook
@@ -89,6 +90,15 @@ class NobodyThere:
         raise TryAgain("nobody there")
 
 
+def fixed(model: RewardModel) -> Models:
+    """What predicts where nobody has another model to give."""
+
+    async def nobody(name: str) -> bytes:
+        raise TryAgain(name)
+
+    return Models(Loaded(MODEL, model), nobody, lambda content, name: model)
+
+
 @contextmanager
 def open_allocation(
     tiny: TinyCascade, time: FakeTime | None = None, share: float | None = None, recorded: bool = False
@@ -99,14 +109,14 @@ def open_allocation(
     recorded  whether it remembers what is answered
     """
     cascade, space = Cascade.open(tiny.folder), space_of(tiny)
-    model = RewardModel.open(tiny.folder, cascade.spec, space)
+    models = fixed(RewardModel.open(tiny.folder, cascade.spec, space))
     tally = Tally(len(space), 16, np.random.default_rng(0), Workbook("here/cpu"))
     tie = Tie("replica", len(space), MODEL, 1.0, 10.0)
-    follower = Follower(tie, tally, NobodyThere(), time or FakeTime())
+    follower = Follower(tie, tally, NobodyThere(), time or FakeTime(), models=models)
     safe = space.get(SAFE)
     assert safe is not None
     with ThreadPoolExecutor(1) as threads:
-        decider = LocalDecider(model, follower, tally, threads, rng=np.random.default_rng(1))
+        decider = LocalDecider(models, follower, tally, threads, rng=np.random.default_rng(1))
         experiment = None if share is None else Assignment(share, "salt")
         recorder = Recorder(space, time or FakeTime(), contexts=True) if recorded else None
         yield Allocation(decider, tally, follower, safe, experiment, recorder)

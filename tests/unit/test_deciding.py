@@ -10,7 +10,7 @@ import pytest
 from fake_time import FakeTime
 from numpy.typing import NDArray
 from tiny_cascade import TinyCascade
-from tiny_reward import MODEL, NobodyThere, snapshot_of, space_of
+from tiny_reward import MODEL, NobodyThere, fixed, snapshot_of, space_of
 
 from cluster.deciding import SHORT_S, LocalDecider
 from cluster.follower import Follower, Tie
@@ -46,7 +46,7 @@ def test_a_run_goes_to_a_thread_when_the_last_one_says_that_it_will_be_long(
     model = Slow(len(space), time, row_s)
     users = UserRows(np.zeros((rows, 3), np.int64), np.zeros((rows, 3), np.int64))
     with ThreadPoolExecutor(1, thread_name_prefix="decide") as threads:
-        decider = LocalDecider(model, follower, tally, threads, cpu=time)  # type: ignore[arg-type]
+        decider = LocalDecider(fixed(model), follower, tally, threads, cpu=time)  # type: ignore[arg-type]
         for _ in range(2):
             asyncio.run(decider.decide(users))
     first, second = (name.startswith("decide") for name in model.threads)

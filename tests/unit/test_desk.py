@@ -21,6 +21,7 @@ from cluster.control import Control
 from cluster.desk import ControllerDesk
 from cluster.follower import Follower, Tie
 from cluster.metrics import RecordedMetrics
+from cluster.promotion.adopting import Loaded, Models
 from cluster.publishing import ControlMetrics
 from cluster.snapshot import Answer, Standing
 from cluster.tally import Tally
@@ -275,11 +276,16 @@ def test_a_controller_that_first_hears_a_new_replica_takes_up_what_an_old_one_te
     play(world, story)
 
 
+async def nobody(name: str) -> bytes:
+    raise TryAgain(f"nobody has {name}")
+
+
 def test_replicas_of_another_reward_model_or_chain_space_are_not_mixed_in(space: ChainSpace) -> None:
     world = World(space, limit_of(space))
     other = Replica("other", space, world.wires[0], world.time)
     wrong = Tie("other", len(space), "another.onnx@model", 1.0, 10.0)
-    other.follower = Follower(wrong, other.tally, world.wires[0], world.time, world.time.sleep)
+    stuck = Models(Loaded("another.onnx@model", None), nobody, None)  # type: ignore[arg-type]
+    other.follower = Follower(wrong, other.tally, world.wires[0], world.time, world.time.sleep, models=stuck)
     smaller = Tie("smaller", 3, MODEL, 1.0, 10.0)
     tally = Tally(3, 4, np.random.default_rng(0), Workbook("here/cpu"))
     small = Follower(smaller, tally, world.wires[0], world.time, world.time.sleep)
