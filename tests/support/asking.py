@@ -22,6 +22,8 @@ class Asked:
     request_id: str = ""
     arm: str | None = None
     energy_j: float | None = None
+    reward: float | None = None
+    version: int | None = None
 
 
 class Asking:
@@ -73,4 +75,5 @@ class Asking:
             self.asked.append(Asked(start_s, took_s, answer.status_code, answer.headers.get("retry-after")))
             return
         said = body["chain"]["id"], body["degraded"], body["request_id"], body["arm"], body["cost"]["energy_j"]
-        self.asked.append(Asked(start_s, took_s, 200, None, *said))
+        decided = body["predicted_reward"], body["policy_version"]
+        self.asked.append(Asked(start_s, took_s, 200, None, *said, *decided))
