@@ -12,13 +12,16 @@ import pytest
 from asking import Asking
 from live import kill, live, replicas_of, suspended
 from prometheus import counted
+from pydantic import SecretStr
+from tiny_reward import REWARD_FILE, shifted
 from waiting import until
 
 from allocator.chains import ChainSpace
 from allocator.replay import Replay
 from allocator.reward import RewardModel, context_of
 from cluster.app import ALLOCATOR, CONTROLLER
-from cluster.config import DEMO, AllocatorSettings, Settings
+from cluster.config import DEMO, AllocatorSettings, EnergySettings, Settings
+from cluster.experiment_settings import ExperimentSettings
 from cluster.launching.launch import Running
 from cluster.traffic.bodies import request_bodies, user_ids
 from cluster.traffic.load import LoadPlan, run_load
@@ -32,6 +35,7 @@ USERS = user_ids(DEMO)
 RATE = 50.0
 STALE_S, TIMEOUT_S = 2.5, 2.0
 SAFE = SPACE.chains[0]
+TOKEN = "0123456789abcdef"
 
 
 def free_flops() -> float:
@@ -50,7 +54,15 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     allocator = AllocatorSettings(
         flops_per_s=LIMIT, placement="own", stale_s=STALE_S, safe_chain=SAFE.id, timeout_ms=1e3 * TIMEOUT_S
     )
-    settings = Settings(placement="inline", ingress_replicas=2, allocator=allocator)
+    energy = EnergySettings(ledger=tmp_path_factory.mktemp("ledger") / "ledger.sqlite")
+    settings = Settings(
+        placement="inline",
+        ingress_replicas=2,
+        allocator=allocator,
+        energy=energy,
+        experiment=ExperimentSettings(holdback=0.0),  # all are decided
+        admin_token=SecretStr(TOKEN),
+    )
     with live(settings, tmp_path_factory.mktemp("state")) as running:
         yield running
 
@@ -153,6 +165,22 @@ def test_requests_are_degraded_and_never_fail_while_the_allocator_is_gone(app: R
     assert 0 < report.degraded < report.sent
     assert report.chains.get(SAFE.id, 0) >= report.degraded
     until(lambda: not ask(client, user_id=USERS[0])["degraded"])
+
+
+def test_the_allocator_takes_up_another_reward_model_under_load(app: Running, client: httpx.Client) -> None:
+    admin = {"authorization": f"Bearer {TOKEN}", "content-type": "application/octet-stream"}
+    another = shifted((DEMO / REWARD_FILE).read_bytes(), 100.0)
+    with Load(app.url, seconds=8) as load:
+        for change in ({"method": "PUT", "content": another}, {"method": "DELETE"}):
+            assert client.request(url="/v1/reward-model", headers=admin, **change).status_code == 200
+            promoted = change["method"] == "PUT"
+            took_s = until(lambda new=promoted: (ask(client, user_id=USERS[0])["predicted_reward"] > 50) is new)
+            assert took_s < 2 + 1
+            time.sleep(0.5)
+            later = [ask(client, user_id=user)["predicted_reward"] > 50 for user in USERS[:20]]
+            assert later == [promoted] * 20
+        report = load.report
+    assert (report.failed, report.degraded) == (0, 0)
 
 
 def test_requests_are_degraded_and_never_fail_while_the_allocator_is_late(app: Running, client: httpx.Client) -> None:

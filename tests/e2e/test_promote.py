@@ -18,7 +18,7 @@ from waiting import until
 
 from cluster.app import CONTROLLER
 from cluster.cli import greenflow
-from cluster.config import AllocatorSettings, EnergySettings, Settings
+from cluster.config import EnergySettings, Settings
 from cluster.launching.launch import Running
 
 TOKEN = "0123456789abcdef-anna"
@@ -46,7 +46,9 @@ class Served:
         return self.promote("--show")["current"]["name"]
 
 
-def served(tiny: TinyCascade, folder: Path, **allocator: object) -> Iterator[Served]:
+@pytest.fixture(scope="module")
+def served(tiny: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("promote")
     cascade = with_reward(tiny, folder / "cascade")
     (folder / "another.onnx").write_bytes(another_reward(cascade, PLUS))
     settings = Settings(
@@ -55,20 +57,9 @@ def served(tiny: TinyCascade, folder: Path, **allocator: object) -> Iterator[Ser
         ingress_replicas=2,
         admin_token=SecretStr(f"anna:{TOKEN}"),
         energy=EnergySettings(ledger=folder / "ledger.sqlite"),
-        allocator=AllocatorSettings.model_validate(allocator),
     )
     with live(settings, folder / "state") as app:
         yield Served(app, folder)
-
-
-@pytest.fixture(scope="module")
-def inline(tiny: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    yield from served(tiny, tmp_path_factory.mktemp("inline"))
-
-
-@pytest.fixture(scope="module")
-def own(tiny: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    yield from served(tiny, tmp_path_factory.mktemp("own"), placement="own", replicas=2, timeout_ms=2000)
 
 
 def by_new(one: Asked) -> bool:
@@ -90,52 +81,41 @@ def switched(asking: Asking, at_s: float, new: bool) -> float:
 
 
 def test_another_model_predicts_within_two_windows_and_no_request_fails_on_the_way_and_back(
-    inline: Served, tiny: TinyCascade
+    served: Served, tiny: TinyCascade
 ) -> None:
-    first = inline.current()
-    with Asking(inline.app.url, tiny.user_ids.tolist(), RATE) as asking:
+    first = served.current()
+    with Asking(served.app.url, tiny.user_ids.tolist(), RATE) as asking:
         until(lambda: len(asking.asked) > RATE)
         assert not any(by_new(one) for one in asking.asked)
         at_s = time.monotonic()
-        told = inline.promote(str(inline.folder / "another.onnx"))
+        told = served.promote(str(served.folder / "another.onnx"))
         took_s = switched(asking, at_s, new=True)
         assert told["previous"]["name"] == first
         assert (told["current"]["author"], told["current"]["own"]) == ("anna", False)
-        policy = httpx.get(f"{inline.app.url}/v1/policy").json()
-        assert policy["reward_model"] == told["current"]["name"] == inline.current()
+        policy = httpx.get(f"{served.app.url}/v1/policy").json()
+        assert policy["reward_model"] == told["current"]["name"] == served.current()
         at_s = time.monotonic()
-        assert inline.promote("--back")["current"]["name"] == first
+        assert served.promote("--back")["current"]["name"] == first
         back_s = switched(asking, at_s, new=False)
     print(f"switched {took_s:.2f} s after it was asked for, and back {back_s:.2f} s")
 
 
 def test_a_controller_and_an_ingress_replica_that_are_killed_go_on_with_what_was_promoted(
-    inline: Served, tiny: TinyCascade
+    served: Served, tiny: TinyCascade
 ) -> None:
-    name = inline.promote(str(inline.folder / "another.onnx"))["current"]["name"]
-    with Asking(inline.app.url, tiny.user_ids.tolist(), RATE) as asking:
+    name = served.promote(str(served.folder / "another.onnx"))["current"]["name"]
+    with Asking(served.app.url, tiny.user_ids.tolist(), RATE) as asking:
         until(lambda: len(asking.asked) > RATE)
         time.sleep(WITHIN_S + SLOW_S)
         at_s, version = time.monotonic(), asking.asked[-1].version
-        kill(replicas_of(inline.app, CONTROLLER)[0])
-        gone = {one.pid for one in replicas_of(inline.app, "ingress")[:1]}
-        kill(replicas_of(inline.app, "ingress")[0])
+        kill(replicas_of(served.app, CONTROLLER)[0])
+        gone = {one.pid for one in replicas_of(served.app, "ingress")[:1]}
+        kill(replicas_of(served.app, "ingress")[0])
         until(lambda: (one := asking.asked[-1]).version is not None and one.version > version)
-        until(lambda: len([one for one in replicas_of(inline.app, "ingress") if one.pid not in gone]) == 2)
-        until(lambda: inline.current() == name)
+        until(lambda: len([one for one in replicas_of(served.app, "ingress") if one.pid not in gone]) == 2)
+        until(lambda: served.current() == name)
         time.sleep(WITHIN_S + SLOW_S)
         decided = [one for one in asking.since(at_s) if one.reward is not None]
     assert len(decided) > RATE
     assert all(by_new(one) for one in decided)
     assert len(asking.faults()) <= RATE / 10, "but for what the killed replica held"
-
-
-def test_allocators_of_their_own_take_up_another_model_too(own: Served, tiny: TinyCascade) -> None:
-    with Asking(own.app.url, tiny.user_ids.tolist(), RATE) as asking:
-        until(lambda: len(asking.asked) > RATE and not asking.asked[-1].degraded)
-        time.sleep(1)
-        asking.asked.clear()
-        at_s = time.monotonic()
-        own.promote(str(own.folder / "another.onnx"))
-        took_s = switched(asking, at_s, new=True)
-    print(f"switched {took_s:.2f} s after it was asked for")

@@ -63,6 +63,19 @@ def another_reward(tiny: TinyCascade, plus: float = 100.0) -> bytes:
     return content
 
 
+def shifted(content: bytes, plus: float) -> bytes:
+    """A reward model that predicts so much more for every chain, and so decides alike."""
+    model = onnx.load_model_from_string(content)
+    model.graph.node.append(helper.make_node("Add", ["reward", "plus"], ["more"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(plus, np.float32), "plus"))
+    for node in model.graph.node[:-1]:
+        node.output[:] = ["before" if name == "reward" else name for name in node.output]
+        node.input[:] = ["before" if name == "reward" else name for name in node.input]
+    model.graph.node[-1].input[0], model.graph.node[-1].output[0] = "before", "reward"
+    result: bytes = model.SerializeToString()
+    return result
+
+
 def _model(weights: NDArray[np.float32], bias: NDArray[np.float32], float_users: bool) -> onnx.ModelProto:
     kind = TensorProto.FLOAT if float_users else TensorProto.INT64
     nodes = [
