@@ -144,7 +144,7 @@ class EnergyModel:
         """Noise is taken as independent from second to second, and in proportion to the watts that are expected."""
         block, seconds = pool.held, pool.held.window_s
         x = np.concatenate(([seconds], block.used)) * pool.scale
-        expected_w = max(float(x @ pool.point) / seconds, pool.power_w / 2)
+        expected_w = max(float(x @ pool.point) / seconds, pool.power_w / 2, LEAST_NOISE * pool.first_w)
         unit = expected_w**2 * seconds
         belief, busy_noise = self._by_busy_s(pool, self._before(state, pool, expected_w, seconds), unit)
         row = np.concatenate((x, [0.0, 0.0, seconds * pool.first_w]))

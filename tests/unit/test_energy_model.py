@@ -190,6 +190,14 @@ def test_nothing_is_learned_from_work_whose_joules_are_lost(change: dict[str, st
     np.testing.assert_array_equal(after.pools[POOL].coefficients, straight.pools[POOL].coefficients)
 
 
+def test_a_device_that_stops_drawing_anything_is_learned_from() -> None:
+    model = EnergyModel(block_s=1.0)
+    state = model.step(model.init(WORLD.prior()), [device(1.0)], [])
+    for _ in range(100):
+        state = model.step(state, [device(0.0)], [])
+    assert coefficients(state, POOL).idle_w == pytest.approx(0.0, abs=0.01)
+
+
 def test_a_step_changes_no_state_that_was_handed_in() -> None:
     model = EnergyModel(block_s=1.0)
     history = WORLD.windows(3, 0)
