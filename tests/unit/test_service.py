@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_cascade import TinyCascade
 from tiny_reward import open_allocation, snapshot_of, space_of, with_reward
@@ -94,14 +95,14 @@ def ask_all(
 ) -> tuple[list[dict], list[list[str]]]:
     """Answers to requests that are all under way at once, and the micro-batches they ran in.
 
-    swap  publish a new version at every turn of the loop meanwhile, dear and free in turn
+    swap  publish a new version at every turn of the loop meanwhile, dear or free
     """
     cascade, space = Cascade.open(tiny.folder), space_of(tiny)
 
     async def swapping() -> None:
-        version = 2
+        version, rng = 2, np.random.default_rng(0)
         while True:
-            version += 1
+            version += int(rng.integers(1, 3))  # in turn, micro-batches could keep step and see one of the two only
             allocation.follower.snapshot = snapshot_of(space, version, price=float(version % 2))
             await asyncio.sleep(0)
 
