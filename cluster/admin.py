@@ -1,13 +1,13 @@
 """Who may change a running server over HTTP: the bearer token, and how refusals are answered; all such routes alike."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, HTTPException
+from fastapi import Depends, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from cluster.http_bodies import later, problem
+from cluster.http_bodies import discard_body, later, problem
 from cluster.limits.tokens import Tokens
 from cluster.schemas import Detail, ProblemResponse
 from models.errors import FixRequest, GreenFlowError, NoSuch
@@ -28,19 +28,32 @@ ADMIN: dict[int | str, dict[str, Any]] = {
 """What a route may answer that changes something."""
 
 
-def admin_of(tokens: Tokens) -> Callable[[HTTPAuthorizationCredentials | None], str]:
-    """A dependency of FastAPI's: the name of the token's holder. It answers 403 without tokens, 401 for a wrong one."""
+def admin_of(
+    tokens: Tokens, max_bytes: int
+) -> Callable[[Request, HTTPAuthorizationCredentials | None], Awaitable[str]]:
+    """A dependency of FastAPI's: the name of the token's holder. It answers 403 without tokens, 401 for a wrong one.
 
-    def admin(bearer: Bearer) -> str:
-        if not tokens:
-            raise HTTPException(403, NO_TOKEN)
-        if bearer is None:
-            raise HTTPException(401, NO_BEARER, {"WWW-Authenticate": "Bearer"})
-        if (author := tokens.holder(bearer.credentials)) is None:
-            raise HTTPException(401, WRONG_TOKEN, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
-        return author
+    max_bytes  a body may be so long
+    """
+
+    async def admin(request: Request, bearer: Bearer) -> str:
+        try:
+            return _holder(tokens, bearer)
+        except HTTPException:
+            await discard_body(request.receive, max_bytes)
+            raise
 
     return admin
+
+
+def _holder(tokens: Tokens, bearer: HTTPAuthorizationCredentials | None) -> str:
+    if not tokens:
+        raise HTTPException(403, NO_TOKEN)
+    if bearer is None:
+        raise HTTPException(401, NO_BEARER, {"WWW-Authenticate": "Bearer"})
+    if (author := tokens.holder(bearer.credentials)) is None:
+        raise HTTPException(401, WRONG_TOKEN, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+    return author
 
 
 def refused(error: GreenFlowError) -> Response:

@@ -23,6 +23,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, kind: str = 
     """
     headers = dict(scope["headers"])
     if not headers.get(b"content-type", b"").lower().startswith(kind.encode()):
+        await discard_body(receive, max_bytes)
         raise FixRequest("body", f"must be sent with content-type: {kind}")
     length = headers.get(b"content-length", b"0")
     if not length.isdigit():
@@ -36,6 +37,16 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int, kind: str = 
     if max(len(body), int(length)) > max_bytes:
         raise FixRequest("body", f"must not be longer than {max_bytes} bytes")
     return bytes(body)
+
+
+async def discard_body(receive: Receive, max_bytes: int) -> None:
+    """Read on, for nothing, while there is more: who is refused while still sending sees a broken connection instead of
+    the reason."""
+    read, more = 0, True
+    while more and read <= max_bytes:
+        message = await receive()
+        read += len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 def later(error: GreenFlowError) -> Response:

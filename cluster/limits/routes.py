@@ -40,7 +40,7 @@ def add_limits(app: FastAPI, desk: LimitDesk | None, tokens: Tokens, max_body_by
         return desk
 
     _add_reading(app, Depends(there))
-    _add_changing(app, Depends(admin_of(tokens)), Depends(there), max_body_bytes)
+    _add_changing(app, Depends(admin_of(tokens, max_body_bytes)), Depends(there), max_body_bytes)
 
 
 def _add_reading(app: FastAPI, there: Any) -> None:

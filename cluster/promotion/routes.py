@@ -8,7 +8,7 @@ from fastapi.responses import Response
 from pydantic_core import to_json
 
 from cluster.admin import ADMIN, admin_of, refused
-from cluster.http_bodies import read_body
+from cluster.http_bodies import discard_body, read_body
 from cluster.limits.tokens import Tokens
 from cluster.promotion.port import Payload, PromotionDesk
 from cluster.promotion.schemas import RewardModelsResponse
@@ -34,13 +34,14 @@ def add_promotion(app: FastAPI, desk: PromotionDesk | None, tokens: Tokens, most
     tokens  who may let another model predict; without any nobody may
     """
 
-    def there() -> PromotionDesk:
+    async def there(request: Request) -> PromotionDesk:
         if desk is None:
+            await discard_body(request.receive, most_bytes)
             raise HTTPException(404, NOBODY)
         return desk
 
     _add_reading(app, Depends(there))
-    _add_changing(app, Depends(admin_of(tokens)), Depends(there), most_bytes)
+    _add_changing(app, Depends(admin_of(tokens, most_bytes)), Depends(there), most_bytes)
 
 
 def _add_reading(app: FastAPI, there: Any) -> None:

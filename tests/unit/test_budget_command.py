@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from click.testing import CliRunner, Result
 from fastapi import FastAPI
+from on_loopback import served
 
 from allocator.limits import Kind, Limit
 from cluster.cli import greenflow
@@ -46,19 +45,6 @@ class World:
 
 def command(*arguments: str | Path, token: str | None = ANNA) -> Result:
     return CliRunner().invoke(greenflow, ["budget", *map(str, arguments)], env={VARIABLE: token})
-
-
-def served(app: FastAPI) -> Iterator[str]:
-    """The application on a free port of loopback."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", lifespan="off"))
-        thread = threading.Thread(target=server.run, args=([listening],))
-        thread.start()
-        while not server.started:
-            time.sleep(0.005)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """The account of outcomes: each parcel counts once, whatever comes when, and a restart goes on from what was kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from cluster.outcomes.account import Experiment, OutcomesAccount
 from cluster.outcomes.drift import Drift
 from cluster.outcomes.joiner import Joiner
 from cluster.outcomes.log_base import LogCounts
+from cluster.outcomes.log_tables import Head
 from cluster.outcomes.payload import NO_FEEDBACK, NOBODY_HELD
 from cluster.outcomes.recorder import Shipment
 from cluster.outcomes.records import Decisions, PolicyRow, Reward
@@ -38,17 +39,22 @@ class Notebook:
     decisions: list[tuple[Decisions, str]] = field(default_factory=list)
     outcomes: list[Reward] = field(default_factory=list)
     policies: list[int] = field(default_factory=list)
+    head: Head = HEAD
+    models: dict[int, set[str]] = field(default_factory=dict)  # that rows stand under, by policy version
 
-    def begin(self, head: object) -> None: ...
+    def begin(self, head: Head) -> None:
+        self.head = head
 
     def add_decisions(self, decisions: Decisions, prices: str = "{}") -> None:
         self.decisions.append((decisions, prices))
+        self.models.setdefault(decisions.policy_version, set()).add(self.head.reward_model)
 
     def add_outcomes(self, rewards: Sequence[Reward]) -> None:
         self.outcomes += rewards
 
     def add_policy(self, policy: PolicyRow) -> None:
         self.policies.append(policy.policy_version)
+        self.models.setdefault(policy.policy_version, set()).add(self.head.reward_model)
 
     def flush(self, now_s: float, everything: bool = False) -> None: ...
 
@@ -66,7 +72,8 @@ class Room:
         drift = Drift(CHAINS)
         drift.follow("model-1", 0)
         joiner = Joiner(HORIZON_S, most, early_s=10.0)
-        self.account = OutcomesAccount(experiment, HEAD.chains, joiner, drift, self.log, self.time)
+        about = HEAD.cascade, HEAD.reward_model
+        self.account = OutcomesAccount(experiment, HEAD.chains, joiner, drift, self.log, self.time, *about)
 
     def take(self, *parcels: Parcel) -> "Room":
         for one in parcels:
@@ -309,3 +316,37 @@ def test_savings_budgets_and_chains_are_told_once_they_are_known() -> None:
     assert told["reward"]["chains"] == [{"chain": "chain-0", "requests": 400, "predicted": 1.0, "realised": 0.5}]
     assert told["reward"]["drift"]["ratio"] == pytest.approx(0.5)
     assert told["requests"] == {"policy": 400, "holdback": 400, "lost": 0}
+
+
+def of_model(version: int, model: str) -> PolicyRow:
+    return replace(policy(version), reward_model=model)
+
+
+def of_policy(version: int, prefix: str) -> Decisions:
+    ids = numbered(20, prefix)
+    arms, ones = np.full(20, POLICY, np.int8), np.ones(20, np.float32)
+    return decisions(ids, policy_version=version, arms=arms, predicted=ones)
+
+
+def test_rewards_of_another_model_are_judged_from_its_first_policy_on_and_logged_by_themselves() -> None:
+    room = Room()
+    first, second = of_model(7, "model-1"), of_model(8, "model-2")
+    room.take(parcel(1, of_policy(7, "a"), policies=(first,)))
+    both = of_policy(7, "b"), of_policy(8, "c")
+    room.take(parcel(2, *both, policies=(second,), rewards=rewards(*numbered(3, "a"))))
+    late = of_policy(7, "d"), of_policy(8, "e")
+    room.take(parcel(1, *late, replica="late", policies=(second, first)))
+    room.matures()
+    view = room.account.drift.view(room.time())
+    assert (view.reward_model, view.requests) == ("model-2", 40), "what the model before predicted says nothing of it"
+    assert room.log.models == {7: {"model-1"}, 8: {"model-2"}}
+
+
+def test_a_replica_that_tells_late_of_an_older_policy_does_not_bring_its_model_back() -> None:
+    room = Room()
+    room.take(parcel(1, of_policy(8, "a"), policies=(of_model(8, "model-2"),)))
+    room.take(parcel(1, of_policy(7, "b"), replica="b", policies=(of_model(7, "model-1"),)))
+    assert room.account.reward_model == "model-2"
+    assert room.account.drift.view(room.time()).reward_model == "model-2"
+    room.take(parcel(2, of_policy(9, "c"), policies=(of_model(9, "model-1"),)))
+    assert room.account.drift.view(room.time()).reward_model == "model-1", "a later one does"

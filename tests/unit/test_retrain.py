@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from candidates import described
 from click.testing import CliRunner
 from logged_requests import BEGAN_S, HORIZON_S, write_log
 from tiny_cascade import TinyCascade
 from tiny_reward import space_of, with_reward
 
-from allocator.ope.evaluation import evaluate
-from allocator.ope.logged import Logged
-from allocator.ope.targets import Scene, judged
 from allocator.reward import RewardModel
-from cluster.candidate import CANDIDATE_FILE, Candidate, Span, read_candidate, write_candidate
+from cluster.candidate import CANDIDATE_FILE, read_candidate, write_candidate
 from cluster.commands.retrain_rows import Reading, evidence
 from cluster.commands.train_reward import command
 from models.checking import check_cascade, sha256_of
@@ -117,10 +115,10 @@ def test_a_candidate_is_trained_judged_and_written_and_the_cascade_is_left_as_it
 
 def test_a_candidate_that_is_not_what_it_says_is_refused(log: Path, own: TinyCascade, tmp_path: Path) -> None:
     out, model = tmp_path / "candidate", own.folder / "reward.onnx"
-    described = _described(model)
-    write_candidate(out, model, described)
-    write_candidate(out, model, described)
-    assert read_candidate(out) == described
+    known = described(model)
+    write_candidate(out, model, known)
+    write_candidate(out, model, known)
+    assert read_candidate(out) == known
     assert sorted(path.name for path in out.iterdir()) == [CANDIDATE_FILE, "reward.onnx"]
     with (out / "reward.onnx").open("ab") as file:
         file.write(b"more")
@@ -133,27 +131,4 @@ def test_a_candidate_that_is_not_what_it_says_is_refused(log: Path, own: TinyCas
         read_candidate(tmp_path / "nowhere")
     (out / "photo.jpg").touch()
     with pytest.raises(FixFile, match=r"photo\.jpg"):
-        write_candidate(out, model, described)
-
-
-def _described(model: Path) -> Candidate:
-    count = np.zeros(9, np.int64)
-    scene = Scene(np.ones((9, 2)), count, count, np.zeros((1, 3)), np.ones(3), np.zeros(3, np.int64), np.ones(9))
-    rewards = lambda contexts: np.eye(3)[:1].repeat(len(contexts), axis=0)  # noqa: E731
-    found = evaluate(Logged(np.arange(9), np.ones(9), np.ones(9)), judged(scene, (rewards, rewards)))
-    span = Span(requests=1, users=1, explored=0, from_s=0.0, to_s=1.0)
-    return Candidate(
-        sha256=sha256_of(model),
-        cascade="tiny",
-        digest="d",
-        chains=("a",),
-        replaces="r",
-        versions={},
-        log="log",
-        trained=span,
-        held=span,
-        horizon_s=1.0,
-        seed=0,
-        free_stages=(),
-        evaluation=found,
-    )
+        write_candidate(out, model, known)

@@ -1,0 +1,113 @@
+"""A reward model that comes as bytes is loaded for its cascade, or refused in one line that says what is wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+from promoting import name
+from tiny_cascade import TinyCascade
+from tiny_reward import another_reward, shifted, space_of, with_reward
+
+from allocator.reward import REWARD_FILE, RewardModel
+from cluster.ledger.store import Ledger
+from cluster.promotion.desk import ModelDesk
+from cluster.promotion.opening import open_model_desk
+from models.errors import FixFile, FixRequest
+from models.loading import Cascade
+
+PLUS = 100.0
+
+
+@pytest.fixture(scope="module", params=["tiny", "tiny_numbers"])
+def rewarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TinyCascade:
+    return with_reward(request.getfixturevalue(request.param), tmp_path_factory.mktemp("reward") / "cascade")
+
+
+def load(tiny: TinyCascade, content: bytes) -> RewardModel:
+    return RewardModel.of_bytes(content, name(content), Cascade.open(tiny.folder), space_of(tiny))
+
+
+def changed(content: bytes, **to: float | str) -> bytes:
+    """The model with one weight of that value, or with weights in another file."""
+    model = onnx.load_model_from_string(content)
+    weights = model.graph.initializer[0]
+    if "weight" in to:
+        array = onnx.numpy_helper.to_array(weights).copy()
+        array[-1, -1] = to["weight"]
+        weights.CopyFrom(onnx.numpy_helper.from_array(array, weights.name))
+    else:
+        weights.ClearField("raw_data")
+        weights.data_location = TensorProto.EXTERNAL
+        weights.external_data.add(key="location", value=to["location"])
+    result: bytes = model.SerializeToString()
+    return result
+
+
+def test_it_predicts_what_the_file_does(rewarded: TinyCascade) -> None:
+    own = (rewarded.folder / REWARD_FILE).read_bytes()
+    cascade, space = Cascade.open(rewarded.folder), space_of(rewarded)
+    file, model, more = RewardModel.open(rewarded.folder, cascade.spec, space), load(rewarded, own), shifted(own, PLUS)
+    width = rewarded.user_features.shape[1] + rewarded.history.shape[1]
+    kind = np.float32 if rewarded.user_features.dtype == np.float32 else np.int64
+    contexts = np.arange(3 * width).reshape(3, width).astype(kind)
+    assert model.predict(contexts).tolist() == file.predict(contexts).tolist()
+    assert load(rewarded, more).predict(contexts) == pytest.approx(model.predict(contexts) + PLUS, rel=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"<!doctype html>", b"\x08\x09"])
+def test_what_is_no_model_is_refused(rewarded: TinyCascade, content: bytes) -> None:
+    with pytest.raises(FixFile, match="cannot load it") as caught:
+        load(rewarded, content)
+    assert caught.value.file == name(content)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "/etc/passwd", "../../../../etc/passwd"])
+def test_a_model_whose_weights_lie_elsewhere_is_told_to_be_saved_as_one(rewarded: TinyCascade, location: str) -> None:
+    with pytest.raises(FixFile, match="save the model as one file"):
+        load(rewarded, changed(another_reward(rewarded), location=location))
+
+
+def test_a_model_for_other_chains_is_refused(rewarded: TinyCascade) -> None:
+    fewer = _with_a_chain_less(another_reward(rewarded))
+    with pytest.raises(FixFile, match=r"expected .* chains"):
+        load(rewarded, fewer)
+
+
+def test_a_model_that_takes_other_inputs_is_refused(tiny: TinyCascade, tiny_numbers: TinyCascade) -> None:
+    with pytest.raises(FixFile, match=r"inputs\.context: expected int64, got float32"):
+        load(tiny, another_reward(tiny_numbers))
+
+
+def test_a_prediction_that_is_not_finite_is_found_on_users_on_file_at_the_latest(rewarded: TinyCascade) -> None:
+    desk = _desk(rewarded, Ledger.open(None))
+    with pytest.raises(FixRequest, match="NaN or infinity"):
+        desk.put(changed(another_reward(rewarded), weight=np.nan), "anna", 1.0)
+    desk.put(another_reward(rewarded), "anna", 2.0)
+    assert (desk.current.model.known > PLUS / 2).all()
+
+
+def test_a_file_that_is_not_what_the_cascade_says_is_not_taken_for_its_own(
+    rewarded: TinyCascade, tmp_path: Path
+) -> None:
+    copy = rewarded.copy_to(tmp_path / "copy")
+    (copy.folder / REWARD_FILE).write_bytes(another_reward(rewarded))
+    with pytest.raises(FixFile, match="is another file"):
+        _desk(copy, Ledger.open(None))
+
+
+def _desk(tiny: TinyCascade, ledger: Ledger) -> ModelDesk:
+    space = space_of(tiny)
+    return open_model_desk(Cascade.open(tiny.folder), space, np.ones((2, len(space)), np.float32), ledger)
+
+
+def _with_a_chain_less(content: bytes) -> bytes:
+    model = onnx.load_model_from_string(content)
+    for weights in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(weights)[..., :-1]
+        weights.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(array), weights.name))
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value -= 1
+    result: bytes = model.SerializeToString()
+    return result
