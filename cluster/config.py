@@ -146,9 +146,10 @@ class Settings(BaseModel):
     experiment        what is tried on a share of the requests, so that savings are measured
     feedback          how rewards are joined to requests
     log               what is kept of decisions, to train and judge reward models by
-    admin_token       who may change limits and the reward model while the application runs: a token, or name:token,name2:token2; best given
-                      by GREENFLOW_ADMIN_TOKEN, which the ingress replicas' own environment may hold too and which then
-                      counts (arguments of a Serve config show on Ray's dashboard); never shown or logged
+    admin_token       who may change limits and the reward model while the application runs: a token, or
+                      name:token,name2:token2; best given by GREENFLOW_ADMIN_TOKEN, which the ingress replicas' own
+                      environment may hold too and which then counts (arguments of a Serve config show on Ray's
+                      dashboard); never shown or logged
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
