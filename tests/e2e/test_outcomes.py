@@ -176,13 +176,18 @@ def logged_ids(log: Path, table: str = "decisions") -> list[str]:
     ]
 
 
+def half_written(log: Path) -> set[Path]:
+    return set(log.rglob(".*.parquet"))
+
+
 def test_an_end_in_order_leaves_a_log_of_all_that_was_answered(served: Served) -> None:
+    of_the_kill = half_written(served.log)
     served.ends.close()
-    assert not [file for file in served.log.rglob(".*") if file.is_file()], "nothing half written"
+    assert half_written(served.log) <= of_the_kill
     rows = read_log(served.log, horizon_s=HORIZON_S, unripe=True)
     ids = set(logged_ids(served.log))
     assert ids <= {one.request_id for one in served.asked}
-    assert len(served.asked) - len(ids) <= RATE * (2 * LATE_S)
+    assert len(served.asked) - len(ids) <= RATE * LATE_S
     assert set(np.unique(rows.arms)) == {POLICY, HOLDBACK}
     assert (rows.chains[rows.arms == HOLDBACK] == SPACE.static.index).all()
     assert rows.contexts.shape[1] > 0
@@ -193,5 +198,5 @@ def test_an_end_in_order_leaves_a_log_of_all_that_was_answered(served: Served) -
     expected = np.where(rows.arms == HOLDBACK, EARNS["holdback"], EARNS["policy"])
     unheard = rows.rewards != expected
     assert (rows.rewards[unheard] == 0.0).all()
-    assert unheard.sum() <= RATE * 2 * LATE_S, "but for what was heard right before the crash"
+    assert unheard.sum() <= RATE * LATE_S, "but for what was heard right before the crash"
     assert logged_ids(served.log, "outcomes")
