@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from cluster.config import Settings
+from cluster.experiment_settings import ExperimentSettings
 from cluster.launching import serve_env
 from cluster.launching.instances import Registry
 from cluster.launching.launch import LaunchOptions, Running, launched
@@ -28,7 +29,12 @@ def free_port() -> int:
 
 @contextmanager
 def live(settings: Settings, state: Path) -> Iterator[Running]:
-    """The application of these settings, started in this process. Its metrics are a second old, rather than ten."""
+    """The application of these settings, started in this process. Its metrics are a second old, rather than ten.
+
+    Nobody is held back where the settings do not say how many: which users would be is drawn anew for each application.
+    """
+    if "experiment" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"experiment": ExperimentSettings(holdback=0.0)})
     serve_env.prepare()
     from cluster.app import build
 

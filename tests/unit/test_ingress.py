@@ -163,7 +163,7 @@ class TestListings:
         api = client.get("/openapi.json").json()
         assert api["info"]["title"] == "GreenFlow"
         names = ["recommend", "chains", "policy", "health", "power", "energy"]
-        names += ["constraints", "constraints/{name}", "constraints/changes", "feedback", "savings"]
+        names += ["constraints", "constraints/{name}", "constraints/changes", "feedback", "savings", "reward-model"]
         assert set(api["paths"]) == {f"/v1/{name}" for name in names}
         answers = api["paths"]["/v1/recommend"]["post"]["responses"]
         assert set(answers) >= {"200", "422", "503"}
