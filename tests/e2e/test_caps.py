@@ -79,11 +79,11 @@ def asking(served: Metered, processors: AnsweredCpu) -> Iterator[Asking]:
 
 @pytest.fixture(scope="module")
 def span(client: httpx.Client, asking: Asking, served: Metered) -> Range:
-    time.sleep(SETTLE_S)
-    free_w, free = looked(asking, served, SETTLE_S)
+    time.sleep(2 * SETTLE_S)
+    free_w, free = looked(asking, served)
     limit(client, "cap", "power", 1.0, "W")
-    until(lambda: flops(asking.since(time.monotonic() - 1.0)) < 1.05 * SPACE.flops.min())
-    least_w, _ = looked(asking, served, SETTLE_S)
+    time.sleep(SETTLE_S)
+    least_w, _ = looked(asking, served)
     found = Range(least_w, free_w, flops(free))
     print(f"{found.least_w:.1f} W to {found.free_w:.1f} W at {RATE:.0f} requests/s")
     assert found.free_w > 1.5 * found.least_w, "or a cap could not show"
@@ -116,9 +116,8 @@ def looked(asking: Asking, served: Metered, seconds: float = LOOK_S) -> tuple[fl
 
 
 def flops(asked: list[Asked]) -> float:
-    """Mean of what was answered; infinity of nothing."""
-    answered = [SPACE.get(one.chain).flops for one in asked if one.chain is not None]
-    return float(np.mean(answered)) if answered else float("inf")
+    """Mean of what was answered."""
+    return float(np.mean([SPACE.get(one.chain).flops for one in asked if one.chain is not None]))
 
 
 def constraint(client: httpx.Client, name: str = "cap") -> dict:
@@ -188,7 +187,7 @@ def test_a_node_that_joins_and_leaves_under_load_is_billed_nothing_twice(
         time.sleep(SETTLE_S)
         assert nodes() == 1, "one host, one bill, whichever node's meter tells of it"
         node.crash()
-        time.sleep(SETTLE_S / 2)
+        time.sleep(SETTLE_S)
     end = newest(client)
     true_j = served.truth.at(end.windows[0].end_s) - served.truth.at(start.windows[0].end_s)
     assert end.total.energy_j - start.total.energy_j == pytest.approx(true_j, rel=0.03)
