@@ -45,9 +45,9 @@ class ModelError:
 
     def after(self, weight: float, error_j: float) -> "ModelError":
         """With a micro-batch of that weight more, what each of its requests saves being off by that standard error."""
-        total = self.weight + weight
-        variance = self.variance + (total**2 - self.weight**2) * error_j**2
-        return ModelError(total, variance, self.most + weight * error_j)
+        added = weight * (2 * self.weight + weight)  # N_t^2 - N_{t-1}^2, of which a small weight would leave nothing
+        variance = self.variance + added * error_j**2
+        return ModelError(self.weight + weight, variance, self.most + weight * error_j)
 
     def merged(self, other: "ModelError") -> "ModelError":
         """Of both sums together, as if errors of the two were fully correlated: the order of times is lost."""

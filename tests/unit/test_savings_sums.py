@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from allocator.arms import GROUPS, HOLDBACK, NAMED, POLICY
@@ -164,6 +164,7 @@ def test_what_it_has_learned_since_is_not_in_later_errors() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e6), st.floats(0, 1e3)), max_size=20))
+@example([(1.0, 0.0), (1e-100, 1.0)])
 def test_standard_errors_add_up_at_most(parts: list[tuple[float, float]]) -> None:
     error = ModelError()
     for weight, error_j in parts:
