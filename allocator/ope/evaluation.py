@@ -1,6 +1,6 @@
 """Whether a candidate earns more than the current policy, judged on requests that neither was fitted on."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -14,7 +14,8 @@ from allocator.ope.targets import Judged
 
 Verdict = Literal["better", "worse", "not distinguishable"]
 _WORDS: dict[int, Verdict] = {1: "better", -1: "worse", 0: "not distinguishable"}
-KINDS = "kinds"
+KINDS, CAUTIOUS = "kinds", "kinds_cautious"
+"""By kinds of chains with the candidate's model, which favours it, and with the current one, which favours that."""
 LEAST = 10.0
 """Requests that a log must be worth for a policy, until an estimate of it has an interval: few tell too little of how
 far they are off, and one alone would make the self-normalised estimate look certain."""
@@ -83,7 +84,8 @@ class Evaluation(BaseModel):
     difference  candidate - current, paired
     error       by how much the candidate's squared error on what the logged chains earned is below the current
                 model's, as a share of that: says whether it predicts better, not whether it allocates better
-    verdict     by the interval of the doubly robust net difference; where that holds nothing, by that of kinds
+    verdict     by the interval of the doubly robust net difference; where that tells nothing by kinds of chains, and
+                then with the model of the policy that comes out worse
     reason      why it is so, in words
     """
 
@@ -102,10 +104,12 @@ class Evaluation(BaseModel):
 
 
 def evaluate(logged: Logged, judged: Judged, most_weight: float | None = None) -> Evaluation:
-    """Judge the second of two policies against the first. Both are scored with the second one's model."""
+    """Judge the second of two policies, the candidate's, against the first. `dr` is with the candidate's model."""
     clusters = Clusters(logged.users)
     seen = [_Seen.of(logged, judged, target, most_weight) for target in judged.targets]
-    scores = [one.scores(logged, judged.predicted[1]) for one in seen]
+    scores = [
+        one.scores(logged, judged.predicted, by_first) for one, by_first in zip(seen, judged.by_first, strict=True)
+    ]
     current, candidate = judged.targets
     paired = {name: scores[1][name] - scores[0][name] for name in scores[0]}
     spent = candidate.penalties - current.penalties, candidate.flops - current.flops
@@ -147,9 +151,12 @@ class _Seen:
         """As many requests the log is worth for it: by chains, and by kinds."""
         return effective_size(self.chains[1]), effective_size(self.kinds[1])
 
-    def scores(self, logged: Logged, model: Floats) -> dict[str, Scores]:
-        found = {name: one(logged, self.target, self.chains[1], model) for name, one in ESTIMATORS.items()}
-        return {**found, KINDS: doubly_robust(logged, self.target, self.kinds[1], model)}
+    def scores(self, logged: Logged, predicted: tuple[Floats, Floats], by_first: Floats) -> dict[str, Scores]:
+        first, second = predicted
+        found = {name: one(logged, self.target, self.chains[1], second) for name, one in ESTIMATORS.items()}
+        found[KINDS] = doubly_robust(logged, self.target, self.kinds[1], second)
+        cautious = replace(self.target, expected=by_first)
+        return {**found, CAUTIOUS: doubly_robust(logged, cautious, self.kinds[1], first)}
 
 
 def _worth(
@@ -157,7 +164,7 @@ def _worth(
 ) -> Worth:
     def figure(name: str, rows: Floats) -> Figure:
         found = Figure.of(clusters.interval(rows))
-        return found if sizes[name == KINDS] >= LEAST else Figure(value=found.value, low=None, high=None)
+        return found if sizes[name in (KINDS, CAUTIOUS)] >= LEAST else Figure(value=found.value, low=None, high=None)
 
     return Worth(
         reward={name: figure(name, one.rows) for name, one in scores.items()},
@@ -185,23 +192,27 @@ def _error(clusters: Clusters, rewards: Floats, predicted: tuple[Floats, Floats]
 
 
 def _verdict(difference: Worth, current: Policy, candidate: Policy) -> tuple[Verdict, str]:
-    """By chains where that tells something, else by kinds of chains."""
-    chains, kinds = difference.net["dr"], difference.net[KINDS]
+    """By chains where that tells something, else by kinds of chains.
+
+    By kinds, a model favours the policy that follows it. So the candidate is better when it is so by the current
+    model, and worse when it is so by its own.
+    """
+    chains, favoured, cautious = (difference.net[name] for name in ("dr", KINDS, CAUTIOUS))
     supported = [_supported(policy.mean_weight) for policy in (current, candidate)]
     if all(supported) and chains.sign:
         return _WORDS[chains.sign], f"by {abs(chains.value or 0.0):.4f} a request, 95%: {_span(chains)}"
-    if all(_supported(policy.mean_kind_weight) for policy in (current, candidate)) and kinds.sign:
-        trusts = "by kinds of chains, which trusts its model on how chains of one kind differ"
-        return _WORDS[kinds.sign], f"by {abs(kinds.value or 0.0):.4f} a request, 95%: {_span(kinds)}, {trusts}"
+    if all(_supported(policy.mean_kind_weight) for policy in (current, candidate)):
+        for sign, kinds, model in ((1, cautious, "current"), (-1, favoured, "candidate's")):
+            if kinds.sign == sign:
+                return _WORDS[sign], f"by kinds of chains, even if the {model} model is trusted on them: {_span(kinds)}"
     if not all(supported):
         name, policy = ("candidate", candidate) if supported[0] else ("current", current)
-        lacks = (
-            f"the log does not hold what the {name} policy would do: its mean weight is {policy.mean_weight.value:.3f}"
-        )
-        return _WORDS[0], f"{lacks}, not 1; let more requests explore"
-    if kinds.low is None or kinds.high is None:
+        mean = policy.mean_weight.value
+        lacks = f"the log does not hold what the {name} policy would do: its mean weight is {mean:.3f}, not 1"
+        return _WORDS[0], f"{lacks}; let more requests explore"
+    if favoured.low is None or favoured.high is None:
         return _WORDS[0], "too few of the requests got what the policies would give them; let more of them explore"
-    spans = f"{_span(chains)} a request, by kinds of chains {_span(kinds)}"
+    spans = f"{_span(chains)} a request; by kinds of chains {_span(cautious)}, trusting its own model {_span(favoured)}"
     return _WORDS[0], f"95% of what the difference may be: {spans}; more requests tell more"
 
 

@@ -65,18 +65,20 @@ class Judged:
 
     targets    of each reward model, in the order in which they were given
     predicted  of each, what it predicts for the logged chains, (N,)
+    by_first   of each, what the first model expects that it earns, (N,); `expected` of the targets is by the second
     agree      (N,) whether both take the same chain
     of_kind    (N,) the probability that the serving policy gave the request a chain of the logged one's kind
     """
 
     targets: tuple[Target, Target]
     predicted: tuple[Floats, Floats]
+    by_first: tuple[Floats, Floats]
     agree: Mask
     of_kind: Floats
 
 
 def judged(scene: Scene, models: tuple[Predict, Predict], tell: Callable[[float], None] = lambda _: None) -> Judged:
-    """What the policies of two reward models would do. `expected` of both is by the second one's rewards.
+    """What the policies of two reward models would do.
 
     So many requests at a time that no matrix of all requests and chains is ever held.
     """
@@ -89,6 +91,10 @@ def judged(scene: Scene, models: tuple[Predict, Predict], tell: Callable[[float]
         predicted=(
             np.concatenate([part.predicted[0] for part in parts]),
             np.concatenate([part.predicted[1] for part in parts]),
+        ),
+        by_first=(
+            np.concatenate([part.by_first[0] for part in parts]),
+            np.concatenate([part.by_first[1] for part in parts]),
         ),
         agree=np.concatenate([part.agree for part in parts]),
         of_kind=np.concatenate([part.of_kind for part in parts]),
@@ -150,11 +156,19 @@ def _part(scene: Scene, rows: slice, models: tuple[Predict, Predict]) -> Judged:
     penalties = scene.penalties[scene.policies[rows]]
     rewards = [model(contexts) for model in models]
     of_chains = scene.flops, scene.kinds
-    first, second = (target_of(one, rewards[1], chains, penalties, of_chains, scene.exploration) for one in rewards)
+    targets = [
+        [target_of(one, model, chains, penalties, of_chains, scene.exploration) for model in rewards] for one in rewards
+    ]
     logged = [one[np.arange(len(chains)), chains].astype(np.float64) for one in rewards]
     best = [best_of(one, penalties) for one in rewards]
     of_kind = kind_propensities(chains, scene.propensities[rows], penalties, scene.kinds, best[0])
-    return Judged((first, second), (logged[0], logged[1]), best[0] == best[1], of_kind)
+    return Judged(
+        targets=(targets[0][1], targets[1][1]),
+        predicted=(logged[0], logged[1]),
+        by_first=(targets[0][0].expected, targets[1][0].expected),
+        agree=best[0] == best[1],
+        of_kind=of_kind,
+    )
 
 
 def _chunks(rows: int) -> Iterator[slice]:

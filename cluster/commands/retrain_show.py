@@ -11,7 +11,8 @@ from cluster.candidate import Candidate, Span
 
 NAMES = {
     "dr": "doubly robust",
-    "kinds": "doubly robust by kinds",
+    "kinds_cautious": "by kinds, current model",
+    "kinds": "by kinds, its own model",
     "snips": "self-normalised inverse propensities",
     "ips": "inverse propensities",
 }

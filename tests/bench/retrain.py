@@ -155,6 +155,7 @@ def verdicts_of(shift: str, runs: list[dict[str, Any]]) -> Table:
     headers = (
         "verdict",
         "net difference by log, 95%",
+        "by kinds, cautiously",
         "by kinds",
         "true",
         "error less by",
@@ -165,7 +166,7 @@ def verdicts_of(shift: str, runs: list[dict[str, Any]]) -> Table:
     table.title = f"Shift: {shift}. What the log says of the candidate"
     for run in runs:
         found = run["evaluation"]
-        nets = [found["difference"]["net"][name] for name in ("dr", "kinds")]
+        nets = [found["difference"]["net"][name] for name in ("dr", "kinds_cautious", "kinds")]
         spans = [" to ".join("none" if n[end] is None else f"{n[end]:+.3f}" for end in ("low", "high")) for n in nets]
         figures = (*spans, f"{run['true_difference']:+.3f}", f"{found['error']['value']:+.1%}")
         sizes = [f"{found['candidate'][name]:,.0f}" for name in ("effective_size", "effective_kind_size")]
