@@ -141,17 +141,15 @@ def test_without_exploration_nothing_is_said_of_other_chains() -> None:
 
 
 def test_a_candidate_that_is_only_sure_of_itself_is_not_called_better() -> None:
-    flattered = []
+    found = []
     for seed in range(40):
         world = World(seed, explores=0.1)
         errs = np.random.default_rng(seed).normal(0, 0.6, world.truth.shape)
         models = (lambda x, of=world: x @ of.truth, lambda x, of=world, by=errs: x @ (of.truth + by))
-        found = evaluate(world.logged, judged(world.scene(), models))
-        assert found.verdict != "better", "its own model, which chooses where it errs upwards, says so"
-        net = found.difference.net
-        assert (net["kinds_cautious"].value or 0.0) < (net["kinds"].value or 0.0)
-        flattered.append(net["kinds"].value)
-    assert np.mean(flattered) > 0
+        found.append(evaluate(world.logged, judged(world.scene(), models)))
+    assert sum(one.verdict == "better" for one in found) <= 1
+    own, cautious = (np.mean([one.difference.net[name].value for one in found]) for name in ("kinds", "kinds_cautious"))
+    assert cautious < own, "a model thinks too well of what it would choose: it chooses where it errs upwards"
 
 
 def test_a_handful_of_requests_that_got_what_the_candidate_would_give_is_no_evidence() -> None:
