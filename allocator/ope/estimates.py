@@ -10,8 +10,8 @@ pb(a|x) and q(x, a) a model of the reward; means are over the logged requests:
 
 Where hundreds of chains share what explores, w of the first three is so large that nothing can be told without millions
 of requests. The last one looks at kinds of chains, of which there are few. It is unbiased if the model is right about
-how chains of one kind differ; about how kinds differ it may be as wrong as it likes. No model is: each thinks too well of
-what it would choose itself, because it chooses where it errs upwards.
+how chains of one kind differ; about how kinds differ it may be as wrong as it likes. No model is quite: each thinks too
+well of what it would choose itself, because it chooses where it errs upwards.
 
 All ask that the serving policy could have given a request every chain that the target policy would: then the mean
 of w is 1 but for chance. `q` must not have been fitted on these requests.
