@@ -2,13 +2,16 @@
 
 A machine that is shared with others changes its speed within seconds. So both servers run all the time, and a closed
 loop of clients goes from one to the other every few seconds; each pair of stretches gives a ratio of throughputs, and
-the mean of their logarithms an interval. Which of the two comes first alternates. What the idle one draws meanwhile
-slows both alike.
+the mean of their logarithms an interval. Which of the two comes first alternates. What both do in the background, under
+load or not, slows both alike and does not show in that: it is measured apart, in cores, as the processor time of each
+while the other one is under load, and what the part adds to it is taken off the ratio as its share of all cores.
 """
 
 import json
 import math
+import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +21,7 @@ from tempfile import TemporaryDirectory
 
 import click
 from machine import describe
+from process_group import spent_between
 from rich.console import Console
 from servers import ROOT, Running, Server, running
 
@@ -27,6 +31,8 @@ from cluster.traffic.bodies import request_bodies, user_ids
 from cluster.traffic.load import LoadPlan, run_load
 
 UP = (str(Path(sys.executable).with_name("greenflow")), "up", "--placement", "inline")
+# Under a limit each of them would find a price of its own, and run other chains than the other.
+SAME_WORK = {"GREENFLOW_LIMITS_CAPACITY_SHARE": "0"}
 OFF = {"GREENFLOW_ENERGY_ENABLED": "false"}
 LEAST_PAIRS = 4
 
@@ -58,10 +64,15 @@ PARTS = {
 
 @dataclass
 class Paired:
-    """Throughputs with and without, pair by pair, in answers a second."""
+    """Throughputs with and without, pair by pair, in answers a second.
+
+    rest_with_it, rest_without  cores that each took while the other one was under load
+    """
 
     with_it: list[float] = field(default_factory=list)
     without: list[float] = field(default_factory=list)
+    rest_with_it: list[float] = field(default_factory=list)
+    rest_without: list[float] = field(default_factory=list)
     failed: int = 0
 
     @property
@@ -70,10 +81,21 @@ class Paired:
         return [one / other for one, other in zip(self.with_it, self.without, strict=True)]
 
     def interval(self) -> tuple[float, float, float]:
-        """Geometric mean of the ratios and its 95% interval, by the normal distribution."""
+        """Geometric mean of the ratios and its 95% interval, by the normal distribution, less the background."""
         logs = [math.log(ratio) for ratio in self.ratios]
         centre, half = mean(logs), NormalDist().inv_cdf(0.975) * stdev(logs) / math.sqrt(len(logs))
-        return math.exp(centre), math.exp(centre - half), math.exp(centre + half)
+        left = 1 - self.background / cores()
+        return math.exp(centre) * left, math.exp(centre - half) * left, math.exp(centre + half) * left
+
+    @property
+    def background(self) -> float:
+        """Cores that the part takes besides, whether or not there are requests."""
+        return mean(self.rest_with_it) - mean(self.rest_without)
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 @contextmanager
@@ -81,7 +103,8 @@ def both(part: Part) -> Iterator[tuple[Running, Running]]:
     """A server with it, and one without."""
     with TemporaryDirectory(prefix="gfb-log-") as folder:
         ones = {key: value.format(folder=folder) for key, value in part.with_it.items()}
-        on, off = (Server(name, name, UP, env, static=False) for name, env in (("on", ones), ("off", part.without)))
+        environments = (("on", SAME_WORK | ones), ("off", SAME_WORK | part.without))
+        on, off = (Server(name, name, UP, environment, static=False) for name, environment in environments)
         with running(on, DEMO) as with_it, running(off, DEMO) as without:
             yield with_it, without
 
@@ -96,7 +119,13 @@ def compared(part: Part, clients: int, pairs: int, seconds: float, console: Cons
         try:
             for number in range(pairs):
                 order = (with_it, without) if number % 2 else (without, with_it)
-                measured = {server.url: throughput(server, clients, seconds, found) for server in order}
+                measured = {}
+                for server in order:
+                    other = without if server is with_it else with_it
+                    before, began_s = other.group.cpu_s(), time.monotonic()
+                    measured[server.url] = throughput(server, clients, seconds, found)
+                    rest = spent_between(before, other.group.cpu_s()) / (time.monotonic() - began_s)
+                    (found.rest_with_it if other is with_it else found.rest_without).append(rest)
                 found.with_it.append(measured[with_it.url])
                 found.without.append(measured[without.url])
                 console.print(f"pair {number + 1} of {pairs}: {found.ratios[-1]:.3f}", style="dim")
@@ -136,6 +165,7 @@ def main(part: str, clients: int, pairs: int, seconds: float, json_file: Path | 
     word = "reached" if low >= least else "missed" if high < least else "not told apart"
     console.print(
         f"{PARTS[part].about}: throughput with / without {ratio:.3f} ({low:.3f}..{high:.3f}), to reach {least}: {word};"
+        f" of it {found.background:.3f} cores in the background;"
         f" {len(found.ratios)} pairs, {mean(found.without):,.0f} answers/s without, failed {found.failed}"
     )
     if json_file is not None:

@@ -48,6 +48,9 @@ def _app(name: str, about: str, placement: str, static: bool = True, metered: bo
     command = (str(Path(sys.executable).with_name("greenflow")), "up", "--placement", placement)
     settings["allocator_enabled"] = str(not static).lower()
     settings["energy_enabled"] = str(metered).lower()
+    # A closed loop of clients takes all there is, at which the limit of compute capacity would shorten chains, each
+    # server's by another price: they are to do the same work.
+    settings["limits_capacity_share"] = "0"
     environment = {f"GREENFLOW_{key.upper()}": value for key, value in settings.items()}
     return Server(name, about, command, environment, static)
 

@@ -105,8 +105,8 @@ class SysfsPower:
         """A zone's files go; the hardware counts on."""
         with self._lock:
             self._away.add(zone_id)
-            self.tree.vanish(zone_id)
             self._note(f"vanish {zone_id}")
+            self.tree.vanish(zone_id)
 
     def come_back(self, zone_id: str) -> None:
         """They are back."""
@@ -130,6 +130,8 @@ class SysfsPower:
         self.drawn_j.update(past["drawn_j"])
         self._zero_j.update(past["zero_j"])
         self._away, self.events, self.obeyed = set(past["away"]), past["events"], past["obeyed"]
+        for zone_id in self._away:  # whoever drove before may have been killed while they went, or came back
+            self.tree.vanish(zone_id)
 
     @property
     def _truth_file(self) -> Path:

@@ -156,12 +156,13 @@ class SysfsTree:
                 self.set_j(zone.id, energy_j)
 
     def vanish(self, zone_id: str) -> None:
-        """A zone and those inside it go, as when its processors go offline."""
+        """A zone and those inside it go, as when its processors go offline. One that was killed half-way is finished."""
         aside = self._aside(zone_id)
         aside.parent.mkdir(exist_ok=True)
-        self.folder(zone_id).rename(aside)
+        if not aside.exists():
+            self.folder(zone_id).rename(aside)
         for link in self._links(zone_id):
-            link.unlink()
+            link.unlink(missing_ok=True)
 
     def come_back(self, zone_id: str) -> None:
         """The opposite of `vanish`."""

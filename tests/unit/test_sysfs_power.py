@@ -75,6 +75,40 @@ def test_as_a_script_it_obeys_commands_and_goes_on_after_it_was_killed(tmp_path:
     assert counter_j(tree, "intel-rapl:0") == pytest.approx(total_j(root), abs=1e-5), "it counted on all the time"
 
 
+class KilledError(Exception):
+    """A driver is killed here."""
+
+
+@pytest.mark.parametrize("step", ["vanish", "come_back"])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_driver_that_is_killed_while_a_zone_goes_or_comes_leaves_nothing_half_done(
+    tmp_path: Path, step: str, done: bool
+) -> None:
+    tree = SysfsTree.build(tmp_path, sysfs_tree.intel_two_sockets())
+    (tmp_path / "commands").write_text("vanish intel-rapl:0\n")
+    power = SysfsPower(tree)
+    if step == "come_back":
+        power.obey_new()
+        (tmp_path / "commands").write_text("vanish intel-rapl:0\nreturn intel-rapl:0\n")
+    true = getattr(tree, step)
+
+    def killed(zone_id: str) -> None:
+        if done:
+            true(zone_id)
+        raise KilledError
+
+    setattr(tree, step, killed)
+    with pytest.raises(KilledError):
+        power.obey_new()
+    setattr(tree, step, true)
+    again = SysfsPower(tree)
+    again.obey_new()
+    again.advance(1.0, 0.5)
+    here = (tree.powercap / "intel-rapl:0").exists()
+    assert here == (step == "come_back")
+    assert not here or counter_j(tree, "intel-rapl:0") == pytest.approx(again.truth_j["package-0"], abs=1e-5)
+
+
 def total_j(root: Path) -> float:
     return float(json.loads((root / "truth.json").read_text())["total_j"])
 
