@@ -28,6 +28,8 @@ what they are thought to."""
 GROWS = 1.5
 """What a start may spend more than the window before, where what chains spend is what meters tell less what machines
 draw anyway: in the first windows nobody knows where the one ends and the other begins."""
+JUMPS = 8.0
+"""By such a factor, from a window to the next, costs change that were wrong, and not by what is learned of them."""
 REACH = 1.02
 STEADY = 0.2
 
@@ -154,7 +156,9 @@ class Control:
             state = replace(state, prices=self.strategy.renewed(state.prices))
         new = () if means.keys == state.means.keys else set(means.keys) - set(state.means.keys)
         if means.keys != state.means.keys:
-            state = self._rearranged(state, means)
+            state = self._rearranged(state, means, state.prices_by_key)
+        elif (scale := _rescaled(state.means.costs, means.costs)) is not None:
+            state = self._rearranged(state, means, dict(zip(means.keys, state.policy.prices * scale, strict=True)))
         controlled, total = _spend(window, means, self.window_s)
         seen = self._seen(state.terms, window, means, controlled)
         load = _smoothed(state.load, window.decided_per_s * self.window_s)
@@ -224,9 +228,9 @@ class Control:
             return self.safe_chain
         return int(np.where(available, means.costs @ prices, inf).argmin())
 
-    def _rearranged(self, state: ControlState, means: Means) -> ControlState:
-        """The state under other constraints: those that stay keep their prices, and all are looked for anew."""
-        known = state.prices_by_key
+    def _rearranged(self, state: ControlState, means: Means, known: Mapping[str, float]) -> ControlState:
+        """The state under other constraints, or costs of another size: those whose prices are known begin with them,
+        and all are looked for anew."""
         prices = np.array([known.get(aim.key, 0.0) for aim in means.aims])
         terms = Terms(prices, _left(means), state.terms.available)
         policy = replace(state.policy, prices=prices, costs=means.costs)
@@ -324,6 +328,19 @@ class Control:
     @staticmethod
     def _free(means: Means) -> Floats:
         return np.zeros(len(means.aims))
+
+
+def _rescaled(before: Floats, costs: Floats) -> Floats | None:
+    """What prices (M,) are to be multiplied by, where costs (J, M) have another size all at once; None where they have
+    not. A price belongs to the size of what it prices: one that was found while chains were thought to cost next to
+    nothing would choose for a hundred windows as if nothing else counted, and one of what cost nothing is no price."""
+    old, new = np.ptp(before, axis=0), np.ptp(costs, axis=0)
+    with np.errstate(over="ignore"):
+        jumped = (new > JUMPS * old) | (old > JUMPS * new) & (new > 0)
+    if not jumped.any():
+        return None
+    ratio = np.divide(old, new, out=np.ones_like(old), where=jumped)
+    return np.where(np.isfinite(ratio), ratio, 1.0)
 
 
 def _left(means: Means) -> Floats:

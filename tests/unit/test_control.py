@@ -1,6 +1,7 @@
 """The control tick holds a FLOPs limit by prices, follows its changes, and depends on nothing but what it is told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from allocator.constraints import Constraint, Resource, Schedule, flops_per_seco
 from allocator.price.select import STRATEGIES, strategy
 from cluster.accounts import Window
 from cluster.control import VERSIONS_PER_S, Control, ControlState
+from cluster.means import Means
 from models.loading import Cascade
 
 
@@ -99,6 +101,32 @@ def test_a_window_without_requests_changes_no_price(space: ChainSpace) -> None:
         idle = control.step(idle, nothing, 21.0 + tick)
     assert idle.policy is states[-1].policy
     assert idle.spend.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("requests", [0, 400])
+@pytest.mark.parametrize("factor", [1e-15, 0.05, 20.0, 1e15])
+def test_a_price_follows_the_size_of_what_it_prices(space: ChainSpace, factor: float, requests: int) -> None:
+    limit, rng = middle_limit(space, 400), np.random.default_rng(3)
+    control = control_of(space, flops_per_second(limit))
+    _, states = run(control, space, 30, lambda _: 400)
+    before, rewards = states[-1], rewards_of(space, 400, rng)
+    decided = before.policy.decide(rewards)
+    window = window_of(space, decided.chains[:requests], rewards[:requests])
+    means = before.means
+    scaled = Means((replace(means.aims[0], limit=factor * limit),), factor * means.costs)
+    after = control.step(before, window, 31.0, scaled)
+    assert (after.policy.prices * factor).tolist() == pytest.approx(before.policy.prices.tolist(), rel=0.2)
+    spent = [float(space.flops[policy.decide(rewards).chains].sum()) for policy in (before.policy, after.policy)]
+    assert spent[1] == pytest.approx(spent[0], rel=0.1)
+
+
+def test_the_price_of_what_cost_nothing_is_no_price(space: ChainSpace) -> None:
+    control = control_of(space, flops_per_second(middle_limit(space, 400)))
+    _, states = run(control, space, 30, lambda _: 400)
+    nothing = Window(np.zeros(len(space)), 0.0, np.empty((0, len(space)), np.float32))
+    free = control.step(states[-1], nothing, 31.0, replace(states[-1].means, costs=0 * states[-1].means.costs))
+    back = control.step(free, nothing, 32.0, states[-1].means)
+    assert back.policy.prices.tolist() == [0.0]
 
 
 def test_spend_under_chains_of_the_callers_own_choice_counts(space: ChainSpace) -> None:

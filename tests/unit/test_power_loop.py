@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from power_loop import Loop, Machine, averaged, watts
@@ -162,6 +162,19 @@ def limit_of(name: str, kind: Kind, size: float, last: bool) -> Limit:
     return Limit(name, kind, size * SIZES[kind], list(UNITS[kind])[-1 if last else 0])
 
 
+# A price that is found while joules are thought to be next to none, which then come back.
+@example(
+    changes=[
+        (3, [], 50.0, False, False, False),
+        (6, [], 395.0, False, False, False),
+        (9, [], 1.177203131828286e-67, False, False, False),
+        (1, [], 0.0, False, False, False),
+        (1, [], 0.0, False, False, False),
+        (10, [("a", Kind.CARBON, 0.0, False)], 57.25, False, False, True),
+    ],
+    noise=0.4375,
+    seed=92,
+)
 @examples(max_examples=25, deadline=None)
 @given(
     changes=st.lists(
