@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from allocator.chains import ChainSpace
 from allocator.energy.windows import Name
 from allocator.reward import RewardModel
-from cluster.config import Settings
+from cluster.config import AllocatorSettings, Settings
 from cluster.control_settings import reward_model_name, safe_chain, wants_allocator, wants_experiment
 from cluster.deciding import Allocation, Decided, Decider, LocalDecider
 from cluster.desk import Clock
@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # a replica needs nothing of what the controller imports
 
 FIRST_POLICY_S = 10.0
 FAILURES, PAUSE_S = 3, 0.25
-SAMPLE_BYTES = 1 << 20
+SAMPLE_BYTES, MB = 1 << 20, 1e6
 
 
 class Allocator:
@@ -51,7 +51,7 @@ class Allocator:
         space = ChainSpace(cascade.spec, len(cascade.items))
         models = models_of(cascade, space, controller)
         follower, tally = tied(settings, cascade.spec, space, controller, Workbook(host_pool()), models=models)
-        self._decider = local_decider(models, follower, tally)
+        self._decider = local_decider(settings.allocator, models, follower, tally)
         self._run = asyncio.get_running_loop().create_task(follower.run())
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
@@ -116,7 +116,7 @@ def allocation_of(
     models = models_of(cascade, space, controller) if here else None
     follower, tally = tied(settings, cascade.spec, space, controller, book, absent=absent, models=models)
     if models is not None:
-        decider = local_decider(models, follower, tally)
+        decider = local_decider(settings.allocator, models, follower, tally)
     elif allocator is not None:
         decider = RemoteDecider(allocator, settings.allocator.timeout_ms / 1e3, time.monotonic)
     allocation = Allocation(decider, tally, follower, safe_chain(settings.allocator, space))
@@ -146,9 +146,10 @@ def models_of(cascade: Cascade, space: ChainSpace, controller: "DeploymentHandle
     return Models(own, fetch, lambda content, name: RewardModel.of_bytes(content, name, cascade, space))
 
 
-def local_decider(models: Models, follower: Follower, tally: Tally) -> LocalDecider:
+def local_decider(settings: AllocatorSettings, models: Models, follower: Follower, tally: Tally) -> LocalDecider:
     """A decider in this process."""
-    return LocalDecider(models, follower, tally, ThreadPoolExecutor(1, thread_name_prefix="decide"))
+    threads = ThreadPoolExecutor(1, thread_name_prefix="decide")
+    return LocalDecider(models, follower, tally, threads, remember_bytes=round(settings.remember_mb * MB))
 
 
 def tied(

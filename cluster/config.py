@@ -75,6 +75,8 @@ class AllocatorSettings(BaseModel):
     stale_s      a policy that the controller has not confirmed for so long is marked stale; its prices hold
     sample_rows  most reward rows that a replica reports in a window; fewer where chains are so many that a report
                  would grow beyond a megabyte
+    remember_mb  predicted rewards of the newest contexts are kept, so many megabytes in every replica that decides:
+                 who comes back with the same context costs no run of the reward model. 0 keeps none
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,6 +91,7 @@ class AllocatorSettings(BaseModel):
     window_s: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
     stale_s: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     sample_rows: Annotated[int, Field(ge=1, le=4096)] = 128
+    remember_mb: Annotated[float, Field(ge=0, le=100_000)] = 32.0
 
 
 class EnergySettings(BaseModel):

@@ -19,6 +19,7 @@ from cluster.follower import Follower
 from cluster.latency import TimeLeft, in_time
 from cluster.outcomes.recorder import Recorder
 from cluster.promotion.adopting import Loaded, Models
+from cluster.remembered_rewards import RememberedRewards
 from cluster.tally import Tally
 from models.batch import FloatArray, UserRows
 
@@ -64,6 +65,7 @@ class LocalDecider:
     models  what predicts, which the follower replaces
     cpu  seconds of processor time of the thread that calls it
     rng  by which policies explore that do
+    remember_bytes  what rewards of contexts that came before may take
     """
 
     def __init__(
@@ -74,7 +76,10 @@ class LocalDecider:
         threads: Executor,
         cpu: Clock = time.thread_time,
         rng: np.random.Generator | None = None,
+        remember_bytes: int = 0,
     ) -> None:
+        self._remember_bytes = remember_bytes
+        self._remembered = models.now, RememberedRewards(remember_bytes)
         self._models, self._follower, self._tally, self._threads, self._cpu = models, follower, tally, threads, cpu
         self._rng = np.random.default_rng() if rng is None else rng
         self._row_s, self._timed = inf, models.now
@@ -84,19 +89,33 @@ class LocalDecider:
         policy, loaded = self._follower.policy, self._models.now
         began_s = self._cpu()
         contexts = context_of(users)
-        if self._timed is loaded and self._row_s * len(users) <= SHORT_S:
-            rewards, took_s = self._predict(loaded, contexts)
-            took_s = 0.0  # it is in what this thread takes
-        else:
-            loop = asyncio.get_running_loop()
-            rewards, took_s = await loop.run_in_executor(self._threads, self._predict, loaded, contexts)
-            began_s = self._cpu()  # what others did meanwhile
+        remembered = self._rewards_by(loaded)
+        rewards, missing = remembered.known(contexts)
+        took_s = 0.0
+        if len(missing):
+            contexts = contexts[missing]
+            if self._timed is loaded and self._row_s * len(missing) <= SHORT_S:
+                predicted, _ = self._predict(loaded, contexts)  # what it takes is in what this thread takes
+            else:
+                before_s = self._cpu() - began_s
+                loop = asyncio.get_running_loop()
+                predicted, took_s = await loop.run_in_executor(self._threads, self._predict, loaded, contexts)
+                began_s, took_s = self._cpu(), took_s + before_s  # what others did meanwhile
+            remembered.remember(contexts, predicted)
+            rewards = _filled(rewards, missing, predicted)
+        assert rewards is not None, "no micro-batch is empty"
         if self._models.now is loaded:
             policy = self._follower.policy  # prices may have changed meanwhile
         allowed, fits = (None, None) if time is None else in_time(time, policy.available)
         decisions = policy.decide(rewards, self._rng, allowed)
         self._tally.decided(rewards, took_s + self._cpu() - began_s, loaded.name)
         return Decided(decisions.chains, decisions.rewards, policy.version, decisions.propensities, fits)
+
+    def _rewards_by(self, loaded: Loaded) -> RememberedRewards:
+        """What is remembered of that model's rewards; another model's are forgotten."""
+        if self._remembered[0] is not loaded:
+            self._remembered = loaded, RememberedRewards(self._remember_bytes)
+        return self._remembered[1]
 
     def _predict(self, loaded: Loaded, contexts: NDArray[Any]) -> tuple[FloatArray, float]:
         """The rewards, and the processor time that they took."""
@@ -105,6 +124,14 @@ class LocalDecider:
         took_s = self._cpu() - start_s
         self._row_s, self._timed = took_s / len(contexts), loaded
         return rewards, took_s
+
+
+def _filled(known: FloatArray | None, missing: Ints, predicted: FloatArray) -> FloatArray:
+    """The known rewards (B, J), where there are any, with those that were predicted."""
+    if known is None:
+        return predicted
+    known[missing] = predicted
+    return known
 
 
 @dataclass(frozen=True, slots=True)
