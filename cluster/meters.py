@@ -51,10 +51,10 @@ class NodeMeter:
         abandoned: Callable[[], None] = lambda: None,
     ) -> None:
         opened = _opened(settings, openers)
-        files = HostFiles()
-        host = HostId(files.boot_id(), socket.gethostname())
+        host = HostId(HostFiles().boot_id(), socket.gethostname())
         refusals = tuple(opened.refusals)
-        self._meter = Meter(node, host, uuid.uuid4().hex, opened.sensors, refusals, files.busy_cpu_s)
+        busy_s = HostFiles(settings.proc_root).busy_cpu_s
+        self._meter = Meter(node, host, uuid.uuid4().hex, opened.sensors, refusals, busy_s)
         self._clock, self._lock, self._closing = clock, threading.Lock(), threading.Event()
         self._abandoned, self._asked_s, self._polled_s = abandoned, clock(), -float("inf")
         self._poll()

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+PROC = Path("/proc")
 _CPU_LINE = re.compile(r"cpu\d+\s")
 _HYPERVISOR = re.compile(r"^flags\s*:.*\bhypervisor\b", re.MULTILINE)
 _MEM_TOTAL = re.compile(r"^MemTotal:\s+(\d+) kB", re.MULTILINE)
@@ -20,7 +21,7 @@ def boottime_s() -> float:
 class HostFiles:
     """Reads under `proc`. Every method raises OSError or ValueError where the kernel does not tell."""
 
-    proc: Path = Path("/proc")
+    proc: Path = PROC
 
     def boot_id(self) -> str:
         """Names one boot of one host; containers see the id of the host."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cluster.power.base import Counter, PowerSensor, Refusal
 from cluster.power.estimate import EstimateSensor, HostWatts, stated_watts
+from cluster.power.host import HostFiles
 from cluster.power.null import NullSensor
 from cluster.power.rapl import RaplSensor
 from cluster.power.replay import ReplaySensor
@@ -72,8 +73,10 @@ def default_openers(settings: PowerSettings) -> Openers:
     return {
         "replay": lambda: _replay(settings),
         "nvml": _nvml,
-        "rapl": lambda: RaplSensor.open(settings.rapl_root, memory_w_per_gb=settings.memory_w_per_gb),
-        "estimate": lambda: EstimateSensor.open(_watts(settings)),
+        "rapl": lambda: RaplSensor.open(
+            settings.rapl_root, host=HostFiles(settings.proc_root), memory_w_per_gb=settings.memory_w_per_gb
+        ),
+        "estimate": lambda: EstimateSensor.open(_watts(settings), host=HostFiles(settings.proc_root)),
     }
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from cluster.power.host import PROC
 from cluster.power.memory import MEMORY_W_PER_GB
 from cluster.power.rapl import POWERCAP
 
@@ -24,6 +25,8 @@ class PowerSettings(BaseModel):
     sensors      auto: what there is, in the order NVML, RAPL, then an estimate, which stands in for what reads the
                  processors; none: nothing; or names, of which each must work
     rapl_root    the powercap tree; in containers, where the host's is mounted
+    proc_root    what tells how busy the host is and what memory it has; in containers whose own /proc tells of the
+                 container alone, where the host's is mounted
     idle_w       what a host without meters draws when idle, and
     full_w       with all processors busy; published averages, marked as assumed, when left out
     memory_w_per_gb  of hosts whose processors do not meter their memory
@@ -34,6 +37,7 @@ class PowerSettings(BaseModel):
 
     sensors: Annotated[Literal["auto", "none"] | tuple[SensorName, ...], BeforeValidator(_split)] = "auto"
     rapl_root: Path = POWERCAP
+    proc_root: Path = PROC
     idle_w: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
     full_w: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
     memory_w_per_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = MEMORY_W_PER_GB

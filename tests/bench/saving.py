@@ -77,10 +77,10 @@ class Proof:
 
     def go(self) -> None:
         """All of it, or until Ctrl-C."""
-        with meters(self._folder, self.plan.stand_in, self.space, self.plan.rate) as drawn:
+        with meters(self._folder, self.plan.stand_in, self.space) as drawn:
             limit = self._learn(drawn)
             drawn.heard.clear()
-            with served(drawn.root, self._ledger, {**self.plan.settings("proof"), **limit}) as server:
+            with served(drawn, self._ledger, {**self.plan.settings("proof"), **limit}) as server:
                 self._say(f"serves under {limit}")
                 began_s = time.time()
                 load = self._traffic(server, drawn, self.plan.seconds, 1)
@@ -96,7 +96,7 @@ class Proof:
 
     def _learn(self, drawn: Meters) -> dict[str, str]:
         """Serve without a limit; the limit of the proof, as a setting."""
-        with served(drawn.root, self._ledger, self.plan.settings("learn")) as server:
+        with served(drawn, self._ledger, self.plan.settings("learn")) as server:
             from_s = time.time()
             time.sleep(QUIET_S)
             quiet_w = drawn.truth.power_w(from_s, time.time())
@@ -223,7 +223,7 @@ def _interval(bounds: Document, scale: float, form: str) -> str:
 @click.command(context_settings={"show_default": True})
 @click.option("--stand-in", type=click.Choice(["cpu", "flops"]), default="flops", help="Meters follow this machine's"
               " CPU time; or the FLOPs that were answered, as where models are the bulk of the work.")  # fmt: skip
-@click.option("--rate", type=click.FloatRange(1), default=80.0, help="Requests a second.")
+@click.option("--rate", type=click.FloatRange(1), default=300.0, help="Requests a second.")
 @click.option("--learn", "learn_s", type=click.FloatRange(5), default=40.0, help="Seconds without a limit.")
 @click.option("--seconds", type=click.FloatRange(5), default=300.0, help="Seconds under the limit.")
 @click.option("--holdback", type=click.FloatRange(0.01, 0.5), default=0.3, help="Share of users that is held back.")

@@ -20,12 +20,14 @@ from truth import Truth
 
 from allocator.chains import ChainSpace
 from cluster.config import DEMO
+from cluster.power.host import HostFiles
 from cluster.traffic.load import LoadPlan, run_load
 from cluster.traffic.report import OK, Answer, LoadReport, Progress
 
 REST = 0.1
-MODELS = 0.5
-"""Share of the processors that the static chain alone would take, had every request run it, where FLOPs draw."""
+STATIC_S = 1.2e-3
+"""CPU seconds of a request under the static chain, where FLOPs draw: about what it truly takes, all around the models
+included. Were it much more or less, replicas would say that they worked less or more than the processors did."""
 CORES = 2
 
 
@@ -56,31 +58,36 @@ class Heard:
 class Meters:
     """What stands in for meters.
 
-    root        where a sensor finds them
+    settings    where a sensor finds them, and what tells how busy the processors are that draw
     j_per_flop  what FLOPs truly draw; None where the machine's own work is what draws
     """
 
-    root: Path
+    settings: Mapping[str, str]
     truth: Truth
     heard: Heard
     j_per_flop: float | None
 
 
 @contextmanager
-def meters(folder: Path, kind: str, space: ChainSpace, rate: float) -> Iterator[Meters]:
+def meters(folder: Path, kind: str, space: ChainSpace) -> Iterator[Meters]:
     """kind: `cpu` draws by this machine's CPU time; `flops` by the FLOPs of what was answered, and by nothing else."""
     heard, per_flop = Heard(), None
     board = sysfs_tree.intel_two_sockets()
+    tree = SysfsTree.build(folder / "tree", board)
+    settings = {"GREENFLOW_POWER_RAPL_ROOT": str(tree.powercap)}
     source: CpuSeconds = machine_cpu_s
     if kind == "flops":
-        s_per_flop = MODELS * CORES / (rate * space.static.flops)
+        s_per_flop = STATIC_S / space.static.flops
         answered = AnsweredCpu(space, s_per_flop, REST, CORES)
         answered.asking = heard
         source, per_flop = answered, s_per_flop / CORES * busy_w(board)
-    with driven(SysfsPower(SysfsTree.build(folder / "tree", board)), 0.05, source) as power:
+        # Processors that draw for other work than the machine's are busy with other work than the machine's.
+        settings["GREENFLOW_POWER_PROC_ROOT"] = str(tree.proc)
+        tree.set_boot_id(HostFiles().boot_id())
+    with driven(SysfsPower(tree), 0.05, source, CORES if kind == "flops" else None) as power:
         truth = Truth(power)
         try:
-            yield Meters(power.tree.powercap, truth, heard, per_flop)
+            yield Meters(settings, truth, heard, per_flop)
         finally:
             truth.close()
 
@@ -91,12 +98,12 @@ def busy_w(board: sysfs_tree.Board) -> float:
 
 
 @contextmanager
-def served(root: Path, ledger: Path, settings: Mapping[str, str]) -> Iterator[Running]:
+def served(drawn: Meters, ledger: Path, settings: Mapping[str, str]) -> Iterator[Running]:
     """The demo, all inside the ingress. A ledger that is there already makes a start from the joules it has learned."""
     inline = next(server for server in SERVERS if server.name == "inline")
     environment = {
         **inline.environment,
-        "GREENFLOW_POWER_RAPL_ROOT": str(root),
+        **drawn.settings,
         "GREENFLOW_ENERGY_LEDGER": str(ledger),
         "GREENFLOW_ENERGY_ENABLED": "true",
         "GREENFLOW_ALLOCATOR_ENABLED": "true",

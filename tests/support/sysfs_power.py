@@ -165,8 +165,17 @@ class SysfsPower:
                 self.tree.set_j(zone.id, (self.drawn_j[zone.shows] - self._zero_j[zone.id]) % zone.range_j)
 
 
-def drive(power: SysfsPower, tick_s: float, ended: threading.Event, cpu_s: CpuSeconds = machine_cpu_s) -> None:
-    """Advances with the machine's CPU time every `tick_s`, and once more at the end."""
+def drive(
+    power: SysfsPower,
+    tick_s: float,
+    ended: threading.Event,
+    cpu_s: CpuSeconds = machine_cpu_s,
+    tell_cpus: int | None = None,
+) -> None:
+    """Advances with the machine's CPU time every `tick_s`, and once more at the end.
+
+    tell_cpus  the tree's proc/stat says how long so many processors were busy, where that is not what the machine says
+    """
     at_s, (busy_s, all_s) = time.monotonic(), cpu_s()
     while True:
         over = ended.wait(tick_s)
@@ -175,16 +184,20 @@ def drive(power: SysfsPower, tick_s: float, ended: threading.Event, cpu_s: CpuSe
             busy = (now_busy_s - busy_s) / max(now_all_s - all_s, 1e-9)
             power.advance(now_s - at_s, min(1.0, busy))
             at_s, busy_s, all_s = now_s, now_busy_s, now_all_s
+            if tell_cpus is not None:
+                power.tree.set_cpu_ticks(user=round(busy_s * os.sysconf("SC_CLK_TCK")), cpus=tell_cpus)
         power.obey_new()
         if over:
             return
 
 
 @contextmanager
-def driven(power: SysfsPower, tick_s: float = 0.1, cpu_s: CpuSeconds = machine_cpu_s) -> Iterator[SysfsPower]:
-    """Drives in a thread of this process."""
+def driven(
+    power: SysfsPower, tick_s: float = 0.1, cpu_s: CpuSeconds = machine_cpu_s, tell_cpus: int | None = None
+) -> Iterator[SysfsPower]:
+    """Drives in a thread of this process, as `drive`."""
     ended = threading.Event()
-    thread = threading.Thread(target=drive, args=(power, tick_s, ended, cpu_s))
+    thread = threading.Thread(target=drive, args=(power, tick_s, ended, cpu_s, tell_cpus))
     thread.start()
     try:
         yield power

@@ -155,8 +155,12 @@ class SysfsTree:
             if zone.shows == meter and self.folder(zone.id).exists():
                 self.set_j(zone.id, energy_j)
 
+    def set_boot_id(self, boot_id: str) -> None:
+        """The host's, as /proc/sys/kernel/random/boot_id tells it."""
+        replace_text(self.proc / "sys/kernel/random/boot_id", boot_id + "\n")
+
     def vanish(self, zone_id: str) -> None:
-        """A zone and those inside it go, as when its processors go offline. One that was killed half-way is finished."""
+        """A zone and those inside it go, as when its processors go offline. What was killed half-way is finished."""
         aside = self._aside(zone_id)
         aside.parent.mkdir(exist_ok=True)
         if not aside.exists():

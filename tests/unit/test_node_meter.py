@@ -2,12 +2,15 @@
 
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from sysfs_tree import SysfsTree, intel_two_sockets
 
 from allocator.joules import Quality
 from cluster.meters import LEAST_SLEEP_S, NodeMeter
@@ -87,6 +90,14 @@ def test_joules_of_processors_come_with_how_long_this_machine_has_worked() -> No
         told_s = meter.report().devices[0].busy_s
     assert told_s is not None
     assert began_s <= told_s <= HostFiles().busy_cpu_s()
+
+
+def test_how_busy_the_host_is_stands_where_the_operator_says(tmp_path: Path) -> None:
+    tree = SysfsTree.build(tmp_path, intel_two_sockets())
+    tree.set_cpu_ticks(user=1234 * os.sysconf("SC_CLK_TCK"))
+    settings = PowerSettings(sensors=("rapl",), rapl_root=tree.powercap, proc_root=tree.proc)
+    with metering({"rapl": lambda: FakeSensor(COUNTER)}, settings) as meter:
+        assert meter.report().devices[0].busy_s == 1234.0
 
 
 def test_each_life_is_a_session_of_its_own() -> None:
