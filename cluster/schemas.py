@@ -26,7 +26,9 @@ class RecommendRequest(BaseModel):
     k: Annotated[StrictInt | None, Field(description="How many items; 1 to the cascade's k, which is the default.")] = (
         None
     )
-    request_id: Annotated[StrictStr | None, Field(max_length=128, description="Echoed; made up when left out.")] = None
+    request_id: Annotated[
+        StrictStr | None, Field(min_length=1, max_length=128, description="Echoed; made up when left out.")
+    ] = None
     context: Annotated[
         dict[str, Any] | None,
         Field(max_length=CONTEXT_LIMIT, description="Raw values of user features, by name."),

@@ -38,6 +38,7 @@ WRONG: list[tuple[Body | list[Any] | str | None, list[str | int]]] = [
     ({"user_id": 2, "k": True}, ["body", "k"]),
     ({"user_id": 2, "request_id": 7}, ["body", "request_id"]),
     ({"user_id": 2, "request_id": "x" * 129}, ["body", "request_id"]),
+    ({"user_id": 2, "request_id": ""}, ["body", "request_id"]),
     ({"user_id": 2, "chain": "none"}, ["body", "chain"]),
     ({"user_id": 2, "chain": "seq>light@4>fine@8"}, ["body", "chain"]),
     ({"user_id": 2, "chain": 3}, ["body", "chain"]),
