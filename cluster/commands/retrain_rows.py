@@ -78,7 +78,8 @@ def evidence(reading: Reading, cascade: Cascade, space: ChainSpace, read: Callab
     cut_s = float(np.quantile(rows.times_s[usable], 1.0 - HELD_OUT)) if usable.any() else np.inf
     later = rows.times_s >= cut_s
     in_force = newest(policies.times_s, rows.times_s)
-    judged = usable & later & (rows.arms == POLICY)
+    decided = (rows.arms == POLICY) & ~np.isnan(rows.predicted)  # else they ran the safe chain, whatever it was
+    judged = usable & later & decided
     train, held = usable & ~later, judged & (in_force >= 0)
     if min(int(train.sum()), int(held.sum())) < LEAST_ROWS:
         found = (

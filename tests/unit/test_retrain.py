@@ -1,6 +1,7 @@
 """`greenflow train-reward --log`: a candidate beside the cascade, judged on later requests, or one clear line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from logged_requests import BEGAN_S, HORIZON_S, write_log
 from tiny_cascade import TinyCascade
 from tiny_reward import space_of, with_reward
 
+from allocator.arms import POLICY
 from allocator.reward import RewardModel
 from cluster.candidate import CANDIDATE_FILE, read_candidate, write_candidate
 from cluster.commands.retrain_rows import Reading, evidence
 from cluster.commands.train_reward import command
+from cluster.outcomes.log_reader import LoggedPolicies, LoggedRows
 from models.checking import check_cascade, sha256_of
 from models.errors import FixFile
 from models.loading import Cascade
@@ -52,6 +55,24 @@ def test_the_newest_fifth_is_held_out_and_nothing_of_it_is_learned_from(own: Tin
     assert (found.seen.propensities == 1).any(), "users who are held back tell what the static chain earns"
     assert not (found.logged.propensities == 1).any(), "and nothing of what the policy is worth"
     assert found.missed == 0
+
+
+def test_requests_that_nobody_could_decide_are_learned_from_and_not_judged_by(own: TinyCascade, log: Path) -> None:
+    cascade, space = Cascade.open(own.folder), space_of(own)
+    lost = 0
+
+    def read(wanted: Reading) -> tuple[LoggedRows, LoggedPolicies]:
+        nonlocal lost
+        rows, policies = wanted.read()
+        undecided = (rows.arms == POLICY) & (np.arange(len(rows.arms)) % 3 == 0)
+        cut_s = np.quantile(rows.times_s, 0.8)
+        lost = int((undecided & (rows.times_s >= cut_s)).sum())
+        return replace(rows, predicted=np.where(undecided, np.nan, rows.predicted)), policies
+
+    whole, found = evidence(reading(log), cascade, space, Reading.read), evidence(reading(log), cascade, space, read)
+    assert lost > 100
+    assert found.trained == whole.trained
+    assert found.held.requests == whole.held.requests - lost
 
 
 @pytest.mark.parametrize(
