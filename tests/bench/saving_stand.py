@@ -24,7 +24,9 @@ from cluster.power.host import HostFiles
 from cluster.traffic.load import LoadPlan, run_load
 from cluster.traffic.report import OK, Answer, LoadReport, Progress
 
-REST = 0.1
+REST = 0.0
+"""Share of the processors that other programs take, where FLOPs draw. They would get a part of the joules by how long
+replicas say that they worked, which is not what draws here."""
 STATIC_S = 1.2e-3
 """CPU seconds of a request under the static chain, where FLOPs draw: about what it truly takes, all around the models
 included. Were it much more or less, replicas would say that they worked less or more than the processors did."""
