@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from allocator.choice import Floats, Ints
 from allocator.energy.windows import Name
+from cluster.took import none_took
 from cluster.work import NO_WORK, WorkCounts, work_since, work_sum
 
 FRESH_WINDOWS = 2.0
@@ -32,6 +33,8 @@ class Totals:
     work      what its variants did, and what was done around them
     degraded  requests that were answered less well than decided, or not at all, by reason
     deciding_s  seconds of processor time that decisions took
+    predicted  reward of the requests that a policy gave a chain
+    took      how many answers took how long, as `cluster.took` counts them
     """
 
     at_s: float
@@ -41,6 +44,8 @@ class Totals:
     work: WorkCounts = field(default_factory=dict)
     degraded: Mapping[str, int] = field(default_factory=dict)
     deciding_s: float = 0.0
+    predicted: float = 0.0
+    took: Ints = field(default_factory=none_took)
 
     @classmethod
     def none(cls, at_s: float, chains: int) -> "Totals":
@@ -86,6 +91,11 @@ class Window:
     decided_per_s: float
     rewards: NDArray[np.float32]
 
+    @classmethod
+    def none(cls, chains: int) -> "Window":
+        """One in which nobody did anything."""
+        return cls(np.zeros(chains), 0.0, np.empty((0, chains), np.float32))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Account:
@@ -114,6 +124,8 @@ class Books:
     work      what variants did
     degraded  requests that were answered less well than decided, or not at all, by reason
     deciding_s  seconds of processor time that decisions took
+    predicted  reward of the requests that a policy gave a chain
+    took      how many answers took how long, as `cluster.took` counts them
     """
 
     billed: Ints
@@ -122,6 +134,8 @@ class Books:
     work: WorkCounts = field(default_factory=lambda: NO_WORK)
     degraded: Mapping[str, int] = field(default_factory=dict)
     deciding_s: float = 0.0
+    predicted: float = 0.0
+    took: Ints = field(default_factory=none_took)
 
 
 def opened(chains: int) -> Books:
@@ -146,8 +160,16 @@ def heard(books: Books, report: Report, now_s: float) -> Books:
     degraded = {**books.degraded}
     for reason, times in report.totals.degraded.items():
         degraded[reason] = degraded.get(reason, 0) + max(0, times - base.degraded.get(reason, 0))
-    deciding_s = books.deciding_s + max(0.0, report.totals.deciding_s - base.deciding_s)
-    return Books(books.billed + new, accounts, books.handed + handed, work, degraded, deciding_s)
+    return Books(
+        books.billed + new,
+        accounts,
+        books.handed + handed,
+        work,
+        degraded,
+        deciding_s=books.deciding_s + max(0.0, report.totals.deciding_s - base.deciding_s),
+        predicted=books.predicted + report.totals.predicted - base.predicted,
+        took=books.took + np.maximum(report.totals.took - base.took, 0),
+    )
 
 
 def without_rewards(books: Books) -> Books:

@@ -16,6 +16,7 @@ from cluster.experiment_settings import ExperimentSettings, FeedbackSettings
 from cluster.limits.holdable import Holdable
 from cluster.limits.settings import LimitSettings, check_limits
 from cluster.limits.tokens import Tokens, tokens_of
+from cluster.live.settings import PageSettings
 from cluster.outcomes.log_settings import LogSettings
 from cluster.power.settings import PowerSettings
 from models.errors import FixSetup
@@ -149,6 +150,7 @@ class Settings(BaseModel):
     experiment        what is tried on a share of the requests, so that savings are measured
     feedback          how rewards are joined to requests
     log               what is kept of decisions, to train and judge reward models by
+    page              how many may look at the live page
     admin_token       who may change limits and the reward model while the application runs: a token, or
                       name:token,name2:token2; best given by GREENFLOW_ADMIN_TOKEN, which the ingress replicas' own
                       environment may hold too and which then counts (arguments of a Serve config show on Ray's
@@ -175,6 +177,7 @@ class Settings(BaseModel):
     experiment: ExperimentSettings = ExperimentSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     log: LogSettings = LogSettings()
+    page: PageSettings = PageSettings()
     admin_token: SecretStr | None = None
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 2048
     max_body_bytes: Annotated[int, Field(ge=256, le=16 << 20)] = 64 << 10
@@ -246,6 +249,7 @@ GROUPS: Mapping[str, type[BaseModel]] = {
     "experiment": ExperimentSettings,
     "feedback": FeedbackSettings,
     "log": LogSettings,
+    "page": PageSettings,
 }
 
 

@@ -6,7 +6,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -37,6 +37,12 @@ from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
 from cluster.limit_desk import LocalLimitDesk, in_force
 from cluster.limits.book import LimitBook
+from cluster.live.actions import Actions
+from cluster.live.book import LiveBook, Sources
+from cluster.live.desk import Look
+from cluster.live.past import points_from
+from cluster.live.ring import SPAN_S, STEP_S
+from cluster.live.spent import spent_from
 from cluster.means import Means
 from cluster.meters import Meters
 from cluster.metrics import Metrics
@@ -48,13 +54,16 @@ from cluster.promotion.opening import open_model_desk
 from cluster.promotion.port import LocalPromotionDesk
 from cluster.publishing import ControlMetrics
 from cluster.purse import Purse
-from cluster.snapshot import Answer
+from cluster.snapshot import Answer, Standing
 from cluster.warming import Warmer, pinging
+from models.errors import GreenFlowError
 from models.loading import Cascade
 from models.spec import CascadeSpec
 
 DAY_S = 86_400.0
 TAKE_UP_S = 1.0
+FILLED_S = 2.0
+"""What those who look wait for the history of before this controller, which is read from the ledger."""
 CAPACITY_S = 5.0
 """Between two looks at how many processors the cluster has."""
 MOST_NEW = 100_000
@@ -87,14 +96,17 @@ class Controller:
         self._kept = Kept(self._ledger, parts, time.time)
         self._bookkeeper: Bookkeeper | None = None
         metrics = RayMetrics()
-        self._desk.measure, self._desk.tell = self._measured, ControlMetrics(metrics).tell
+        self._told, self._tell = (Window.none(len(space)), Told()), ControlMetrics(metrics).tell
+        self._desk.measure, self._desk.tell = self._measured, self._ticked
+        self._live = LiveBook(Actions(space), self._sources(settings), time.monotonic, time.time, window_s)
         self._space, own = space, own_variants(settings, cascade.spec)
         self._roster = Roster(own, window_s)
         self._desk.listen = self._roster.hear
         scaled = scaled_variants(settings, cascade.spec)
         self._warmer = Warmer(space, scaled, pinging(serve.get_replica_context().app_name))
         self._known = asyncio.Event()  # what an earlier controller left
-        runs = [self._desk.run(), self._take_up()]
+        self._filled = asyncio.Event()
+        runs = [self._desk.run(), self._take_up(), self._fill(settings)]
         if self._capacity is not None:
             runs.append(self._follow_capacity(settings, cascade.spec))
         if meters:
@@ -114,6 +126,14 @@ class Controller:
     async def energy(self, windows: int) -> Payload:
         """As `cluster.bookkeeping.EnergyDesk.energy`."""
         return await self._books.energy(windows)
+
+    async def look(self, since_s: float) -> Look:
+        """As `cluster.live.desk.LiveDesk.look`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FILLED_S):
+                await self._filled.wait()
+                await self._desk.settled()
+        return await self._live.look(since_s)
 
     async def constraints(self) -> list[Payload]:
         """As `cluster.limits.desk.LimitDesk.constraints`."""
@@ -197,7 +217,31 @@ class Controller:
         available = without(self._space, away)
         means = self._purse.means(window, self._desk.books.work, told.closed, time.time(), available, told.late)
         self._desk.saving_error_j = self._purse.saving_error_j(window)
+        self._told = window, told
         return means
+
+    def _ticked(self, standings: Sequence[Standing], degraded: Mapping[str, int]) -> None:
+        self._tell(standings, degraded)
+        try:
+            self._live.ticked(self._told[0], self._desk.books, standings, self._told[1])
+        except Exception:  # what people look at must not stop what is controlled
+            logger.exception("the live page misses a window")
+
+    def _sources(self, settings: Settings) -> Sources:
+        file = settings.energy.ledger_file
+        spent = (lambda kind: spent_from(file, time.time(), kind)) if settings.energy.enabled else None
+        return Sources(self._limits.constraints, spent, settings.carbon.building, lambda: self._desk.next_in_s)
+
+    async def _fill(self, settings: Settings) -> None:
+        """Take the live page's history of before this controller from the ledger."""
+        await self._known.wait()
+        try:
+            file, since_s = settings.energy.ledger_file, time.time() - SPAN_S
+            self._live.ring.fill(await asyncio.to_thread(points_from, file, since_s, STEP_S))
+        except GreenFlowError as error:  # a ledger that is not begun yet, as a rule
+            logger.info("the live page's history begins anew: %s", error)
+        finally:
+            self._filled.set()
 
     def _limited(self) -> Sequence[Limit]:
         """The limits in force, and what processors can do."""

@@ -108,7 +108,8 @@ class LocalDecider:
             policy = self._follower.policy  # prices may have changed meanwhile
         allowed, fits = (None, None) if time is None else in_time(time, policy.available)
         decisions = policy.decide(rewards, self._rng, allowed)
-        self._tally.decided(rewards, took_s + self._cpu() - began_s, loaded.name)
+        predicted = float(decisions.rewards.sum())
+        self._tally.decided(rewards, took_s + self._cpu() - began_s, loaded.name, predicted)
         return Decided(decisions.chains, decisions.rewards, policy.version, decisions.propensities, fits)
 
     def _rewards_by(self, loaded: Loaded) -> RememberedRewards:

@@ -25,6 +25,7 @@ Tell = Callable[[Sequence[Standing], Mapping[str, int]], None]
 
 LEAD = 0.1
 HOLD = 0.3
+DUE_S = 0.5
 
 
 class Desk(Protocol):
@@ -96,6 +97,16 @@ class ControllerDesk:
     def standings(self) -> tuple[Standing, ...]:
         """Of the newest snapshot."""
         return () if self._snapshot is None else self._snapshot.standings
+
+    @property
+    def next_in_s(self) -> float:
+        """Until the next tick begins; 0 while it is under way."""
+        return max(0.0, self._next_s - self._clock())
+
+    async def settled(self) -> None:
+        """Returns after a tick that is under way or due any moment, else at once."""
+        if self._state is not None and self.next_in_s <= min(HOLD * self._control.window_s, DUE_S):
+            await self._ticked.wait()
 
     async def ticked(self) -> None:
         """Returns right after the next tick: what replicas counted until then is in the books."""

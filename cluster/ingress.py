@@ -19,8 +19,11 @@ from cluster.leaving import cancelled_when_the_client_leaves
 from cluster.limits.desk import LimitDesk
 from cluster.limits.routes import add_limits
 from cluster.limits.tokens import Tokens
+from cluster.live.hub import Hub
+from cluster.live.routes import add_live
 from cluster.outcomes.routes import add_outcomes
 from cluster.outcomes.shipper import OutcomesDesk
+from cluster.page.assemble import page
 from cluster.promotion.port import PromotionDesk
 from cluster.promotion.routes import add_promotion
 from cluster.schemas import (
@@ -99,6 +102,7 @@ def make_app(
     admins: Tokens = NOBODY,
     outcomes: OutcomesDesk | None = None,
     promotion: PromotionDesk | None = None,
+    live: Hub | None = None,
 ) -> FastAPI:
     """The application over a Recommender; a request's body may be `max_body_bytes` long.
 
@@ -109,12 +113,14 @@ def make_app(
     admins  who may change them
     outcomes  who keeps the account of what requests earn; None where nothing is decided
     promotion who answers for reward models; None where none predicts
+    live      by whom people look at what happens; None where nobody counts
     """
     app = Api(recommender, max_body_bytes, lifespan)
     add_energy(app, energy)
     add_limits(app, limits, admins, max_body_bytes)
     add_promotion(app, promotion, admins)
     add_outcomes(app, recommender.recorder if outcomes is not None else None, outcomes, max_body_bytes)
+    add_live(app, live, page)
     return app
 
 

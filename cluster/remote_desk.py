@@ -10,6 +10,7 @@ from ray.serve.handle import DeploymentHandle
 
 from allocator.limits import Limit
 from cluster.accounts import Report
+from cluster.live.desk import Look
 from cluster.snapshot import Answer
 from models.errors import GreenFlowError, Late, TryAgain
 
@@ -24,8 +25,8 @@ Payload = dict[str, Any]
 
 
 class RemoteDesk:
-    """As `cluster.desk.Desk`, `cluster.bookkeeping.EnergyDesk`, `cluster.limits.desk.LimitDesk` and
-    `cluster.promotion.port.PromotionDesk`."""
+    """As `cluster.desk.Desk`, `cluster.bookkeeping.EnergyDesk`, `cluster.limits.desk.LimitDesk`,
+    `cluster.promotion.port.PromotionDesk` and `cluster.live.desk.LiveDesk`."""
 
     def __init__(self, handle: "DeploymentHandle[Controller]", timeout_s: float) -> None:
         self._handle, self._timeout_s = handle, timeout_s
@@ -44,6 +45,12 @@ class RemoteDesk:
         """As `EnergyDesk.energy`."""
         payload: Payload = await self._answered(self._handle.energy.remote(windows))
         return payload
+
+    async def look(self, since_s: float) -> Look:
+        """As `LiveDesk.look`. The whole history is large."""
+        handle = self._handle if since_s else self._large
+        look: Look = await self._answered(handle.look.remote(since_s))
+        return look
 
     async def constraints(self) -> list[Payload]:
         """As `LimitDesk.constraints`."""

@@ -83,7 +83,11 @@ class Recommender:
 
         came_s  when the request came, on the event loop's clock; its timeout counts from then. Left out: now
         """
+        now_s = asyncio.get_running_loop().time
+        came_s = now_s() if came_s is None else came_s
         answer = await self._answered(self._check(request, came_s))
+        if self._allocation is not None:
+            self._allocation.tally.answered(now_s() - came_s)
         given = answer.given
         return {
             "request_id": given.call.request_id,
@@ -161,7 +165,7 @@ class Recommender:
         if self._allocation is not None and requests:
             self._allocation.tally.degraded(reason, requests)
 
-    def _check(self, request: RecommendRequest, came_s: float | None) -> Call:
+    def _check(self, request: RecommendRequest, came_s: float) -> Call:
         most = self.cascade.spec.k
         k = most if request.k is None else request.k
         if not 1 <= k <= most:
@@ -176,7 +180,6 @@ class Recommender:
         timeout_ms = self._timeout_ms if request.timeout_ms is None else request.timeout_ms
         deadline_s = inf
         if timeout_ms is not None:
-            came_s = asyncio.get_running_loop().time() if came_s is None else came_s
             deadline_s = came_s + timeout_ms / 1e3
         request_id = uuid.uuid4().hex if request.request_id is None else request.request_id
         named = request.chain is not None

@@ -22,8 +22,11 @@ from cluster.cascade import CascadeExecutor, InlineRunner, StageRunner
 from cluster.config import Settings, admin_tokens
 from cluster.control_settings import wants_allocator
 from cluster.deciding import Allocation
+from cluster.ending import replica_ends
 from cluster.host import gpu_pool, host_pool
 from cluster.ingress import Lifespan, make_app
+from cluster.live.aside import Aside
+from cluster.live.hub import Hub
 from cluster.ongoing import LOAD, Ongoing
 from cluster.outcomes.shipper import OutcomesDesk, Shipper, shipped
 from cluster.outcomes_replica import RemoteOutcomes
@@ -43,6 +46,8 @@ if TYPE_CHECKING:  # a replica needs nothing of what the controller imports
     from cluster.outcomes_replica import Outcomes
 
 PROBE_TIMEOUT_S = 2.0
+LOOK_S = 5.0
+"""What those who look wait for the controller before they are told that it is gone."""
 Runners = Mapping[Name, StageRunner]
 
 
@@ -179,7 +184,12 @@ class Ingress:
         hears = None if outcomes is None else RemoteOutcomes(outcomes)
         lifespan = _lifespan(allocation, hears, settings.allocator.window_s)
         most = settings.max_body_bytes
-        self._app = make_app(recommender, most, lifespan, energy, limits, admins, hears, promotion=limits)
+        hub = None
+        if controller is not None:
+            look = RemoteDesk(controller, LOOK_S)
+            beside = Aside(allocation, hears, time.monotonic)
+            hub = Hub(look, beside, settings.page.most_listeners, time.monotonic, replica_ends)
+        self._app = make_app(recommender, most, lifespan, energy, limits, admins, hears, promotion=limits, live=hub)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application that this replica serves."""

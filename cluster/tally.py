@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from allocator.choice import Ints
 from allocator.energy.windows import SERVING
 from cluster.accounts import Totals
+from cluster.took import Took
 from cluster.work import Workbook, of_processors
 
 
@@ -36,7 +37,8 @@ class Tally:
         self._cpu, self._cpu_s = cpu, cpu()
         self._handed = 0
         self._executed = np.zeros(chains, np.int64)
-        self._decided, self._deciding_s = 0, 0.0
+        self._decided, self._deciding_s, self._predicted = 0, 0.0, 0.0
+        self._took = Took()
         self._degraded: dict[str, int] = {}
         self._rng = rng
         self._rows = np.empty((sample_rows, chains), np.float32)
@@ -52,15 +54,23 @@ class Tally:
         """Another model predicts from now on: the sample begins anew with it."""
         self.reward_model, self._seen = reward_model, 0
 
-    def decided(self, rewards: NDArray[np.float32], cpu_s: float = 0.0, reward_model: str | None = None) -> None:
+    def decided(
+        self,
+        rewards: NDArray[np.float32],
+        cpu_s: float = 0.0,
+        reward_model: str | None = None,
+        predicted: float = 0.0,
+    ) -> None:
         """A policy gave requests their chains by these predicted rewards, (B, J), in so much processor time.
 
         The sample stays uniform over all requests since it was taken last (Vitter's algorithm R).
 
         reward_model  what predicted them; rewards of another than the present one are not sampled. None for that one
+        predicted     reward of the chains that they got, added up
         """
         self._decided += len(rewards)
         self._deciding_s += cpu_s
+        self._predicted += predicted
         if reward_model is None or reward_model == self.reward_model:
             self._sample(rewards)
 
@@ -76,13 +86,18 @@ class Tally:
         """So many requests were answered less well than decided, or not at all."""
         self._degraded[reason] = self._degraded.get(reason, 0) + requests
 
+    def answered(self, took_s: float) -> None:
+        """A recommendation was answered, so long after its request had come."""
+        self._took.count(took_s)
+
     def totals(self, at_s: float) -> Totals:
         """All that was counted, as of `at_s` on the replica's clock. Called from the event loop's thread."""
         before_s, self._cpu_s = self._cpu_s, self._cpu()
         if of_processors(self.book.pool):
             self.book.ran(*SERVING, calls=0, items=0, busy_s=max(0.0, self._cpu_s - before_s))
         work, degraded = self.book.totals(), dict(self._degraded)
-        return Totals(at_s, self._executed.copy(), self._decided, self._handed, work, degraded, self._deciding_s)
+        counted = self._executed.copy(), self._decided, self._handed, work, degraded, self._deciding_s
+        return Totals(at_s, *counted, predicted=self._predicted, took=self._took.counts())
 
     def take_sample(self) -> NDArray[np.float32]:
         """The sample (S, J), in random order; the next one begins."""

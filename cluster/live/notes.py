@@ -1,0 +1,28 @@
+"""What else is to be said of how things stand: sentences, each with what to do about it. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Note = dict[str, str]
+
+
+def note(level: str, code: str, text: str) -> Note:
+    """As `cluster.live.schemas.NoteOut`."""
+    return {"level": level, "code": code, "text": text}
+
+
+def drift_note(savings: Mapping[str, Any]) -> list[Note]:
+    """What /v1/savings says of rewards that no longer come true."""
+    drift = savings["reward"]["drift"]
+    if drift is None or drift["alarm"] is None:
+        return []
+    less = "less" if drift["alarm"]["side"] == "low" else "more"
+    ratio = "" if drift["ratio"] is None else f" ({drift['ratio']:.2f} times it)"
+    said = f"Requests earn {less} than the reward model predicts{ratio}: learn a new one with `greenflow retrain`."
+    return [note("warning", "drift", said)]
+
+
+def stale_note(age_s: float) -> Note:
+    """That prices hold."""
+    said = f"The controller has not confirmed the policy for {age_s:.0f} s, and its prices hold; it is restarted by "
+    return note("error", "stale", said + "itself: if it does not come back, `greenflow status` and Ray's logs say why.")
