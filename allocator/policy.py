@@ -101,12 +101,7 @@ class Policy:
         Raises TryAgain when no chain is available, FixFile when the reward model's output is NaN, infinite, or of the
         wrong shape.
         """
-        if rewards.ndim != 2 or rewards.shape[1] != len(self.costs):
-            expected = f"(requests, {len(self.costs)})"
-            raise FixFile(self.reward_model, "reward", f"expected rewards {expected}, got {rewards.shape}")
-        if not self.available.any():
-            raise TryAgain("no chain is available: some stage has no healthy variant; retry when it is back")
-        chains = self._best(rewards if allowed is None else without(rewards, allowed))
+        chains = self.chosen(rewards, allowed)
         propensities = np.ones(len(chains))
         if self.exploration > 0.0:
             if rng is None:
@@ -114,6 +109,15 @@ class Policy:
             chains, propensities = self._explored(chains, rng, allowed)
         predicted = rewards[np.arange(len(chains)), chains].astype(np.float64)
         return Decisions(chains, predicted, self.costs[chains], propensities)
+
+    def chosen(self, rewards: Rewards, allowed: Mask | None = None) -> Ints:
+        """The chains of `decide` where nothing is explored, (B,)."""
+        if rewards.ndim != 2 or rewards.shape[1] != len(self.costs):
+            expected = f"(requests, {len(self.costs)})"
+            raise FixFile(self.reward_model, "reward", f"expected rewards {expected}, got {rewards.shape}")
+        if not self.available.any():
+            raise TryAgain("no chain is available: some stage has no healthy variant; retry when it is back")
+        return self._best(rewards if allowed is None else without(rewards, allowed))
 
     def _best(self, rewards: Rewards) -> Ints:
         net: NDArray[Any] = rewards - self._penalty.astype(rewards.dtype)

@@ -82,6 +82,18 @@ class RequestJoules:
         total: Floats = joules + batch_j / len(chains) + request_j
         return total
 
+    def alone(self, rates: Rates) -> Floats:
+        """Joules of a request that is alone in its micro-batch, under each chain, (J,)."""
+        total: Floats = self.by_stage(rates).sum(axis=1) + sum(rates.joules.get(SERVING, (0.0, 0.0)))
+        return total
+
+    def by_stage(self, rates: Rates) -> Floats:
+        """Of these, what each stage takes, (J, stages): 0 for one that is skipped. The work around the models is in
+        none of them."""
+        call_j, item_j = self._coefficients(rates)
+        joules: Floats = np.where(self._variant >= 0, call_j[self._variant] + item_j[self._variant] * self._items, 0.0)
+        return joules
+
     def _coefficients(self, rates: Rates) -> Floats:
         """(2, V); worked out once for each rates, which hold for many micro-batches."""
         if self._priced is None or self._priced[0] is not rates:

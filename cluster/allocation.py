@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ray.exceptions import RayActorError
@@ -20,7 +20,7 @@ from allocator.energy.windows import Name
 from allocator.reward import RewardModel
 from cluster.config import AllocatorSettings, Settings
 from cluster.control_settings import reward_model_name, safe_chain, wants_allocator, wants_experiment
-from cluster.deciding import Allocation, Decided, Decider, LocalDecider
+from cluster.deciding import Allocation, Decided, Decider, Explained, LocalDecider
 from cluster.desk import Clock
 from cluster.follower import Follower, Tie
 from cluster.host import host_pool
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # a replica needs nothing of what the controller imports
 
 FIRST_POLICY_S = 10.0
 FAILURES, PAUSE_S = 3, 0.25
+EXPLAIN_S = 2.0
 SAMPLE_BYTES, MB = 1 << 20, 1e6
 
 
@@ -57,6 +58,10 @@ class Allocator:
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `cluster.deciding.Decider.decide`."""
         return await self._decider.decide(users, time)
+
+    async def explain(self, users: UserRows) -> Explained:
+        """As `cluster.deciding.Decider.explain`."""
+        return await self._decider.explain(users)
 
     def check_health(self) -> None:
         """Called by Serve, which replaces a replica that has stopped to follow the controller."""
@@ -77,19 +82,29 @@ class RemoteDecider:
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `cluster.deciding.Decider.decide`."""
+        decided: Decided = await self._answered(lambda: self._handle.decide.remote(users, time), self._timeout_s)
+        return decided
+
+    async def explain(self, users: UserRows) -> Explained:
+        """As `cluster.deciding.Decider.explain`. Nobody hurries, and there is more to tell."""
+        timeout_s = max(self._timeout_s, EXPLAIN_S)
+        explained: Explained = await self._answered(lambda: self._handle.explain.remote(users), timeout_s)
+        return explained
+
+    async def _answered(self, call: Callable[[], Awaitable[Any]], timeout_s: float) -> Any:
         if self._clock() < self._again_s:
             raise TryAgain("the allocator failed a moment ago")
         try:
-            async with asyncio.timeout(self._timeout_s):
-                decided: Decided = await self._handle.decide.remote(users, time)
+            async with asyncio.timeout(timeout_s):
+                answer = await call()
         except TimeoutError:
             self._failed()
-            raise Late(f"the allocator did not answer in {self._timeout_s:g} s") from None
+            raise Late(f"the allocator did not answer in {timeout_s:g} s") from None
         except (RayActorError, RayServeException) as error:
             self._failed()
             raise TryAgain(f"the allocator: {type(error).__name__}") from error
         self._failures = 0
-        return decided
+        return answer
 
     def _failed(self) -> None:
         self._failures += 1

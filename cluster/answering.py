@@ -48,7 +48,7 @@ class Answerer:
     ) -> None:
         self._cascade, self._space, self._executor = cascade, space, executor
         self._fallback, self._latency, self._allocation = fallback, latency, allocation
-        self._joules = RequestJoules(space, _max_rows(cascade.spec))
+        self._joules = RequestJoules(space, max_rows_of(cascade.spec))
 
     async def answers(self, users: UserRows, given: Sequence[Given], k: IntArray, start_s: float) -> Sequence[Done]:
         """Together. While variants turn out to be lost, requests that name no chain take the nearest without them.
@@ -153,5 +153,6 @@ class Answerer:
             self._allocation.tally.degraded(reason, requests)
 
 
-def _max_rows(spec: CascadeSpec) -> dict[tuple[str, str], int]:
+def max_rows_of(spec: CascadeSpec) -> dict[tuple[str, str], int]:
+    """Most rows of one model run, by stage and variant."""
     return {(stage.name, variant.name): variant.max_rows for stage in spec.stages for variant in stage.variants}

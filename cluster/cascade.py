@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from allocator.chains import ActionChain
+from allocator.chains import Action, ActionChain
 from cluster.latency import Part, Spans
 from models.batch import IntArray, RaggedBatch, UserRows, join
 from models.errors import Late, TryAgain
@@ -57,6 +57,21 @@ class _Stage:
         return join(list(zip(self.groups.values(), parts, strict=True)), len(self.keep))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StageRun:
+    """What one stage did for one request.
+
+    items_in  items that it was handed; of recall, those of the index
+    found     what it hands on
+    took_s    None for a stage that is skipped
+    """
+
+    action: Action
+    items_in: int
+    found: RaggedBatch
+    took_s: float | None
+
+
 class CascadeExecutor:
     """Takes micro-batches through the stages.
 
@@ -91,6 +106,17 @@ class CascadeExecutor:
                 current = await loop.run_in_executor(threads, self._here, list(stages), users, current, spans)
         assert current is not None
         return current
+
+    async def one_by_one(self, users: UserRows, chain: ActionChain, k: int) -> list[StageRun]:
+        """The same for a single request, and what every stage did; each is a trip of its own. Raises as `run`."""
+        runs: list[StageRun] = []
+        current: RaggedBatch | None = None
+        for stage, action in zip(_stages([chain], np.array([k], np.int64)), chain.actions, strict=True):
+            handed = action.items if current is None else len(current.items)
+            spans = Spans()
+            current = await self._anywhere(stage, users, current, spans)
+            runs.append(StageRun(action, handed, current, None if action.variant is None else spans.path_s))
+        return runs
 
     def _threads(self, stage: _Stage) -> Executor | None:
         """Where the whole stage can run in this process; None when some of it is elsewhere."""

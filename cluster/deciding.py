@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from allocator.arms import Assignment
 from allocator.chains import ActionChain, ChainSpace
 from allocator.choice import Floats, Ints, Mask
+from allocator.policy import Policy
 from allocator.reward import context_of
 from cluster.desk import Clock
 from cluster.follower import Follower
@@ -20,6 +21,7 @@ from cluster.latency import TimeLeft, in_time
 from cluster.outcomes.recorder import Recorder
 from cluster.promotion.adopting import Loaded, Models
 from cluster.remembered_rewards import RememberedRewards
+from cluster.snapshot import Standing
 from cluster.tally import Tally
 from models.batch import FloatArray, UserRows
 
@@ -44,6 +46,27 @@ class Decided:
     in_time: Mask | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Explained:
+    """Why one request gets its chain.
+
+    chain      index of the chain that it gets where nothing is explored
+    rewards    (J,) what is predicted for it under each chain
+    standings  of the constraints that the policy's prices are of, in their order
+    """
+
+    chain: int
+    rewards: Floats
+    policy: Policy
+    standings: tuple[Standing, ...]
+
+    @property
+    def priced(self) -> Floats:
+        """What each chain's cost comes to by these prices, (J,), in units of reward."""
+        total: Floats = self.policy.costs @ self.policy.prices
+        return total
+
+
 class Decider(Protocol):
     """Gives requests their chains, wherever that is worked out."""
 
@@ -51,6 +74,10 @@ class Decider(Protocol):
         """One decision per row, all by one policy, among the chains that each row's deadline leaves; where it leaves
         none, the quickest available one. Raises TryAgain when nobody can decide now, Late when nobody did in time; the
         requests then take the safe chain."""
+        ...
+
+    async def explain(self, users: UserRows) -> Explained:
+        """The decision of one row, which counts for nothing, with all that it is made of. Raises as `decide`."""
         ...
 
 
@@ -108,9 +135,19 @@ class LocalDecider:
             policy = self._follower.policy  # prices may have changed meanwhile
         allowed, fits = (None, None) if time is None else in_time(time, policy.available)
         decisions = policy.decide(rewards, self._rng, allowed)
-        predicted = float(decisions.rewards.sum())
-        self._tally.decided(rewards, took_s + self._cpu() - began_s, loaded.name, predicted)
+        earns = float(decisions.rewards.sum())
+        self._tally.decided(rewards, took_s + self._cpu() - began_s, loaded.name, earns)
         return Decided(decisions.chains, decisions.rewards, policy.version, decisions.propensities, fits)
+
+    async def explain(self, users: UserRows) -> Explained:
+        """As `Decider.explain`."""
+        snapshot, loaded = self._follower.held, self._models.now
+        loop = asyncio.get_running_loop()
+        rewards = await loop.run_in_executor(self._threads, loaded.model.predict, context_of(users))
+        if self._models.now is loaded:
+            snapshot = self._follower.held  # as in `decide`
+        policy = snapshot.policy
+        return Explained(int(policy.chosen(rewards)[0]), rewards[0].astype(np.float64), policy, snapshot.standings)
 
     def _rewards_by(self, loaded: Loaded) -> RememberedRewards:
         """What is remembered of that model's rewards; another model's are forgotten."""

@@ -76,9 +76,14 @@ class Follower:
     @property
     def policy(self) -> Policy:
         """The policy to decide by. Raises TryAgain before the first snapshot has come."""
+        return self.held.policy
+
+    @property
+    def held(self) -> Snapshot:
+        """The snapshot that is held. Raises TryAgain before the first has come."""
         if self.snapshot is None:
             raise TryAgain("no policy yet: the controller has not been heard")
-        return self.snapshot.policy
+        return self.snapshot
 
     @property
     def age_s(self) -> float:

@@ -36,6 +36,7 @@ from cluster.schemas import (
     RecommendResponse,
 )
 from cluster.service import Recommender
+from cluster.tracing.routes import add_tracing
 from models.errors import FixRequest, OutOfTime, TryAgain
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -121,6 +122,7 @@ def make_app(
     add_promotion(app, promotion, admins)
     add_outcomes(app, recommender.recorder if outcomes is not None else None, outcomes, max_body_bytes)
     add_live(app, live, page)
+    add_tracing(app, recommender.trace, max_body_bytes)
     return app
 
 

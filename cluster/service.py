@@ -23,6 +23,7 @@ from cluster.microbatch import MicroBatcher
 from cluster.outcomes.recorder import Recorder
 from cluster.schemas import RecommendRequest
 from cluster.standing import policy_payload
+from cluster.tracing.tracer import Tracer
 from models.batch import IntArray, UserRows
 from models.errors import FixRequest, OutOfTime, Overloaded, TryAgain
 from models.features import UserQuery
@@ -64,6 +65,7 @@ class Recommender:
         self._latency = Latency(self.space, time.monotonic)
         self._chooser = Chooser(self.space, fallback, allocation)
         self._answerer = Answerer(cascade, self.space, executor, fallback, self._latency, allocation)
+        self._tracer = Tracer(cascade, self.space, executor, Fallback(self.space), allocation)
         self._timeout_ms = batch.timeout_ms
         self._batcher, self._express = (self._gathering(batch, own_stages + 1) for _ in range(2))
 
@@ -102,6 +104,14 @@ class Recommender:
             "degraded": given.degraded,
             "arm": None if given.call.unit is None else ARMS[given.call.unit.arm],
         }
+
+    async def trace(self, request: RecommendRequest) -> Payload:
+        """One request, run for itself and explained, as `cluster.tracing.schemas.TraceResponse`.
+
+        It counts as work and as nothing else. Raises FixRequest naming the field, Overloaded while another one is
+        traced, OutOfTime when its time is over.
+        """
+        return await self._tracer.traced(self._check(request, asyncio.get_running_loop().time()))
 
     @property
     def recorder(self) -> Recorder | None:

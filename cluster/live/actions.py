@@ -27,8 +27,8 @@ class Actions:
     def used(self, requests: Floats) -> Floats:
         """Requests by action, (A,), where `requests` ran each chain, (J,)."""
         weights = np.repeat(requests, self._taken.shape[1])
-        counts: Floats = np.bincount(self._taken.ravel(), weights=weights, minlength=len(self._actions))
-        return counts
+        taken = np.bincount(self._taken.ravel(), weights=weights, minlength=len(self._actions))
+        return taken.astype(np.float64)
 
     def listed(self, used: Floats) -> list[dict[str, Any]]:
         """By stage the actions that were used, each with its share of the stage's requests, the largest first."""

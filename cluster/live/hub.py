@@ -105,7 +105,7 @@ class Hub:
             await self._sleep(pause_s)
 
     async def _once(self) -> float:
-        """Ask, and hand on what is new; in how many seconds to ask again. Raises nothing that the controller can cause."""
+        """Ask, and hand on what is new; in how many seconds to ask again. Never raises, whatever happens there."""
         try:
             look = await self._desk.look(self._points[max(self._points)][0] if self._points else 0.0)
         except Exception as error:

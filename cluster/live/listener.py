@@ -51,7 +51,7 @@ class Listener:
 
     def _taken(self) -> bytes | None:
         if self._first is not None:
-            event, self._first = self._first, None
-        else:
-            event, self._newest = self._newest, None
-        return event
+            first, self._first = self._first, None
+            return first
+        newest, self._newest = self._newest, None
+        return newest
