@@ -56,8 +56,9 @@ class Aside:
     def notes(self) -> list[Note]:
         """What else is to be said."""
         policy = self.policy()
-        stale = policy is not None and policy["stale"] and self._allocation is not None
-        return [*([stale_note(self._allocation.follower.age_s)] if stale and self._allocation else []), *self._drift]
+        if self._allocation is None or policy is None or not policy["stale"]:
+            return self._drift
+        return [stale_note(self._allocation.follower.age_s), *self._drift]
 
     async def _ask(self, outcomes: OutcomesDesk) -> None:
         try:

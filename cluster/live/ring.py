@@ -41,8 +41,9 @@ class Ring:
 
     def fill(self, points: Sequence[dict[str, Any]]) -> None:
         """Put in points of before, in order; those that are later than the first known one are left out."""
-        first_s = self._points[0][0] if self._points else self._open[0].time_s if self._open else float("inf")
-        older = [encoded_point(point) for point in points if self._step_of(point["time_s"]) < self._step_of(first_s)]
+        known = [self._points[0][0]] if self._points else [one.time_s for one in self._open[:1]]
+        first = min(map(self._step_of, known), default=float("inf"))
+        older = [encoded_point(point) for point in points if self._step_of(point["time_s"]) < first]
         self._points.extendleft(reversed(older))
 
     def since(self, time_s: float) -> tuple[Point, ...]:
@@ -56,7 +57,7 @@ class Ring:
         return encoded_point(point_of(self._open, self._actions))
 
     def _forget_from(self, time_s: float) -> None:
-        while self._points and self._points[-1][0] >= time_s:
+        while self._points and self._step_of(self._points[-1][0]) >= self._step_of(time_s):
             self._points.pop()
         self._open = [one for one in self._open if one.time_s < time_s]
 

@@ -24,14 +24,22 @@ def prices_payload(explained: Explained) -> list[Payload]:
 
 
 def chains_payload(
-    space: ChainSpace, explained: Explained, ran: ActionChain, each_j: Floats | None, rates: Rates | None
+    space: ChainSpace,
+    explained: Explained,
+    ran: ActionChain,
+    each_j: Floats | None,
+    rates: Rates | None,
+    most: int = MOST_CHAINS,
 ) -> list[Payload]:
-    """As `cluster.tracing.schemas.WeighedChain`, the greatest net reward first: MOST_CHAINS of them, and the one that
-    ran and the static one in any case."""
+    """As `cluster.tracing.schemas.WeighedChain`, the greatest net reward first: so many at most, and in any case the
+    one that ran and the static one.
+
+    each_j  joules of the request under each chain, (J,)
+    """
     priced = explained.priced
     net = explained.rewards - priced
     listed = np.argsort(-net, kind="stable")
-    kept = (np.arange(len(listed)) < MOST_CHAINS) | np.isin(listed, [ran.index, space.static.index])
+    kept = (np.arange(len(listed)) < most) | np.isin(listed, [ran.index, space.static.index])
     found = []
     for at in listed[kept].tolist():
         chain = space.chains[at]

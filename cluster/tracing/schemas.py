@@ -29,7 +29,9 @@ class TracedStage(BaseModel):
     variant: str | None
     items_in: Annotated[int, Field(description="That it was handed; of recall, those of the index.")]
     items_out: int
-    energy_j: Annotated[float | None, Field(description="By the energy model, of the stage alone; null while it is not known.")]
+    energy_j: Annotated[
+        float | None, Field(description="By the energy model, of the stage alone; null while it is not known.")
+    ]
     took_ms: float | None
     best: Annotated[list[ScoredItem], Field(description="The first of what it hands on.")]
 

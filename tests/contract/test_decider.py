@@ -29,9 +29,15 @@ Fault = Callable[[], Awaitable[None]]
 class StandInHandle:
     """Calls in this process as Serve's handle would: arguments and answers travel as bytes."""
 
-    def __init__(self, method: Callable[..., Awaitable[Any]], fault: Fault | None = None) -> None:
+    def __init__(
+        self,
+        method: Callable[..., Awaitable[Any]],
+        fault: Fault | None = None,
+        explain: Callable[..., Awaitable[Any]] | None = None,
+    ) -> None:
         self._method, self.fault = method, fault
-        self.decide = self.report = self
+        self.decide = self.report = self.look = self
+        self.explain = self if explain is None else StandInHandle(explain, fault)
         self.calls = 0
 
     async def remote(self, *args: object) -> object:
@@ -69,7 +75,7 @@ class TestRemoteDecider(DeciderContract):
     @pytest.fixture
     def bench(self, tiny_with_reward: TinyCascade) -> Iterator[DeciderBench]:
         with open_allocation(tiny_with_reward) as allocation:
-            handle = StandInHandle(allocation.decider.decide)
+            handle = StandInHandle(allocation.decider.decide, explain=allocation.decider.explain)
             decider = RemoteDecider(handle, 10.0, FakeTime())  # type: ignore[arg-type]
             yield bench_of(tiny_with_reward, allocation, decider)
 
@@ -138,3 +144,5 @@ def test_a_lost_controller_means_try_again_and_a_slow_one_late(fault: Fault, err
     desk = RemoteDesk(StandInHandle(nothing, fault), 0.05)  # type: ignore[arg-type]
     with pytest.raises(error, match="controller"):
         asyncio.run(desk.report(None))  # type: ignore[arg-type]
+    with pytest.raises(error, match="controller"):
+        asyncio.run(desk.look(1.0))

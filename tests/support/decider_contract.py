@@ -10,7 +10,7 @@ import pytest
 
 from allocator.policy import Policy
 from allocator.reward import RewardModel, context_of
-from cluster.deciding import Decided, Decider
+from cluster.deciding import Decided, Decider, Explained
 from cluster.latency import TimeLeft
 from cluster.snapshot import Snapshot
 from cluster.tally import Tally
@@ -40,6 +40,9 @@ class DeciderBench:
 
     def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         return asyncio.run(self.decider.decide(users, time))
+
+    def explain(self, users: UserRows) -> Explained:
+        return asyncio.run(self.decider.explain(users))
 
     def by_hand(self, users: UserRows, policy: Policy) -> list[int]:
         rewards = self.model.predict(context_of(users)).astype(np.float64)
@@ -119,3 +122,31 @@ class DeciderContract:
         assert decided.chains[0] == quickest
         assert decided.in_time is not None
         assert decided.in_time.tolist() == [False, True]
+
+    @pytest.mark.parametrize("price", [0.0, 1e-4])
+    def test_a_decision_that_is_explained_is_the_one_that_is_made_and_counts_for_nothing(
+        self, bench: DeciderBench, price: float
+    ) -> None:
+        snapshot = bench.snapshot(4, price)
+        bench.publish(snapshot)
+        users = bench.users(1)
+        with nothing_counted(bench.tally):
+            explained = bench.explain(users)
+        assert len(bench.tally.take_sample()) == 0
+        assert explained.chain == bench.decide(users).chains[0]
+        assert explained.rewards == pytest.approx(bench.model.predict(context_of(users))[0])
+        assert explained.priced == pytest.approx(snapshot.policy.costs[:, 0] * price)
+        assert explained.policy.version == 4
+        assert explained.standings == snapshot.standings
+
+    def test_what_is_explained_explores_nothing(self, bench: DeciderBench) -> None:
+        snapshot = bench.snapshot(1, 0.0)
+        users = bench.users(1)
+        bench.publish(snapshot)
+        usual = bench.explain(users).chain
+        bench.publish(replace(snapshot, policy=snapshot.policy.next(0.0, exploration=1.0)))
+        assert {bench.explain(users).chain for _ in range(10)} == {usual}
+
+    def test_without_a_policy_nothing_is_explained(self, bench: DeciderBench) -> None:
+        with pytest.raises(TryAgain):
+            bench.explain(bench.users(1))

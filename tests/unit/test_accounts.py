@@ -1,5 +1,6 @@
 """The controller's books: whatever happens to reports, nothing is lost and nothing is billed twice."""
 
+from dataclasses import replace
 from functools import reduce
 
 import numpy as np
@@ -34,7 +35,10 @@ class Replica:
         executed[chain] += count
         ran = {("rank", f"v{chain}", "here/cpu"): Counts(calls=1, items=count, busy_s=count / 8)}
         work = work_sum(self.now.work, ran)
-        self.now = Totals(now_s, executed, self.now.decided + count, self.now.handed + 10 * count, work)
+        took = self.now.took.copy()
+        took[chain] += count
+        told = Totals(now_s, executed, self.now.decided + count, self.now.handed + 10 * count, work)
+        self.now = replace(told, took=took, predicted=self.now.predicted + 0.5 * count)
 
     def report(self) -> Report:
         return report(self.name, self.now, self.acked)
@@ -76,6 +80,8 @@ def test_what_is_billed_is_what_was_executed_as_of_each_replica_s_last_report(
     expected = sum((totals.executed for totals in delivered.values()), np.zeros(CHAINS, np.int64))
     assert books.billed.tolist() == expected.tolist()
     assert books.handed == 10 * expected.sum()
+    assert books.took[:CHAINS].tolist() == expected.tolist()
+    assert books.predicted == 0.5 * expected.sum()
     assert books.work == reduce(work_sum, (totals.work for totals in delivered.values()), NO_WORK)
 
 

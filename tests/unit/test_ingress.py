@@ -163,6 +163,7 @@ class TestListings:
         assert api["info"]["title"] == "GreenFlow"
         names = ["recommend", "chains", "policy", "health", "power", "energy"]
         names += ["constraints", "constraints/{name}", "constraints/changes", "feedback", "savings", "reward-model"]
+        names += ["live", "trace"]
         assert set(api["paths"]) == {f"/v1/{name}" for name in names}
         answers = api["paths"]["/v1/recommend"]["post"]["responses"]
         assert set(answers) >= {"200", "422", "503"}

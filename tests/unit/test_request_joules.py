@@ -164,3 +164,16 @@ class TestRates:
         assert (told.quality, told.grams_quality) == (Quality.MODELLED, Quality.MODELLED)
         assert rates_of(state, Pue(), grid).grams_quality is Quality.ASSUMED
         assert rates_of(state, pue, replace(grid, quality=Quality.ASSUMED)).grams_quality is Quality.ASSUMED
+
+
+@given(costs=COSTS, max_rows=ROWS)
+def test_a_request_that_is_alone_costs_what_a_micro_batch_of_it_does_and_its_stages_make_that_up(
+    costs: dict[Name, tuple[float, float]], max_rows: dict[Name, int]
+) -> None:
+    joules, known = RequestJoules(SPACE, max_rows), rates(costs)
+    alone, by_stage = joules.alone(known), joules.by_stage(known)
+    for chain in SPACE:
+        assert alone[chain.index] == pytest.approx(joules.of(known, np.array([chain.index]))[0])
+        assert by_stage[chain.index].sum() + sum(costs[SERVING]) == pytest.approx(alone[chain.index])
+        skipped = [at for at, action in enumerate(chain.actions) if action.variant is None]
+        assert (by_stage[chain.index, skipped] == 0.0).all()

@@ -75,3 +75,16 @@ def test_processor_time_of_the_event_loop_is_work_around_the_models(pool: str, c
         cpu.now_s += seconds
         totals = tally.totals(0.0)
     assert totals.work[*SERVING, pool] == Counts(1, 3, 0.75 if counts else 0.0)
+
+
+def test_what_answers_took_and_what_was_predicted_of_them_adds_up() -> None:
+    tally = Tally(2, 4, np.random.default_rng(0), Workbook("here/cpu"))
+    for took_s in (0.001, 0.02, 0.02, 5.0):
+        tally.answered(took_s)
+    before = tally.totals(0.0)
+    tally.answered(0.02)
+    tally.decided(numbered(0, 2), predicted=3.5)
+    tally.decided(numbered(2, 1), predicted=-0.5)
+    after = tally.totals(1.0)
+    assert (before.took.sum(), after.took.sum(), before.predicted, after.predicted) == (4, 5, 0.0, 3.0)
+    assert (after.took - before.took).max() == 1
