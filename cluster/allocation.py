@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +22,6 @@ from allocator.reward import RewardModel
 from cluster.config import AllocatorSettings, Settings
 from cluster.control_settings import reward_model_name, safe_chain, wants_allocator, wants_experiment
 from cluster.deciding import Allocation, Decided, Decider, Explained, LocalDecider
-from cluster.desk import Clock
 from cluster.follower import Follower, Tie
 from cluster.host import host_pool
 from cluster.latency import TimeLeft
@@ -42,6 +42,8 @@ FIRST_POLICY_S = 10.0
 FAILURES, PAUSE_S = 3, 0.25
 EXPLAIN_S = 2.0
 SAMPLE_BYTES, MB = 1 << 20, 1e6
+Sleep = Callable[[float], Awaitable[None]]
+logger = logging.getLogger(__name__)
 
 
 class Allocator:
@@ -72,44 +74,59 @@ class Allocator:
 class RemoteDecider:
     """The Allocator's deployment, as `cluster.deciding.Decider`.
 
-    After FAILURES in a row no call is made for PAUSE_S: micro-batches must not each wait for a timeout. A single late
-    answer pauses nothing, which would degrade far more requests than those that waited for it.
+    After FAILURES in a row no micro-batch waits for it any more, until it has answered a call that nobody waits for. A
+    single late answer pauses nothing, which would degrade far more requests than those that waited for it.
     """
 
-    def __init__(self, handle: DeploymentHandle[Allocator], timeout_s: float, clock: Clock) -> None:
-        self._handle, self._timeout_s, self._clock = handle, timeout_s, clock
-        self._failures, self._again_s = 0, -np.inf
+    def __init__(self, handle: DeploymentHandle[Allocator], timeout_s: float, sleep: Sleep = asyncio.sleep) -> None:
+        self._handle, self._timeout_s, self._sleep = handle, timeout_s, sleep
+        self._failures = 0
+        self._probing: asyncio.Task[None] | None = None
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `cluster.deciding.Decider.decide`."""
-        decided: Decided = await self._answered(lambda: self._handle.decide.remote(users, time), self._timeout_s)
+        decided: Decided = await self._answered(self._handle.decide.remote, (users, time), self._timeout_s)
         return decided
 
     async def explain(self, users: UserRows) -> Explained:
         """As `cluster.deciding.Decider.explain`. Nobody hurries, and there is more to tell."""
         timeout_s = max(self._timeout_s, EXPLAIN_S)
-        explained: Explained = await self._answered(lambda: self._handle.explain.remote(users), timeout_s)
+        explained: Explained = await self._answered(self._handle.explain.remote, (users,), timeout_s)
         return explained
 
-    async def _answered(self, call: Callable[[], Awaitable[Any]], timeout_s: float) -> Any:
-        if self._clock() < self._again_s:
+    async def _answered(self, call: Callable[..., Awaitable[Any]], about: tuple[Any, ...], timeout_s: float) -> Any:
+        if self._probing is not None:
             raise TryAgain("the allocator failed a moment ago")
         try:
             async with asyncio.timeout(timeout_s):
-                answer = await call()
+                answer = await call(*about)
         except TimeoutError:
-            self._failed()
+            self._failed(about[0])
             raise Late(f"the allocator did not answer in {timeout_s:g} s") from None
         except (RayActorError, RayServeException) as error:
-            self._failed()
+            self._failed(about[0])
             raise TryAgain(f"the allocator: {type(error).__name__}") from error
         self._failures = 0
         return answer
 
-    def _failed(self) -> None:
+    def _failed(self, users: UserRows) -> None:
         self._failures += 1
-        if self._failures >= FAILURES:
-            self._again_s = self._clock() + PAUSE_S
+        if self._failures >= FAILURES and self._probing is None:
+            self._probing = asyncio.get_running_loop().create_task(self._probe(users.take(np.array([0]))))
+
+    async def _probe(self, users: UserRows) -> None:
+        """Try again and again whether it is back, by what counts for nothing."""
+        while True:
+            await self._sleep(PAUSE_S)
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._handle.explain.remote(users)
+            except (TimeoutError, RayActorError, RayServeException):
+                continue
+            except Exception:
+                logger.debug("the allocator answers, if only that it cannot decide", exc_info=True)
+            self._failures, self._probing = 0, None
+            return
 
 
 def allocation_of(
@@ -133,7 +150,7 @@ def allocation_of(
     if models is not None:
         decider = local_decider(settings.allocator, models, follower, tally)
     elif allocator is not None:
-        decider = RemoteDecider(allocator, settings.allocator.timeout_ms / 1e3, time.monotonic)
+        decider = RemoteDecider(allocator, settings.allocator.timeout_ms / 1e3)
     allocation = Allocation(decider, tally, follower, safe_chain(settings.allocator, space))
     if not wants_experiment(settings, cascade.spec):
         return allocation

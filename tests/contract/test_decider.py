@@ -76,7 +76,7 @@ class TestRemoteDecider(DeciderContract):
     def bench(self, tiny_with_reward: TinyCascade) -> Iterator[DeciderBench]:
         with open_allocation(tiny_with_reward) as allocation:
             handle = StandInHandle(allocation.decider.decide, explain=allocation.decider.explain)
-            decider = RemoteDecider(handle, 10.0, FakeTime())  # type: ignore[arg-type]
+            decider = RemoteDecider(handle, 10.0)  # type: ignore[arg-type]
             yield bench_of(tiny_with_reward, allocation, decider)
 
 
@@ -107,34 +107,43 @@ def test_a_lost_allocator_means_try_again_and_a_slow_one_late(
     tiny: TinyCascade, fault: Fault, error: type[Exception]
 ) -> None:
     users = Cascade.open(tiny.folder).users.rows([UserQuery(2)])
-    decider = RemoteDecider(StandInHandle(nothing, fault), 0.05, FakeTime())  # type: ignore[arg-type]
+    decider = RemoteDecider(StandInHandle(nothing, fault), 0.05)  # type: ignore[arg-type]
     with pytest.raises(error):
         asyncio.run(decider.decide(users))
 
 
-def test_after_failures_in_a_row_nobody_waits_for_the_allocator_until_the_pause_is_over(tiny: TinyCascade) -> None:
-    users = Cascade.open(tiny.folder).users.rows([UserQuery(2)])
+@pytest.mark.parametrize("fault", [dies, hangs])
+def test_after_failures_in_a_row_nobody_waits_for_the_allocator_until_it_has_answered_beside_the_requests(
+    tiny: TinyCascade, fault: Fault
+) -> None:
+    users = Cascade.open(tiny.folder).users.rows([UserQuery(2), UserQuery(3)])
     time = FakeTime()
-    handle = StandInHandle(nothing, dies)
-    decider = RemoteDecider(handle, 0.05, time)  # type: ignore[arg-type]
+    handle = StandInHandle(nothing, fault)
+    decider = RemoteDecider(handle, 0.01, time.sleep)  # type: ignore[arg-type]
+
+    async def tried() -> None:
+        await time.advance(PAUSE_S)
+        await asyncio.sleep(0.05)  # a call that hangs takes its timeout, on the true clock
+        await time.advance(0.0)
 
     async def story() -> None:
         for _ in range(5 * FAILURES):
             with pytest.raises(TryAgain):
                 await decider.decide(users)
         assert handle.calls == FAILURES
-        await time.advance(PAUSE_S)
+        await tried()
+        assert handle.calls == FAILURES + 1, "one call tries whether it is back"
         with pytest.raises(TryAgain):
             await decider.decide(users)
-        assert handle.calls == FAILURES + 1, "one call tries whether it is back"
+        assert handle.calls == FAILURES + 1, "for which no request waits"
         handle.fault = None
-        await time.advance(PAUSE_S)
+        await tried()
         await decider.decide(users)
-        handle.fault = dies
+        handle.fault = fault
         for _ in range(FAILURES):
             with pytest.raises(TryAgain):
                 await decider.decide(users)
-        assert handle.calls == 2 * FAILURES + 2, "a success wipes out what was before"
+        assert handle.calls == 2 * FAILURES + 3, "a success wipes out what was before"
 
     asyncio.run(story())
 
