@@ -182,7 +182,12 @@ def _calm(console: Console) -> Iterator[None]:
 def _announce(running: Running, console: Console, metered: bool) -> None:
     url = running.url
     example = f"""curl -s {url}/v1/recommend -H 'content-type: application/json' -d '{{"user_id": 1}}'"""
-    lines = [f"GreenFlow answers at {url}", f"  try         {example}", f"  API         {url}/docs"]
+    lines = [
+        f"GreenFlow answers at {url}",
+        f"  page        {url}/",
+        f"  try         {example}",
+        f"  API         {url}/docs",
+    ]
     if metered:
         lines.append(f"  power       {url}/v1/power; what is metered and what not: greenflow doctor")
     if running.instance.dashboard:

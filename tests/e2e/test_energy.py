@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from live import kill, replicas_of
+from live_stream import LiveStream
 from metered_app import ADMIN, Metered, account, metered, newest, without_packages
 from prometheus import counted, shown
 from waiting import until
@@ -18,8 +19,10 @@ from cluster.app import CONTROLLER
 from cluster.carbon.settings import CarbonSettings
 from cluster.config import BatchSettings
 from cluster.launching.launch import Running
+from cluster.live.schemas import HistoryEvent, WindowEvent
 from cluster.reporting.payload import EnergyResponse
 from cluster.schemas import PowerResponse
+from cluster.tracing.schemas import TraceResponse
 
 G_PER_KWH, MOST_WAITING = 360.0, 64
 
@@ -112,9 +115,48 @@ def test_a_wrap_a_killed_meter_and_a_killed_controller_lose_nothing(served: Mete
     kill(controller)
     recommend(client, 20)
     account(client, lambda answer: answer.windows[0].end_s > start.windows[0].end_s + 8)
+    with LiveStream(served.app.url) as stream:
+        until(lambda: "window" in stream.names())
+        watts = [(one["time_s"], one["power_w"]) for one in stream.data("history")[0]["points"] if one["power_w"]]
+    assert watts[0][0] < start.windows[0].end_s, "nobody has looked before: it is the ledger that still knows"
     assert_billed(client, served, start)
     packages = [joules for name, joules in served.power.truth_j.items() if "dram" not in name]
     assert min(packages) > 400.0, "no counter wrapped"
+
+
+def test_the_page_is_served_and_its_stream_shows_what_is_asked_and_drawn(served: Metered, client: httpx.Client) -> None:
+    page = client.get("/")
+    assert (page.status_code, page.headers["content-encoding"]) == (200, "gzip")
+    with LiveStream(served.app.url) as stream, LiveStream(served.app.url) as beside:
+        until(lambda: len(stream.data("window")) >= 2)
+        recommend(client, 20)
+        until(lambda: any(told["requests"]["per_s"] > 0 for told in stream.data("window")))
+        until(lambda: stream.data("window")[-1]["energy"] is not None)
+        assert stream.names()[0] == "history"
+        HistoryEvent.model_validate(stream.data("history")[0])
+        windows = [WindowEvent.model_validate(told) for told in stream.data("window")]
+        busy = next(told for told in windows if told.requests.per_s > 0)
+        assert busy.requests.latency_ms is not None
+        assert 0 < busy.requests.latency_ms.p50 <= busy.requests.latency_ms.p99
+        assert [stage.stage for stage in busy.mix if stage.actions] == ["recall", "prerank", "rank"]
+        power = windows[-1].power
+        assert power is not None
+        assert 40 < (power.power_w or 0.0) < 250
+        assert windows[-1].carbon is not None
+        assert windows[-1].carbon.g_per_kwh == G_PER_KWH
+        times = [told.time_s for told in windows]
+        assert times == sorted(set(times)), "each window once"
+        until(lambda: any(told["time_s"] >= times[-1] for told in beside.data("window")))
+
+
+def test_a_traced_request_says_why_it_got_its_chain_and_is_no_request(client: httpx.Client) -> None:
+    before = newest(client).total
+    told = TraceResponse.model_validate(client.post("/v1/trace", json={"user_id": 42}).json())
+    assert len(told.items) == 10
+    assert told.chains[0].chosen
+    assert told.net == max(one.net for one in told.chains)
+    assert sum(stage.energy_j or 0.0 for stage in told.stages) < (told.cost.energy_j or 0.0)
+    assert newest(client).total.requests == before.requests
 
 
 def test_a_reset_counter_bills_nothing_that_was_not_drawn(served: Metered, client: httpx.Client) -> None:
@@ -197,9 +239,13 @@ def test_a_power_cap_is_set_holds_outlives_the_controller_and_is_cleared(served:
     assert 0 < told["price"] < 1e9
 
     (controller,) = replicas_of(served.app, CONTROLLER)
-    kill(controller)
-    assert float(np.mean(flops_of(client, 20))) < 1.2 * cheapest, "replicas hold the prices meanwhile"
-    newest(client)
+    with LiveStream(served.app.url) as stream:
+        until(lambda: "window" in stream.names())
+        kill(controller)
+        assert float(np.mean(flops_of(client, 20))) < 1.2 * cheapest, "replicas hold the prices meanwhile"
+        newest(client)
+        until(lambda: "gone" in stream.names() and stream.names()[-1] == "window")
+        assert "cap" in {one["name"] for one in stream.data("window")[-1]["constraints"]}
     assert [one["name"] for one in constraints(client)] == ["cap", "capacity"]
     assert float(np.mean(flops_of(client, 40))) < 1.2 * cheapest
 
