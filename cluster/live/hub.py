@@ -108,20 +108,20 @@ class Hub:
         """Ask, and hand on what is new; in how many seconds to ask again. Never raises, whatever happens there."""
         try:
             look = await self._desk.look(self._points[max(self._points)][0] if self._points else 0.0)
-        except Exception as error:
-            if not isinstance(error, TryAgain):
-                logger.exception("the live page's data cannot be had")
-            self._gone, self._newest = True, gone(str(error), self._time_s)
-            self._broadcast(self._newest)
-            return AGAIN_S
+            self._keep(look)
+            if look.time_s != self._time_s or self._gone:
+                self._tell(event("window", self._window(look), look.time_s))
+                self._gone, self._time_s = False, look.time_s
+            return min(max(look.next_in_s, LEAST_S), MOST_S)
+        except TryAgain as error:
+            self._tell(gone(str(error), self._time_s))
+        except Exception:
+            logger.exception("the live page's data cannot be had")
+            self._tell(gone("nobody can tell; the server's log says why", self._time_s))
         finally:
             self._asked_s = self._clock()
-        self._keep(look.points)
-        if look.time_s != self._time_s or self._gone:
-            self._gone, self._time_s = False, look.time_s
-            self._newest = event("window", self._window(look), look.time_s)
-            self._broadcast(self._newest)
-        return min(max(look.next_in_s, LEAST_S), MOST_S)
+        self._gone = True
+        return AGAIN_S
 
     def _window(self, look: Look) -> bytes:
         """The window's JSON: what the controller tells of it, and what this replica knows besides."""
@@ -132,13 +132,15 @@ class Hub:
         }
         return look.window[:-1] + b"," + encoded(beside)[1:]
 
-    def _keep(self, points: tuple[Point, ...]) -> None:
-        self._points.update({int(point[0] // STEP_S): point for point in points})
-        if points:
-            oldest = int((points[-1][0] - SPAN_S) // STEP_S)
-            self._points = {step: point for step, point in self._points.items() if step > oldest}
+    def _keep(self, look: Look) -> None:
+        """Take in what is new, and let go of what is too old, or later than now: a clock was set back."""
+        self._points.update({int(point[0] // STEP_S): point for point in look.points})
+        oldest, newest = (int(time_s // STEP_S) for time_s in (look.time_s - SPAN_S, look.time_s))
+        self._points = {step: point for step, point in self._points.items() if oldest < step <= newest}
 
-    def _broadcast(self, content: bytes) -> None:
+    def _tell(self, content: bytes) -> None:
+        """Tell all who look, and those who come before there is news."""
+        self._newest = content
         for listener in self._listeners:
             listener.put(content)
         self._sent_s = self._clock()

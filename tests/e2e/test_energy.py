@@ -13,6 +13,7 @@ from live import kill, replicas_of
 from live_stream import LiveStream
 from metered_app import ADMIN, Metered, account, metered, newest, without_packages
 from prometheus import counted, shown
+from ray import serve
 from waiting import until
 
 from cluster.app import CONTROLLER
@@ -295,6 +296,17 @@ def test_more_requests_than_can_wait_are_refused_at_once_and_the_others_answered
     assert {status for status, _, _ in answers} == {200, 503}
     assert all(retry == "1" for status, retry, _ in answers if status == 503)
     assert sum(status == 200 for status, _, _ in answers) >= MOST_WAITING
+
+
+def test_open_streams_end_in_order_when_the_application_does_and_hold_up_nobody(served: Metered) -> None:
+    """The last test of this module: it takes the application away, as a new version of it or `greenflow down` would."""
+    with LiveStream(served.app.url) as stream, LiveStream(served.app.url) as beside:
+        until(lambda: "window" in stream.names() and "window" in beside.names())
+        serve.delete(served.app.instance.app)
+        until(lambda: stream.ended is not None and beside.ended is not None)
+        assert (stream.ended, beside.ended) == ("in order", "in order"), (
+            "cut, it had waited for Serve's patience to end"
+        )
 
 
 def meters(app: Running) -> list[psutil.Process]:

@@ -139,7 +139,7 @@ def test_an_unfinished_step_is_replaced_by_what_is_known_of_it_later() -> None:
         stand.teller.points = [point(999.0)]
         await stand.windows(1)
         stand.teller.points = [point(1003.0), point(1007.0)]
-        await stand.windows(1)
+        await stand.windows(8)
         second = await stand.look()
         assert times(second) == [970.0, 980.0, 999.0, 1007.0]
         await first.leave()
@@ -151,12 +151,44 @@ def test_an_unfinished_step_is_replaced_by_what_is_known_of_it_later() -> None:
 def test_history_that_is_too_old_is_forgotten() -> None:
     async def story(stand: Stand) -> None:
         first = await stand.look()
-        stand.teller.points = [point(985.0 + SPAN_S)]
+        stand.teller.time_s = 985.0 + SPAN_S
+        stand.teller.points = [point(stand.teller.time_s)]
         await stand.windows(1)
         second = await stand.look()
         assert times(second) == [990.0, 985.0 + SPAN_S]
         await first.leave()
         await second.leave()
+
+    played(story)
+
+
+def test_after_a_clock_was_set_back_history_goes_on_from_there() -> None:
+    async def story(stand: Stand) -> None:
+        first = await stand.look()
+        stand.teller.time_s, stand.teller.points = 983.0, [point(970.0), point(983.0)]
+        await stand.windows(1)
+        stand.teller.points.append(point(991.0))
+        stand.teller.time_s = 990.0
+        await stand.windows(1)
+        second = await stand.look()
+        assert times(second) == [970.0, 983.0, 991.0]
+        await first.leave()
+        await second.leave()
+
+    played(story)
+
+
+def test_a_mistake_of_ours_ends_no_stream_and_is_not_shown() -> None:
+    async def story(stand: Stand) -> None:
+        viewer = await stand.look()
+        stand.teller.window = {"broken": object()}
+        await stand.windows(1)
+        assert viewer.events[-1].name == "gone"
+        assert "object" not in viewer.events[-1].data["detail"]
+        stand.teller.window = {}
+        await stand.windows(1)
+        assert viewer.events[-1].name == "window"
+        await viewer.leave()
 
     played(story)
 
