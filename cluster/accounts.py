@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from allocator.choice import Floats, Ints
 from allocator.energy.windows import Name
+from cluster.metrics import NO_ENERGIES
 from cluster.took import none_took
 from cluster.work import NO_WORK, WorkCounts, work_since, work_sum
 
@@ -35,6 +36,7 @@ class Totals:
     deciding_s  seconds of processor time that decisions took
     predicted  reward of the requests that a policy gave a chain
     took      how many answers took how long, as `cluster.took` counts them
+    energies  requests whose joules are known, by the bucket of `cluster.metrics.ENERGY_BOUNDS` that these lie in
     """
 
     at_s: float
@@ -46,6 +48,7 @@ class Totals:
     deciding_s: float = 0.0
     predicted: float = 0.0
     took: Ints = field(default_factory=none_took)
+    energies: Ints = field(default_factory=NO_ENERGIES.copy)
 
     @classmethod
     def none(cls, at_s: float, chains: int) -> "Totals":
@@ -126,6 +129,7 @@ class Books:
     deciding_s  seconds of processor time that decisions took
     predicted  reward of the requests that a policy gave a chain
     took      how many answers took how long, as `cluster.took` counts them
+    energies  requests by what they took, as `Totals.energies`
     """
 
     billed: Ints
@@ -136,6 +140,7 @@ class Books:
     deciding_s: float = 0.0
     predicted: float = 0.0
     took: Ints = field(default_factory=none_took)
+    energies: Ints = field(default_factory=NO_ENERGIES.copy)
 
 
 def opened(chains: int) -> Books:
@@ -168,6 +173,7 @@ def heard(books: Books, report: Report, now_s: float) -> Books:
         degraded,
         deciding_s=books.deciding_s + max(0.0, report.totals.deciding_s - base.deciding_s),
         predicted=books.predicted + report.totals.predicted - base.predicted,
+        energies=books.energies + np.maximum(report.totals.energies - base.energies, 0),
         took=books.took + np.maximum(report.totals.took - base.took, 0),
     )
 

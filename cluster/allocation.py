@@ -25,6 +25,8 @@ from cluster.deciding import Allocation, Decided, Decider, Explained, LocalDecid
 from cluster.follower import Follower, Tie
 from cluster.host import host_pool
 from cluster.latency import TimeLeft
+from cluster.metrics import Metrics
+from cluster.metrics_ray import RayMetrics
 from cluster.outcomes.recorder import Recorder
 from cluster.promotion.adopting import Loaded, Models
 from cluster.remote_desk import MODEL_S, RemoteDesk
@@ -53,7 +55,8 @@ class Allocator:
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
         models = models_of(cascade, space, controller)
-        follower, tally = tied(settings, cascade.spec, space, controller, Workbook(host_pool()), models=models)
+        book, metrics = Workbook(host_pool()), RayMetrics()
+        follower, tally = tied(settings, cascade.spec, space, controller, book, models=models, metrics=metrics)
         self._decider = local_decider(settings.allocator, models, follower, tally)
         self._run = asyncio.get_running_loop().create_task(follower.run())
 
@@ -146,7 +149,10 @@ def allocation_of(
     decider: Decider | None = None
     here = allocator is None and wants_allocator(settings.allocator, cascade.spec)
     models = models_of(cascade, space, controller) if here else None
-    follower, tally = tied(settings, cascade.spec, space, controller, book, absent=absent, models=models)
+    metrics = RayMetrics()
+    follower, tally = tied(
+        settings, cascade.spec, space, controller, book, absent=absent, models=models, metrics=metrics
+    )
     if models is not None:
         decider = local_decider(settings.allocator, models, follower, tally)
     elif allocator is not None:
@@ -194,12 +200,14 @@ def tied(
     serves: tuple[Name, ...] = (),
     absent: Callable[[], tuple[Name, ...]] | None = None,
     models: Models | None = None,
+    metrics: Metrics | None = None,
 ) -> tuple[Follower, Tally]:
     """A tally, and the follower that reports it with what the variants of this process did.
 
     serves  the variants that others reach by this replica
     absent  which it cannot send a request to now; None where it sends none
     models  what it predicts with; None where it does not
+    metrics are told whether its policy is stale; None where it decides by none
     """
     allocator = settings.allocator
     model = reward_model_name(spec)
@@ -207,4 +215,4 @@ def tied(
     rows = max(1, min(allocator.sample_rows, SAMPLE_BYTES // (4 * len(space))))
     tally = Tally(len(space), rows, np.random.default_rng(), book)
     desk = RemoteDesk(controller, timeout_s=2 * allocator.window_s + 1)
-    return Follower(tie, tally, desk, time.monotonic, models=models), tally
+    return Follower(tie, tally, desk, time.monotonic, models=models, metrics=metrics), tally

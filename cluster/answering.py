@@ -144,6 +144,7 @@ class Answerer:
             static = np.full(len(chains), self._space.static.index)
             static_j = float(self._joules.of(snapshot.rates, static)[0])
             joules = Joules(self._joules.of(snapshot.rates, chains), static_j, snapshot.rates)
+            self._allocation.tally.cost(joules.each_j)
         if self._allocation.recorder is not None:
             self._allocation.recorder.answered(users, given, chains, joules, snapshot)
         return joules

@@ -55,6 +55,7 @@ from cluster.promotion.port import LocalPromotionDesk
 from cluster.publishing import ControlMetrics
 from cluster.purse import Purse
 from cluster.snapshot import Answer, Standing
+from cluster.to_date import keep_told, to_date
 from cluster.warming import Warmer, pinging
 from models.errors import GreenFlowError
 from models.loading import Cascade
@@ -205,7 +206,8 @@ class Controller:
             accountant, self._ledger, self._desk, meters, window_s, time.time, metrics, self._kept.states
         )
         counting = keep_counted(partial(ledgered, self._ledger), self._pacer.ledgered, time.time)
-        return [meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep), counting]
+        told = keep_told(partial(to_date, self._ledger), metrics, time.time)
+        return [meters.run(), self._bookkeeper.run(), keep_fresh(carbon, asyncio.sleep), counting, told]
 
     async def _measured(self, window: Window) -> Means:
         with contextlib.suppress(TimeoutError):  # a ledger that is locked makes nobody wait for long

@@ -20,8 +20,8 @@ Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 Measure = Callable[[Window], Awaitable[Means | None]]
 """What is known of a window that has just ended, and of what the next one may spend; None for what is counted alone."""
-Tell = Callable[[Sequence[Standing], Mapping[str, int]], None]
-"""Told after every tick how constraints stand, and how often requests were degraded so far, by reason."""
+Tell = Callable[[Sequence[Standing], Books], None]
+"""Told after every tick how constraints stand, and what all replicas did so far."""
 
 LEAD = 0.1
 HOLD = 0.3
@@ -67,7 +67,7 @@ class ControllerDesk:
         self.saving_error_j = nan
         self.measure: Measure = _nothing
         self.listen: Callable[[Report, float], None] = lambda report, now_s: None
-        self.tell: Tell = lambda standings, degraded: None
+        self.tell: Tell = lambda standings, books: None
         self.remembered: Mapping[str, float] = {}
         self.predicts: Callable[[], Model | None] = lambda: None
         self._recalled = False  # whether prices were made by them, or it is too late for that
@@ -159,7 +159,7 @@ class ControllerDesk:
             if self._state.warm >= WARM_UP:
                 self._foreign = None  # what it has found itself is newer
         self._snapshot = self._published(self._state)
-        self.tell(self._snapshot.standings, self._books.degraded)
+        self.tell(self._snapshot.standings, self._books)
 
     def _predicted_anew(self, window: Window) -> Window:
         """The window, without rewards of a model that is not to predict any more."""

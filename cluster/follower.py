@@ -11,6 +11,7 @@ from allocator.energy.windows import Name
 from allocator.policy import Policy
 from cluster.accounts import Report, Totals
 from cluster.desk import Clock, Desk, Sleep
+from cluster.metrics import Metrics, NullMetrics
 from cluster.promotion.adopting import Models
 from cluster.snapshot import Snapshot
 from cluster.tally import Tally
@@ -47,7 +48,8 @@ class Follower:
     Where the replica predicts, a snapshot for another reward model is held from the moment on at which that model
     predicts, too; until then the model and the snapshot of before decide.
 
-    models  what the replica predicts with; None where it does not
+    models   what the replica predicts with; None where it does not
+    metrics  are told once a window whether the policy is stale
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Follower:
         clock: Clock,
         sleep: Sleep = asyncio.sleep,
         models: Models | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        self.tie, self._models = tie, models
+        self.tie, self._models, self._metrics = tie, models, metrics or NullMetrics()
         self._tally, self._desk, self._clock, self._sleep = tally, desk, clock, sleep
         if models is not None:
             tally.predicted_by(models.now.name)
@@ -99,7 +102,9 @@ class Follower:
         """Report for ever."""
         try:
             while True:
-                await self._sleep(await self.once())
+                next_in_s = await self.once()
+                self._metrics.set("greenflow_policy_stale", float(self.stale), {})
+                await self._sleep(next_in_s)
         finally:
             if self._adopting is not None:
                 self._adopting.cancel()

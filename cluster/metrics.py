@@ -8,17 +8,28 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, Protocol
 
-Kind = Literal["counter", "gauge"]
+import numpy as np
+
+from allocator.choice import Ints
+
+Kind = Literal["counter", "gauge", "histogram"]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric. `about` says in one line what it is, units included."""
+    """A metric. `about` says in one line what it is, units included.
+
+    bounds  of a histogram's buckets, each inclusive; one more bucket holds all above the last
+    """
 
     name: str
     kind: Kind
     labels: tuple[str, ...]
     about: str
+    bounds: tuple[float, ...] = ()
+
+
+ENERGY = "greenflow_request_energy_joules"
 
 
 METRICS = {
@@ -27,10 +38,12 @@ METRICS = {
         Metric(
             "greenflow_device_energy_joules_total",
             "counter",
-            ("device", "kind", "source", "quality"),
+            ("device", "host", "kind", "source", "quality"),
             "Joules that a device drew, as billed",
         ),
-        Metric("greenflow_device_power_watts", "gauge", ("device",), "Mean watts of a device in the last window"),
+        Metric(
+            "greenflow_device_power_watts", "gauge", ("device", "host"), "Mean watts of a device in the last window"
+        ),
         Metric(
             "greenflow_attributed_energy_joules_total",
             "counter",
@@ -66,11 +79,33 @@ METRICS = {
         Metric("greenflow_ledger_errors_total", "counter", (), "Windows that could not be written when they ended"),
         Metric("greenflow_ledger_ok", "gauge", (), "1 while the ledger can be written, else 0"),
         Metric(
+            "greenflow_ledger_energy_joules",
+            "gauge",
+            ("period",),
+            "Joules of all devices in the ledger, of the running day (UTC; period day) and of all days (period all)",
+        ),
+        Metric(
+            "greenflow_ledger_emissions_grams",
+            "gauge",
+            ("period",),
+            "Grams of CO2e in the ledger likewise; joules of which nobody knew the intensity count nothing",
+        ),
+        Metric(
             "greenflow_decisions_total",
             "counter",
             ("chain",),
             "Requests that were answered, by the chain that ran; chains with few of them together as other",
         ),
+        Metric(
+            ENERGY,
+            "histogram",
+            (),
+            "Joules of a request by the energy model, without idle. Of more than 200 in a window an even share is told;"
+            " the sum is Ray's guess from the middles of the buckets",
+            (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0),
+        ),
+        Metric("greenflow_control_windows_total", "counter", (), "Windows that the controller has priced"),
+        Metric("greenflow_policy_stale", "gauge", (), "1 while a replica's policy is older than allowed, else 0"),
         Metric("greenflow_predicted_reward_total", "counter", (), "Predicted reward of requests that a policy decided"),
         Metric(
             "greenflow_savings_joules",
@@ -87,6 +122,9 @@ METRICS = {
         Metric("greenflow_log_ok", "gauge", (), "1 while the log of decisions can be written, or is off; else 0"),
     )
 }
+ENERGY_BOUNDS = np.array(METRICS[ENERGY].bounds)
+NO_ENERGIES: Ints = np.zeros(len(ENERGY_BOUNDS) + 1, np.int64)
+"""Counts by bucket, before the first."""
 
 
 class Metrics(Protocol):
@@ -101,12 +139,24 @@ class Metrics(Protocol):
         ten seconds). Ray shows neither infinity nor NaN."""
         ...
 
+    def observe(self, name: str, counts: Ints, labels: Mapping[str, str]) -> None:
+        """Add to a histogram so many observations in each of its buckets, (len(bounds) + 1,), each >= 0."""
+        ...
+
 
 def checked(name: str, kind: Kind, labels: Mapping[str, str]) -> Metric:
     """The metric. Raises KeyError for an unknown one, ValueError for another kind or other labels."""
     metric = METRICS[name]
     if metric.kind != kind or set(labels) != set(metric.labels):
         raise ValueError(f"{name} is a {metric.kind} with labels {metric.labels}, not a {kind} with {tuple(labels)}")
+    return metric
+
+
+def checked_counts(name: str, counts: Ints, labels: Mapping[str, str]) -> Metric:
+    """The histogram. Raises as `checked`, and ValueError for counts that are not one for each bucket, or negative."""
+    metric = checked(name, "histogram", labels)
+    if len(counts) != len(metric.bounds) + 1 or (np.asarray(counts) < 0).any():
+        raise ValueError(f"{name}: needs {len(metric.bounds) + 1} counts of zero or more, got {list(counts)}")
     return metric
 
 
@@ -121,12 +171,17 @@ class NullMetrics:
         """As `Metrics.set`."""
         checked(name, "gauge", labels)
 
+    def observe(self, name: str, counts: Ints, labels: Mapping[str, str]) -> None:
+        """As `Metrics.observe`."""
+        checked_counts(name, counts, labels)
+
 
 class RecordedMetrics:
-    """Keeps what Prometheus would show: `values` by name and labels."""
+    """Keeps what Prometheus would show: `values` by name and labels, and of histograms `counts` by bucket."""
 
     def __init__(self) -> None:
         self.values: dict[tuple[str, tuple[tuple[str, str], ...]], float] = {}
+        self.counts: dict[tuple[str, tuple[tuple[str, str], ...]], Ints] = {}
 
     def inc(self, name: str, by: float, labels: Mapping[str, str]) -> None:
         """As `Metrics.inc`."""
@@ -142,3 +197,9 @@ class RecordedMetrics:
         if not isfinite(value):
             raise ValueError(f"{name}: Ray does not show {value}")
         self.values[name, tuple(sorted(labels.items()))] = value
+
+    def observe(self, name: str, counts: Ints, labels: Mapping[str, str]) -> None:
+        """As `Metrics.observe`."""
+        checked_counts(name, counts, labels)
+        key = (name, tuple(sorted(labels.items())))
+        self.counts[key] = self.counts.get(key, np.zeros(len(counts), np.int64)) + counts

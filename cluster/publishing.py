@@ -6,7 +6,8 @@ from math import inf
 from allocator.emissions import grams_of
 from allocator.joules import WindowAccount, worst
 from cluster.accountant import Closed
-from cluster.metrics import Metrics
+from cluster.accounts import Books
+from cluster.metrics import ENERGY, NO_ENERGIES, Metrics
 from cluster.snapshot import Standing
 
 Events = Mapping[tuple[str, str], int]
@@ -19,17 +20,20 @@ class ControlMetrics:
         self._metrics = metrics
         self._standings: Sequence[Standing] = ()
         self._degraded: Mapping[str, int] = {}
+        self._energies = NO_ENERGIES
 
-    def tell(self, standings: Sequence[Standing], degraded: Mapping[str, int]) -> None:
-        """A tick has ended. Gauges are set in every one; `degraded` is what was counted so far, by reason."""
+    def tell(self, standings: Sequence[Standing], books: Books) -> None:
+        """A tick has ended. Gauges are set in every one; counters rise by what is new in the books."""
+        self._metrics.inc("greenflow_control_windows_total", 1.0, {})
         for standing in standings:
             _constraint(self._metrics, standing)
         self._tell_cleared(standings)
         self._standings = standings
-        for reason, times in degraded.items():
+        for reason, times in books.degraded.items():
             if times > (before := self._degraded.get(reason, 0)):
                 self._metrics.inc("greenflow_degraded_total", float(times - before), {"reason": reason})
-        self._degraded = degraded
+        self._metrics.observe(ENERGY, books.energies - self._energies, {})
+        self._degraded, self._energies = books.degraded, books.energies
 
     def _tell_cleared(self, standings: Sequence[Standing]) -> None:
         """Set the gauges of constraints that are no more once to what holds without them: nothing is spent or priced.
@@ -42,7 +46,8 @@ def publish(metrics: Metrics, closed: Closed) -> None:
     """Counters rise by what was written into the ledger, and by nothing else; gauges are set in every window."""
     for device in closed.devices:
         if device.fresh and device.window_s > 0:
-            metrics.set("greenflow_device_power_watts", device.energy_j / device.window_s, {"device": device.device})
+            labels = {"device": device.device, "host": device.host}
+            metrics.set("greenflow_device_power_watts", device.energy_j / device.window_s, labels)
     metrics.set("greenflow_ledger_ok", float(closed.written is not None), {})
     if closed.written is None:
         metrics.inc("greenflow_ledger_errors_total", 1.0, {})
@@ -60,6 +65,7 @@ def _account(metrics: Metrics, account: WindowAccount) -> None:
     for device in account.devices:
         labels = {
             "device": device.device,
+            "host": device.host,
             "kind": device.kind,
             "source": device.source,
             "quality": device.quality.value,

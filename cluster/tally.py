@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from allocator.choice import Ints
+from allocator.choice import Floats, Ints
 from allocator.energy.windows import SERVING
 from cluster.accounts import Totals
+from cluster.metrics import ENERGY_BOUNDS, NO_ENERGIES
 from cluster.took import Took
 from cluster.work import Workbook, of_processors
 
@@ -40,6 +41,7 @@ class Tally:
         self._decided, self._deciding_s, self._predicted = 0, 0.0, 0.0
         self._took = Took()
         self._degraded: dict[str, int] = {}
+        self._energies = NO_ENERGIES.copy()
         self._rng = rng
         self._rows = np.empty((sample_rows, chains), np.float32)
         self._seen = 0
@@ -49,6 +51,11 @@ class Tally:
         self.book.ran(*SERVING, calls=1, items=len(chains))
         self._handed += handed
         self._executed += np.bincount(chains, minlength=len(self._executed))
+
+    def cost(self, each_j: Floats) -> None:
+        """These requests were answered, and took so many joules each, by the energy model."""
+        buckets = np.searchsorted(ENERGY_BOUNDS, each_j)
+        self._energies += np.bincount(buckets, minlength=len(self._energies))
 
     def predicted_by(self, reward_model: str) -> None:
         """Another model predicts from now on: the sample begins anew with it."""
@@ -95,9 +102,18 @@ class Tally:
         before_s, self._cpu_s = self._cpu_s, self._cpu()
         if of_processors(self.book.pool):
             self.book.ran(*SERVING, calls=0, items=0, busy_s=max(0.0, self._cpu_s - before_s))
-        work, degraded = self.book.totals(), dict(self._degraded)
-        counted = self._executed.copy(), self._decided, self._handed, work, degraded, self._deciding_s
-        return Totals(at_s, *counted, predicted=self._predicted, took=self._took.counts())
+        return Totals(
+            at_s,
+            self._executed.copy(),
+            self._decided,
+            self._handed,
+            self.book.totals(),
+            dict(self._degraded),
+            self._deciding_s,
+            energies=self._energies.copy(),
+            predicted=self._predicted,
+            took=self._took.counts(),
+        )
 
     def take_sample(self) -> NDArray[np.float32]:
         """The sample (S, J), in random order; the next one begins."""

@@ -35,10 +35,11 @@ class Replica:
         executed[chain] += count
         ran = {("rank", f"v{chain}", "here/cpu"): Counts(calls=1, items=count, busy_s=count / 8)}
         work = work_sum(self.now.work, ran)
-        took = self.now.took.copy()
+        took, energies = self.now.took.copy(), self.now.energies.copy()
         took[chain] += count
+        energies[chain] += count
         told = Totals(now_s, executed, self.now.decided + count, self.now.handed + 10 * count, work)
-        self.now = replace(told, took=took, predicted=self.now.predicted + 0.5 * count)
+        self.now = replace(told, took=took, predicted=self.now.predicted + 0.5 * count, energies=energies)
 
     def report(self) -> Report:
         return report(self.name, self.now, self.acked)
@@ -82,6 +83,7 @@ def test_what_is_billed_is_what_was_executed_as_of_each_replica_s_last_report(
     assert books.handed == 10 * expected.sum()
     assert books.took[:CHAINS].tolist() == expected.tolist()
     assert books.predicted == 0.5 * expected.sum()
+    assert books.energies[:CHAINS].tolist() == expected.tolist()
     assert books.work == reduce(work_sum, (totals.work for totals in delivered.values()), NO_WORK)
 
 

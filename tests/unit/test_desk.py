@@ -1,7 +1,7 @@
 """Controller and replicas together, on a clock of the test's own: reports, restarts, loss, and what all agree on."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,11 +16,11 @@ from tiny_reward import MODEL, space_of
 from allocator.chains import ChainSpace
 from allocator.constraints import flops_per_second
 from allocator.price.select import strategy
-from cluster.accounts import Report
+from cluster.accounts import Books, Report
 from cluster.control import Control
 from cluster.desk import ControllerDesk
 from cluster.follower import Follower, Tie
-from cluster.metrics import RecordedMetrics
+from cluster.metrics import ENERGY, METRICS, RecordedMetrics
 from cluster.promotion.adopting import Loaded, Models
 from cluster.publishing import ControlMetrics
 from cluster.snapshot import Answer, Standing
@@ -69,7 +69,9 @@ class Replica:
     def __init__(self, name: str, space: ChainSpace, wire: Wire, time: FakeTime, stale_s: float = 10.0) -> None:
         self.space, self.time = space, time
         self.tally = Tally(len(space), 64, np.random.default_rng(0), Workbook("here/cpu"))
-        self.follower = Follower(Tie(name, len(space), MODEL, 1.0, stale_s), self.tally, wire, time, time.sleep)
+        self.metrics = RecordedMetrics()
+        tie = Tie(name, len(space), MODEL, 1.0, stale_s)
+        self.follower = Follower(tie, self.tally, wire, time, time.sleep, metrics=self.metrics)
         self.versions: list[int] = []
         self.decided_by: dict[int, tuple[float, ...]] = {}
         self._rng = np.random.default_rng(1)
@@ -178,13 +180,14 @@ def test_metrics_are_told_in_every_tick_though_nobody_accounts_for_joules(space:
     async def story(world: World) -> None:
         assert world.desk is not None
 
-        def tell(standings: Sequence[Standing], degraded: Mapping[str, int]) -> None:
+        def tell(standings: Sequence[Standing], books: Books) -> None:
             ticks.append(len(standings))
-            control.tell(standings, degraded)
+            control.tell(standings, books)
 
         world.desk.tell = tell
         await world.pass_by(3.05)
         world.replicas[0].tally.degraded("late", 2)
+        world.replicas[0].tally.cost(np.array([0.15, 0.15, 7.0]))
         await world.pass_by(3)
         standing = world.desk.standings[0]
         key = (("constraint", "flops"),)
@@ -194,6 +197,9 @@ def test_metrics_are_told_in_every_tick_though_nobody_accounts_for_joules(space:
     play(World(space, limit_of(space)), story)
     assert ticks == [1] * 6
     assert metrics.values["greenflow_degraded_total", (("reason", "late"),)] == 2.0
+    assert metrics.values["greenflow_control_windows_total", ()] == 6.0
+    assert dict(zip(METRICS[ENERGY].bounds, metrics.counts[ENERGY, ()].tolist(), strict=False))[0.2] == 2
+    assert metrics.counts[ENERGY, ()].sum() == 3
 
 
 def test_all_replicas_hold_the_same_version_soon_after_a_tick(space: ChainSpace) -> None:
@@ -225,9 +231,12 @@ def test_without_the_controller_prices_hold_and_are_marked_stale_after_the_bound
         held = follower.policy
         world.stop_controller()
         await world.pass_by(3)
+        told = world.replicas[0].metrics.values
         assert (follower.policy is held, follower.stale) == (True, False)
+        assert told["greenflow_policy_stale", ()] == 0.0
         await world.pass_by(3)
         assert (follower.policy is held, follower.stale) == (True, True)
+        assert told["greenflow_policy_stale", ()] == 1.0
         assert follower.age_s == pytest.approx(6, abs=1.1)
 
     play(World(space, limit_of(space), stale_s=5.0), story)

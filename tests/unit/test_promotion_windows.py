@@ -101,7 +101,7 @@ class Story:
         self.desk = ControllerDesk(control(), self.time, self.time, self.time.sleep)
         self.desk.predicts = lambda: self.model
         self.windows: list[Window] = []
-        self.desk.tell = lambda standings, degraded: None
+        self.desk.tell = lambda standings, books: None
         self.executed = np.zeros(len(SPACE), np.int64)
         self.acked = Totals.none(999.0, len(SPACE))
 

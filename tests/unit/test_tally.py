@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allocator.energy.windows import SERVING
+from cluster.metrics import ENERGY_BOUNDS
 from cluster.tally import Tally
 from cluster.work import Counts, Workbook
 
@@ -88,3 +89,15 @@ def test_what_answers_took_and_what_was_predicted_of_them_adds_up() -> None:
     after = tally.totals(1.0)
     assert (before.took.sum(), after.took.sum(), before.predicted, after.predicted) == (4, 5, 0.0, 3.0)
     assert (after.took - before.took).max() == 1
+
+
+@given(joules=st.lists(st.floats(0.0, 1e4), max_size=30))
+def test_requests_are_counted_by_what_they_took_each_in_the_bucket_whose_bound_it_does_not_exceed(
+    joules: list[float],
+) -> None:
+    tally = Tally(2, 4, np.random.default_rng(0), Workbook("here/cpu"))
+    tally.cost(np.array(joules[:10]))
+    tally.cost(np.array(joules[10:]))
+    counts = np.cumsum(tally.totals(0.0).energies)
+    assert counts[-1] == len(joules)
+    assert counts[:-1].tolist() == [sum(one <= bound for one in joules) for bound in ENERGY_BOUNDS]
