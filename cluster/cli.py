@@ -16,6 +16,7 @@ COMMANDS = {
     "budget": ("cluster.commands.budget", "command"),
     "promote": ("cluster.commands.promote", "command"),
     "report": ("cluster.commands.report", "command"),
+    "monitoring": ("cluster.commands.monitoring", "group"),
     "load": ("cluster.commands.load", "load"),
     "train": ("cluster.commands.train", "train"),
     "profile": ("cluster.commands.profile", "command"),

@@ -297,6 +297,12 @@ def state_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(base).expanduser() / "greenflow"
 
 
+def ray_grafana_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Where Ray was told to write its dashboards for Grafana; None for the folder of its session."""
+    folder = environment.get("RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR")
+    return Path(folder).absolute() if folder else None
+
+
 def ray_address(environment: Mapping[str, str] = os.environ) -> str | None:
     """The Ray cluster to join, from RAY_ADDRESS; None to start one here."""
     return environment.get("RAY_ADDRESS") or None

@@ -54,6 +54,17 @@ def connected(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+def dashboard_of(address: str) -> str:
+    """The URL of the dashboard of the cluster at `address`, "" without one. Raises FixSetup when it does not answer."""
+    import ray
+
+    context = _connect(address)
+    try:
+        return f"http://{context.dashboard_url}" if context.dashboard_url else ""
+    finally:
+        ray.shutdown()
+
+
 def _connect(address: str) -> Any:
     import ray
 
@@ -97,7 +108,7 @@ def details(dashboard: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
     """
     if not dashboard:
         return None
-    request = urllib.request.Request(f"{dashboard}/api/serve/applications/", headers=_token())
+    request = urllib.request.Request(f"{dashboard}/api/serve/applications/", headers=token())
     try:
         with urllib.request.urlopen(request, timeout=timeout_s) as answer:
             found: dict[str, Any] = json.load(answer)
@@ -106,7 +117,8 @@ def details(dashboard: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
         return None
 
 
-def _token() -> dict[str, str]:
+def token() -> dict[str, str]:
+    """The header with the user's token, empty without one."""
     from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
 
     try:

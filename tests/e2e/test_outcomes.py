@@ -1,5 +1,7 @@
 """The account of outcomes of a served application under load: what is told of savings, and what crashes leave of it."""
 
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +15,8 @@ import pytest
 from asking import Asked, Asking
 from live import kill, replicas_of
 from metered_app import Metered, metered
+from monitored import Monitoring, listed, monitoring
+from prometheus import RAYS_LABELS, address, scraped, told, without_rays_labels
 from pydantic import SecretStr
 from rewarding import Rewarding
 from waiting import until
@@ -24,6 +28,9 @@ from cluster.carbon.settings import CarbonSettings
 from cluster.config import DEMO
 from cluster.experiment_settings import ExperimentSettings, FeedbackSettings
 from cluster.kept import SAVINGS_S
+from cluster.metrics import METRICS
+from cluster.monitoring.panels import ROWS
+from cluster.monitoring.rules import ALERTS, RECORDINGS
 from cluster.outcomes.log_reader import read_log
 from cluster.outcomes.log_settings import LogSettings
 from cluster.outcomes.schemas import SavedOut, SavingsResponse
@@ -38,6 +45,13 @@ LATE_S = 6.0
 ENOUGH = 230
 """Requests of an arm: 200 of which all is known are enough for savings to be told."""
 EARNS = {"policy": 0.5, "holdback": 1.0}
+ONLY_IN_TROUBLE = (
+    "greenflow_degraded_total",
+    "greenflow_ledger_errors_total",
+    "greenflow_log_dropped_rows_total",
+    "greenflow_meter_events_total",
+)
+MOST_SERIES = 200
 CASCADE = Cascade.open(DEMO)
 SPACE = ChainSpace(CASCADE.spec, len(CASCADE.items))
 
@@ -106,6 +120,23 @@ def assert_covers(saved: SavedOut, truth: float) -> None:
         assert interval.low <= truth <= interval.high
 
 
+@pytest.fixture(scope="module")
+def watched(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
+    """Prometheus over the application, from before its first request on."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("needs the program prometheus (apt-get install prometheus)")
+    folder = tmp_path_factory.mktemp("watched")
+    options = ("--state-dir", str(folder), "--service-discovery", str(listed(folder, address())))
+    with monitoring(folder, options) as running:
+        yield running
+
+
+def test_prometheus_reaches_the_node_and_knows_our_rules(watched: Monitoring) -> None:
+    until(lambda: [one["health"] for one in watched.asked("targets")["activeTargets"]] == ["up"])
+    groups = watched.asked("rules")["groups"]
+    assert {rule["name"] for group in groups for rule in group["rules"]} == {one.name for one in (*RECORDINGS, *ALERTS)}
+
+
 def test_what_is_told_of_savings_is_what_answers_said_and_what_clients_told(served: Served) -> None:
     asking = Asking(served.url, user_ids(DEMO), RATE)
     with Rewarding(served.url, asking, earns) as rewarding, asking:
@@ -136,6 +167,43 @@ def test_what_is_told_of_savings_is_what_answers_said_and_what_clients_told(serv
     assert energy.static > 0
     assert told.quantities.co2e_g.policy == pytest.approx(energy.policy / 3.6e6 * G_PER_KWH)
     assert told.quantities.co2e_g.static == pytest.approx(energy.static / 3.6e6 * G_PER_KWH)
+
+
+def test_the_nodes_metrics_are_those_that_are_defined_and_no_more(served: Served) -> None:
+    until(lambda: {name for name, metric in METRICS.items() if not scraped().of(metric)} <= set(ONLY_IN_TROUBLE))
+    first = scraped()
+    time.sleep(2.5)
+    scrape = scraped()
+    assert scrape.kinds == {name: METRICS[name].kind for name in scrape.kinds}
+    for metric in METRICS.values():
+        for labels in scrape.of(metric):
+            assert set(metric.labels) <= set(labels)
+            assert set(labels) - set(metric.labels) <= RAYS_LABELS
+        apart = {tuple(labels[label] for label in metric.labels) for labels in scrape.of(metric)}
+        assert len(apart) <= MOST_SERIES, f"{metric.name}: {apart}"
+    said = {value for _, labels in scrape.values for _, value in labels}
+    assert not said & {one.request_id for one in served.asked}
+    rising = {key for key in first.values if key[0].endswith(("_total", "_bucket", "_count", "_sum"))}
+    assert rising
+    assert all(scrape.values[key] >= first.values[key] for key in rising)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs the program promtool (apt-get install prometheus)")
+def test_promtool_finds_nothing_wrong_with_our_metrics() -> None:
+    ours = without_rays_labels(told())
+    found = subprocess.run(["promtool", "check", "metrics"], input=ours, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+
+
+def test_every_panel_shows_something_and_every_rule_works(watched: Monitoring) -> None:
+    empty = {panel.title for _, row in ROWS for panel in row for one in panel.queries if not watched.result(one.expr)}
+    assert empty == set()
+    rules = [rule for group in watched.asked("rules")["groups"] for rule in group["rules"]]
+    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+    firing = {rule["name"] for rule in rules if rule.get("state") == "firing"}
+    assert not firing & {"GreenflowControllerGone", "GreenflowLedgerNotWritten", "GreenflowPolicyStale"}
+    for one in RECORDINGS:
+        assert "WorkerId" not in {label for series in watched.result(one.name) for label in series["metric"]}
 
 
 def test_killed_replicas_lose_a_few_seconds_of_the_account_and_no_request(served: Served) -> None:
