@@ -1,5 +1,6 @@
 """The Grafana dashboards that the installed Ray would generate; with Ray's own code, which knows its metrics."""
 
+import warnings
 from collections.abc import Mapping
 
 CORE = "default_grafana_dashboard.json"
@@ -17,5 +18,7 @@ def ray_dashboards() -> Mapping[str, str]:
     for name in _NAMES:
         generate = getattr(factory, f"generate_{name}_grafana_dashboard", None)
         if generate is not None:
-            found[f"{name}_grafana_dashboard.json"] = str(generate()[0])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ResourceWarning)  # Ray leaves its files to the collector of garbage
+                found[f"{name}_grafana_dashboard.json"] = str(generate()[0])
     return found
