@@ -53,6 +53,7 @@ class NodeMeter:
         opened = _opened(settings, openers)
         host = HostId(HostFiles().boot_id(), socket.gethostname())
         refusals = tuple(opened.refusals)
+        self._said = _said(host.name, opened)
         busy_s = HostFiles(settings.proc_root).busy_cpu_s
         self._meter = Meter(node, host, uuid.uuid4().hex, opened.sensors, refusals, busy_s)
         self._clock, self._lock, self._closing = clock, threading.Lock(), threading.Event()
@@ -60,6 +61,10 @@ class NodeMeter:
         self._poll()
         self._thread = threading.Thread(target=self._keep_polling, name="meter", daemon=True)
         self._thread.start()
+
+    def __repr__(self) -> str:
+        """What Ray's dashboard shows of this actor: which sensors it reads, and which it cannot."""
+        return self._said
 
     def report(self) -> MeterReport:
         """What the devices have drawn up to now."""
@@ -186,6 +191,12 @@ def _end_this_actor() -> None:
 async def _ask(meter: Handle) -> MeterReport:
     report: MeterReport = await meter.report.remote()
     return report
+
+
+def _said(host: str, opened: Opened) -> str:
+    reads = ", ".join(sensor.name for sensor in opened.sensors) or "nothing"
+    lacks = ", ".join(dict.fromkeys(refusal.sensor for refusal in opened.refusals))
+    return f"NodeMeter({host} reads {reads}{f', not {lacks}' if lacks else ''})"
 
 
 def _opened(settings: PowerSettings, openers: Openers | None) -> Opened:

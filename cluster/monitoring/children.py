@@ -50,7 +50,7 @@ def started(name: str, command: Sequence[str], url: str, log: Path) -> Child:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 (no threads are here that could hold a lock)
+            preexec_fn=die_with_parent,  # noqa: PLW1509 (it takes no lock that a thread of ours may hold)
         )
     return Child(name, url, log, process)
 

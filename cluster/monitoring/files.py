@@ -21,6 +21,11 @@ from cluster.monitoring.table import metrics_table
 TABLE_FILE, DASHBOARD_FILE = "METRICS.md", "greenflow_dashboard.json"
 INSTALLED = "/etc/greenflow/grafana"
 """Where the shipped files of Grafana expect to lie."""
+_PLACES = f"""\
+# Made by `greenflow monitoring files`. The folder grafana/ is to lie at {INSTALLED}; or change the paths, here and in
+# {INI_FILE}. With --ray-dashboards Ray's own dashboards are written beside ours, with our row in the one that Ray's
+# dashboard shows; start Ray with RAY_GRAFANA_HOST and RAY_PROMETHEUS_HOST then.
+"""
 
 
 def shipped_files() -> Mapping[str, str]:
@@ -32,7 +37,7 @@ def shipped_files() -> Mapping[str, str]:
         f"{prometheus}/{TABLE_FILE}": metrics_table(),
         f"{grafana}/{DASHBOARDS}/{DASHBOARD_FILE}": text_of(our_dashboard()),
         f"{grafana}/{SOURCES_FILE}": sources_yaml("http://127.0.0.1:9090", 10.0),
-        f"{grafana}/{PROVIDERS_FILE}": providers_yaml(f"{INSTALLED}/{DASHBOARDS}"),
+        f"{grafana}/{PROVIDERS_FILE}": _PLACES + providers_yaml(f"{INSTALLED}/{DASHBOARDS}"),
         f"{grafana}/{INI_FILE}": grafana_ini("127.0.0.1", 3000, "/var/lib/grafana", f"{INSTALLED}/{PROVISIONING}"),
     }
 

@@ -1,6 +1,5 @@
 """The account of outcomes of a served application under load: what is told of savings, and what crashes leave of it."""
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import pytest
 from asking import Asked, Asking
 from live import kill, replicas_of
 from metered_app import Metered, metered
-from monitored import Monitoring, listed, monitoring
+from monitored import NEEDS_PROMETHEUS, Monitoring, listed, monitoring
 from prometheus import RAYS_LABELS, address, scraped, told, without_rays_labels
 from pydantic import SecretStr
 from rewarding import Rewarding
@@ -123,14 +122,13 @@ def assert_covers(saved: SavedOut, truth: float) -> None:
 @pytest.fixture(scope="module")
 def watched(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitoring]:
     """Prometheus over the application, from before its first request on."""
-    if shutil.which("prometheus") is None:
-        pytest.skip("needs the program prometheus (apt-get install prometheus)")
     folder = tmp_path_factory.mktemp("watched")
     options = ("--state-dir", str(folder), "--service-discovery", str(listed(folder, address())))
     with monitoring(folder, options) as running:
         yield running
 
 
+@NEEDS_PROMETHEUS
 def test_prometheus_reaches_the_node_and_knows_our_rules(watched: Monitoring) -> None:
     until(lambda: [one["health"] for one in watched.asked("targets")["activeTargets"]] == ["up"])
     groups = watched.asked("rules")["groups"]
@@ -188,13 +186,14 @@ def test_the_nodes_metrics_are_those_that_are_defined_and_no_more(served: Served
     assert all(scrape.values[key] >= first.values[key] for key in rising)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="needs the program promtool (apt-get install prometheus)")
+@NEEDS_PROMETHEUS
 def test_promtool_finds_nothing_wrong_with_our_metrics() -> None:
     ours = without_rays_labels(told())
     found = subprocess.run(["promtool", "check", "metrics"], input=ours, capture_output=True, text=True, check=False)
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
+@NEEDS_PROMETHEUS
 def test_every_panel_shows_something_and_every_rule_works(watched: Monitoring) -> None:
     empty = {panel.title for _, row in ROWS for panel in row for one in panel.queries if not watched.result(one.expr)}
     assert empty == set()

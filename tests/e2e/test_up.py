@@ -12,14 +12,21 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import grafana_stand_in
 import psutil
 import pytest
 import yaml
+from monitored import NEEDS_PROMETHEUS, monitoring
 from tiny_cascade import TinyCascade
+from waiting import until
 
-from cluster.launching import instances, ports, readiness, serve_env
+from cluster.commands.monitoring_up import ray_settings
+from cluster.launching import instances, ports, ray_joined, readiness, serve_env
 from cluster.launching.instances import Instance, Registry
+from cluster.launching.ray_dashboards import CORE
+from cluster.monitoring.grafana import with_our_row
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 START_S, STOP_S = 120, 60
@@ -126,13 +133,34 @@ def clear(command: Command) -> None:
         instances.end(instances.processes_of(instance.name), 0)
 
 
+@dataclass(frozen=True)
+class Watchers:
+    """Where Ray's dashboard looks for Prometheus and Grafana, and the folder that it writes dashboards into."""
+
+    prometheus: int
+    grafana: int
+    dashboards: Path
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return ray_settings(self._url(self.prometheus), self._url(self.grafana), self.dashboards)
+
+    def _url(self, port: int) -> str:
+        return f"http://127.0.0.1:{port}"
+
+
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, tiny: TinyCascade) -> Iterator[Up]:
+def watchers(tmp_path_factory: pytest.TempPathFactory) -> Watchers:
+    return Watchers(free_port(), free_port(), tmp_path_factory.mktemp("dashboards"))
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, tiny: TinyCascade, watchers: Watchers) -> Iterator[Up]:
     """One instance with a dashboard, shared by the tests that only look, and by the one that is its end."""
     folder = tmp_path_factory.mktemp("served")
-    up = started(
-        Command(folder / "state", tiny.folder), folder / "up.log", free_port(), "--dashboard-port", str(free_port())
-    )
+    options = ("--dashboard-port", str(free_port()))
+    command = Command(folder / "state", tiny.folder)
+    up = started(command, folder / "up.log", free_port(), *options, **watchers.settings)
     try:
         up.wait_for("Ctrl-C stops")
         yield up
@@ -218,6 +246,41 @@ def test_two_instances_run_side_by_side_and_down_stops_the_one_it_is_told(served
     assert_nothing_is_left(name, port)
     assert other.command.run("status").returncode == 1
     assert served.command.run("status").returncode == 0
+
+
+def from_dashboard(up: Up, path: str) -> Any:
+    """What Ray's dashboard answers, to its own user."""
+    request = urllib.request.Request(up.command.only().dashboard + path, headers=ray_joined.token())
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+@NEEDS_PROMETHEUS
+def test_monitoring_finds_the_instance_and_ray_s_dashboard_finds_monitoring(
+    served: Up, watchers: Watchers, tmp_path: Path
+) -> None:
+    grafana_stand_in.install(tmp_path / "bin")
+    settings = {**watchers.settings, "PATH": f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    options, places = ("--state-dir", str(served.command.state)), (watchers.prometheus, watchers.grafana)
+    with monitoring(tmp_path, options, places, **settings) as running:
+        for name, value in watchers.settings.items():
+            assert f"{name}={value}" in running.said
+        until(lambda: any(one["health"] == "up" for one in running.asked("targets")["activeTargets"]), 20.0)
+        assert from_dashboard(served, "/api/prometheus_health")["result"] is True
+        found = from_dashboard(served, "/api/grafana_health")["data"]
+        assert found["grafanaHost"] == watchers.settings["RAY_GRAFANA_IFRAME_HOST"]
+        assert found["dashboardDatasource"] == "Prometheus"
+        core = json.loads((watchers.dashboards / CORE).read_text())
+        assert core["uid"] == found["dashboardUids"]["default"]
+        assert core == with_our_row(core)
+        assert {24, 41} < {panel["id"] for panel in core["panels"]}
+
+
+def test_ray_s_dashboard_tells_which_sensors_a_meter_reads(served: Up) -> None:
+    actors = from_dashboard(served, "/logical/actors")["data"]["actors"].values()
+    (meter,) = (one["reprName"] for one in actors if one["className"] == "NodeMeter")
+    assert meter.startswith("NodeMeter(")
+    assert "reads estimate" in meter
 
 
 # Refusals before anything starts

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from live import free_port
 
 READY_S, END_S = 60.0, 30.0
+NEEDS_PROMETHEUS = pytest.mark.skipif(
+    shutil.which("prometheus") is None, reason="needs the program prometheus (apt-get install prometheus)"
+)
 WINDOW = "15s"
 
 
@@ -31,6 +36,14 @@ class Monitoring:
     def said(self) -> str:
         return self.log.read_text()
 
+    def wait(self) -> None:
+        """Return once it has started all that it starts."""
+        until_s = time.monotonic() + READY_S
+        while "Ctrl-C stops" not in self.said:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < until_s, self.said
+            time.sleep(0.1)
+
     def asked(self, path: str, **parameters: str) -> Any:
         """What Prometheus' HTTP API answers."""
         answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=10)
@@ -45,10 +58,15 @@ class Monitoring:
 
 
 @contextmanager
-def monitoring(folder: Path, options: Sequence[str]) -> Iterator[Monitoring]:
-    """Started with these options, on free ports, asking every second; ended by Ctrl-C."""
-    log, port = folder / "monitoring.log", free_port()
-    ends = ("--prometheus-port", str(port), "--grafana-port", str(free_port()), "--scrape-s", "1")
+def monitoring(
+    folder: Path, options: Sequence[str], ports: tuple[int, int] | None = None, **environment: str
+) -> Iterator[Monitoring]:
+    """Started with these options, asking every second; ended by Ctrl-C.
+
+    ports  of Prometheus and Grafana; None for free ones
+    """
+    log, (prometheus, grafana) = folder / "monitoring.log", ports or (free_port(), free_port())
+    ends = ("--prometheus-port", str(prometheus), "--grafana-port", str(grafana), "--scrape-s", "1")
     call = "from cluster.cli import main; main()"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -56,17 +74,14 @@ def monitoring(folder: Path, options: Sequence[str]) -> Iterator[Monitoring]:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
         )
+    running = Monitoring(f"http://127.0.0.1:{prometheus}", log, process)
     try:
-        until_s = time.monotonic() + READY_S
-        while "Ctrl-C stops" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < until_s, log.read_text()
-            time.sleep(0.1)
-        yield Monitoring(f"http://127.0.0.1:{port}", log, process)
+        running.wait()
+        yield running
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(END_S) == 0, log.read_text()
+        assert process.wait(END_S) == 0, running.said
     finally:
         if process.poll() is None:
             process.kill()

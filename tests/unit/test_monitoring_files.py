@@ -60,6 +60,13 @@ def test_the_commands_print_the_table_and_write_the_files(tmp_path: Path) -> Non
     written = CliRunner().invoke(greenflow, ["monitoring", "files", "--out", str(tmp_path)])
     assert set(written.stdout.split()) == {str(tmp_path / name) for name in shipped_files()}
     assert {name: (tmp_path / name).read_text() for name in shipped_files()} == shipped_files()
+    core = tmp_path / "grafana" / "dashboards" / CORE
+    assert not core.exists()
+    assert (
+        CliRunner().invoke(greenflow, ["monitoring", "files", "--out", str(tmp_path), "--ray-dashboards"]).exit_code
+        == 0
+    )
+    assert json.loads(core.read_text())["panels"][-1]["id"] >= FIRST_ID
 
 
 def test_our_dashboard_is_whole() -> None:

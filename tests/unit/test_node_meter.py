@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -191,3 +192,12 @@ def test_a_sensor_that_is_lost_is_reported_and_comes_back() -> None:
 def test_where_nothing_is_to_be_read_there_is_a_report_without_devices() -> None:
     with metering({}, PowerSettings(sensors="none")) as meter:
         assert meter.report().devices == ()
+
+
+def test_ray_s_dashboard_is_told_what_is_read_and_what_not() -> None:
+    def absent() -> PowerSensor:
+        raise SensorAbsent("nvml", "no GPU", "")
+
+    openers = {"nvml": absent, "rapl": lambda: FakeSensor(COUNTER), "estimate": lambda: FakeSensor(COUNTER)}
+    with metering(openers, PowerSettings()) as meter:
+        assert repr(meter) == f"NodeMeter({socket.gethostname()} reads fake, fake, not nvml)"
