@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -42,7 +42,7 @@ NO_GRAFANA = (
 @click.option("--host", default="127.0.0.1", help="Address that Prometheus and Grafana listen on.")
 @click.option("--prometheus-port", type=click.IntRange(1, 65535), default=PROMETHEUS_PORT, help="Or the next free one.")
 @click.option("--grafana-port", type=click.IntRange(1, 65535), default=GRAFANA_PORT, help="Or the next free one.")
-@click.option("--scrape-s", type=click.FloatRange(0.5, 300), default=10.0, help="Between two looks at the metrics.")
+@click.option("--scrape-s", type=click.IntRange(1, 300), default=10, help="Between two looks at the metrics.")
 @click.option("--keep", default="15d", help="How long Prometheus keeps what it saw.")
 @click.option(
     "--state-dir",
@@ -57,7 +57,7 @@ def up(
     host: str,
     prometheus_port: int,
     grafana_port: int,
-    scrape_s: float,
+    scrape_s: int,
     keep: str,
     state_dir: Path,
 ) -> None:
@@ -117,7 +117,7 @@ def _with_token(targets: Targets, folder: Path) -> Targets:
     return Targets(url=targets.url, token_file=file)
 
 
-def _stand(folder: Path, host: str, scrape_s: float, keep: str) -> Stand:
+def _stand(folder: Path, host: str, scrape_s: int, keep: str) -> Stand:
     dashboards = ray_grafana_folder() or folder / "grafana" / DASHBOARDS
     return Stand(folder.absolute(), dashboards.absolute(), host, scrape_s, keep)
 
@@ -143,17 +143,18 @@ def _start(children: list[Child], stand: Stand, targets: Targets, prometheus_por
 def _tell(children: Sequence[Child], stand: Stand) -> None:
     """Say with which settings Ray's dashboard shows the panels."""
     urls = {child.name: child.url for child in children}
-    prometheus = urls.get("Prometheus", stand.url(PROMETHEUS_PORT))
-    grafana = urls.get("Grafana", stand.url(GRAFANA_PORT))
-    usual = (prometheus, grafana) == (stand.url(PROMETHEUS_PORT), stand.url(GRAFANA_PORT))
-    click.echo(
-        f"Dashboards for Grafana are in {stand.dashboards}, files for one of your own: greenflow monitoring files"
-    )
-    click.echo(
-        "Ray's dashboard looks there by itself (Metrics, Core); the same as settings of `greenflow up`:"
-        if usual
-        else "Ray's dashboard shows them (Metrics, Core) where `greenflow up` was started with these settings:"
-    )
+    usual = stand.url(PROMETHEUS_PORT), stand.url(GRAFANA_PORT)
+    prometheus, grafana = urls.get("Prometheus", usual[0]), urls.get("Grafana", usual[1])
+    if "Grafana" not in urls:
+        click.echo(
+            "Ray's dashboard shows panels (Metrics, Core) once a Grafana runs. `greenflow up` tells it where, by:"
+        )
+    elif (prometheus, grafana) == usual:
+        click.echo(
+            "Ray's dashboard shows the panels by itself (Metrics, Core). The same as settings of `greenflow up`:"
+        )
+    else:
+        click.echo("Ray's dashboard shows the panels (Metrics, Core) where `greenflow up` was started with:")
     for name, value in ray_settings(prometheus, grafana, stand.dashboards).items():
         click.echo(f"  {name}={value}")
     click.echo("watching; Ctrl-C stops")
@@ -170,11 +171,22 @@ def ray_settings(prometheus_url: str, grafana_url: str, dashboards: Path) -> dic
     }
 
 
-def _watch(children: Sequence[Child], core: Path, sleep: Callable[[float], None] = time.sleep) -> None:
+def _watch(children: Sequence[Child], core: Path) -> None:
     """For ever; what Ray writes anew gets our row again. Raises FixSetup when a program has ended."""
+    seen = 0
     while True:
         for child in children:
             if (failure := child.failure()) is not None:
                 raise FixSetup(failure)
-        keep_row(core)
-        sleep(_WATCH_S)
+        if (written := _written(core)) != seen:
+            keep_row(core)
+            seen = written
+        time.sleep(_WATCH_S)
+
+
+def _written(file: Path) -> int:
+    """When it was, in nanoseconds; 0 where it is not there."""
+    try:
+        return file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0

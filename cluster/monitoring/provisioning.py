@@ -39,7 +39,10 @@ def providers_yaml(folder: Path | str) -> str:
 
 
 def grafana_ini(host: str, port: int, data: Path | str, provisioning: Path | str) -> str:
-    """Who opens it may look at everything and change nothing, inside Ray's dashboard, too; nothing is sent outside."""
+    """Who opens it may look at everything and change nothing, inside Ray's dashboard, too; nothing is sent outside.
+
+    There is no administrator, whose password everybody would know.
+    """
     return f"""\
 [server]
 http_addr = {host}
@@ -53,6 +56,7 @@ provisioning = {provisioning}
 
 [security]
 allow_embedding = true
+disable_initial_admin_creation = true
 
 [auth.anonymous]
 enabled = true
