@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -99,14 +99,16 @@ def _targets(where: str | None, port: int | None, state_dir: Path) -> Targets:
     else:
         serve_env.prepare(local=False)
         found = prometheus_targets.of_running(Registry(state_dir), port, ray_address())
-    return _with_token(found, state_dir / "monitoring")
+    return with_token(found, ray_joined.token(), state_dir / "monitoring")
 
 
-def _with_token(targets: Targets, folder: Path) -> Targets:
-    """Ray's dashboard wants the user's token for its list; Prometheus reads it from a file of this user's alone."""
-    of_ray = targets.url.endswith(prometheus_targets.LIST)
-    bearer = ray_joined.token().get("authorization", "").removeprefix("Bearer ") if of_ray else ""
-    if not bearer:
+def with_token(targets: Targets, header: Mapping[str, str], folder: Path) -> Targets:
+    """Ray's dashboard, and nobody else, is shown the user's token, which Prometheus reads from a file of this user's.
+
+    header  with which the token is sent; empty where there is none
+    """
+    bearer = header.get("authorization", "").removeprefix("Bearer ")
+    if not bearer or not targets.url.endswith(prometheus_targets.LIST):
         return targets
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     file = folder / "ray_token"

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from live import free_port
 
-from cluster.commands.monitoring_up import ray_settings
+from cluster.commands.monitoring_up import ray_settings, with_token
 from cluster.launching import prometheus_targets
 from cluster.launching.instances import Instance, Registry
 from cluster.monitoring.children import started, wait_until_ready
@@ -96,6 +96,28 @@ def test_ray_is_told_of_both_programs_and_of_the_folder() -> None:
         "RAY_GRAFANA_IFRAME_HOST": "http://127.0.0.1:3001",
         "RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR": "/state/dashboards",
     }
+
+
+@pytest.mark.parametrize(
+    ("targets", "header", "shown"),
+    [
+        (Targets(url="http://head:8265/api/prometheus/sd"), {"authorization": "Bearer secret"}, True),
+        (Targets(url="http://head:8265/api/prometheus/sd"), {}, False),
+        (Targets(url="http://elsewhere/list"), {"authorization": "Bearer secret"}, False),
+        (Targets(file=Path("/nodes.json")), {"authorization": "Bearer secret"}, False),
+    ],
+    ids=["Ray's dashboard", "no token", "another server", "a file"],
+)
+def test_only_ray_s_dashboard_is_shown_the_token(
+    targets: Targets, header: dict[str, str], shown: bool, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        found = with_token(targets, header, tmp_path / "monitoring")
+    assert (found.url, found.file) == (targets.url, targets.file)
+    assert (found.token_file is not None) == shown
+    if found.token_file is not None:
+        assert found.token_file.read_text() == "secret"
+        assert found.token_file.stat().st_mode & 0o777 == 0o600
 
 
 # Programs
