@@ -303,7 +303,7 @@ def test_open_streams_end_in_order_when_the_application_does_and_hold_up_nobody(
     """The last test of this module: it takes the application away, as a new version of it or `greenflow down` would."""
     with LiveStream(served.app.url) as stream, LiveStream(served.app.url) as beside:
         until(lambda: "window" in stream.names() and "window" in beside.names())
-        serve.delete(served.app.instance.app)
+        serve.delete(served.app.instance.app, _blocking=False)
         until(lambda: stream.ended is not None and beside.ended is not None)
         assert (stream.ended, beside.ended) == ("in order", "in order"), (
             "cut, it had waited for Serve's patience to end"
