@@ -29,10 +29,10 @@ from cluster.carbon.base import CarbonProvider, keep_fresh
 from cluster.carbon.select import open_remembered
 from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
-from cluster.control_settings import control_of, start_of, wants_allocator
+from cluster.control_settings import control_of, start_of, wants_allocator, wants_experiment
 from cluster.counting import keep_counted, ledgered
 from cluster.desk import ControllerDesk
-from cluster.kept import SAVINGS, SAVINGS_S, Handed, Kept, parts_of
+from cluster.kept import SAVINGS, SAVINGS_S, Handed, Kept, parts_of, served_part
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
 from cluster.limit_desk import LocalLimitDesk, in_force
@@ -54,12 +54,14 @@ from cluster.promotion.opening import open_model_desk
 from cluster.promotion.port import LocalPromotionDesk
 from cluster.publishing import ControlMetrics
 from cluster.purse import Purse
+from cluster.served import Served, software
 from cluster.snapshot import Answer, Standing
 from cluster.to_date import keep_told, to_date
 from cluster.warming import Warmer, pinging
+from models.checking import sha256_of
 from models.errors import GreenFlowError
 from models.loading import Cascade
-from models.spec import CascadeSpec
+from models.spec import FILE_NAME, CascadeSpec
 
 DAY_S = 86_400.0
 TAKE_UP_S = 1.0
@@ -93,7 +95,8 @@ class Controller:
         self._models = None if start is None else open_model_desk(cascade, space, start.rewards, self._ledger)
         self._desk.predicts = self._predicts
         self._savings = Handed(SAVINGS, SAVINGS_S)
-        parts = (*parts_of(self._desk, self._purse, self._pacer, carbon, time.time), self._savings.part)
+        served = served_part(_served(settings, cascade))
+        parts = (*parts_of(self._desk, self._purse, self._pacer, carbon, time.time), self._savings.part, served)
         self._kept = Kept(self._ledger, parts, time.time)
         self._bookkeeper: Bookkeeper | None = None
         metrics = RayMetrics()
@@ -282,6 +285,13 @@ def spare_what_stays() -> None:
 def _grams_per_j(carbon: CarbonProvider, building: Pue, now_s: float) -> float | None:
     intensity = carbon.now(now_s)
     return None if intensity is None else grams_per_joule(building, intensity.figure)
+
+
+def _served(settings: Settings, cascade: Cascade) -> Served:
+    holdback = settings.experiment.holdback if wants_experiment(settings, cascade.spec) else None
+    carbon = f"{settings.carbon.provider} {settings.carbon.zone}".strip()
+    sha256 = sha256_of(cascade.folder / FILE_NAME)
+    return Served(time.time(), software(), cascade.spec.name, sha256, holdback, carbon)
 
 
 def _capacity(settings: Settings, spec: CascadeSpec) -> Limit | None:

@@ -14,10 +14,11 @@ from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.pacer import GRID, LOAD, QuotaPacer
 from cluster.purse import Purse
+from cluster.served import SERVED, Served, continued, dumped, restored
 from models.errors import GreenFlowError, TryAgain
 
 PRICES, FORMAT = "control", 1
-COSTS_S, INTENSITY_S, LOAD_S = 30.0, 60.0, 300.0
+COSTS_S, INTENSITY_S, LOAD_S, SERVED_S = 30.0, 60.0, 300.0, 300.0
 """Between two times that what changes slowly is written; forecasts are some kilobytes long."""
 SAVINGS, SAVINGS_S = "savings", 5.0
 Values = Mapping[str, bytes]
@@ -138,6 +139,17 @@ def grid_part(pacer: QuotaPacer, of: str) -> Part:
             pacer.resume({GRID: kept[key]})
 
     return Part((key,), LOAD_S, lambda: {key: pacer.dumped(GRID)}, resume)
+
+
+def served_part(now: Served) -> Part:
+    """What was served since when, up to now."""
+    terms: tuple[Served, ...] = (now,)
+
+    def resume(kept: Values) -> None:
+        nonlocal terms
+        terms = continued(restored(kept.get(SERVED)), now)
+
+    return Part((SERVED,), SERVED_S, lambda: {SERVED: dumped(terms)}, resume)
 
 
 def prices_part(desk: ControllerDesk, purse: Purse) -> Part:
