@@ -1,24 +1,28 @@
 """`greenflow report`: what the ledger's joules and grams come to."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from cluster.config import Settings
+from cluster.ledger.read import Period
+from cluster.reporting.basis import Asked
 from cluster.reporting.gather import gather_from
 from cluster.reporting.model import By, EnergyReport
-from cluster.reporting.page import page
-from cluster.reporting.since import moment
+from cluster.reporting.page import others, page
+from cluster.reporting.since import day_of, moment, month_of
 from cluster.reporting.spreadsheet import csv_text
 from cluster.reporting.text import show
+from models.errors import FixRequest
 
-Form = Callable[[EnergyReport], str]
+Form = Callable[[Sequence[EnergyReport]], str]
 FORMS: dict[str, Form] = {
-    "csv": csv_text,
-    "json": lambda report: report.model_dump_json(indent=1) + "\n",
+    "csv": lambda reports: csv_text(reports[0]),
+    "json": lambda reports: reports[0].model_dump_json(indent=1) + "\n",
     "html": page,
 }
 
@@ -36,11 +40,13 @@ FORMS: dict[str, Form] = {
     help="From then on: an ISO date or time (UTC unless it names a zone), or a span back from now: 24h, 7d, 4w.",
 )
 @click.option("--until", show_default="now", help="Up to then, in the same words.")
+@click.option("--day", help="Instead of --since and --until: that day (UTC), such as 2026-11-24.")
+@click.option("--month", help="Or that month (UTC), such as 2026-11.")
 @click.option(
     "--by",
     type=click.Choice(["hour", "day", "stage", "variant", "node"]),
     default="variant",
-    help="What a line is.",
+    help="What a line is. The page tells by time, by variant and by node in any case: there it says how finely.",
 )
 @click.option(
     "--embodied-g-per-h",
@@ -55,6 +61,8 @@ def command(
     ledger: Path | None,
     since: str | None,
     until: str | None,
+    day: str | None,
+    month: str | None,
     by: By,
     embodied_g_per_h: float | None,
     as_csv: bool,
@@ -75,15 +83,19 @@ def command(
       greenflow report
       greenflow report --since 7d --by day
       greenflow report --since 2026-11-01 --until 2026-12-01 --by hour --csv > november.csv
-      greenflow report --since 24h --by hour --html > report.html
+      greenflow report --day 2026-11-24 --by hour
+      greenflow report --month 2026-11 --html > november.html    one file, to be sent and printed
     """
     form = _only_form(as_csv, as_json, as_html)
     stated = {"energy_ledger": ledger, "carbon_embodied_g_per_h": embodied_g_per_h}
-    report = _reported(Settings.from_environment(stated), since, until, by)
+    settings, asked = Settings.from_environment(stated), _asked(since, until, day, month)
+    with _named_as_asked("day" if day else "month" if month else ""):
+        reports = gather_from(settings.energy.ledger_file, by, asked, others(by) if as_html else _none)
+    reports = tuple(report.with_embodied(settings.carbon.embodied_g_per_h) for report in reports)
     if form is None:
-        show(report, Console(highlight=False))
+        show(reports[0], Console(highlight=False))
     else:
-        click.echo(form(report), nl=False)
+        click.echo(form(reports), nl=False)
 
 
 def _only_form(*wanted: bool) -> Form | None:
@@ -94,10 +106,31 @@ def _only_form(*wanted: bool) -> Form | None:
     return FORMS[names[0]] if names else None
 
 
-def _reported(settings: Settings, since: str | None, until: str | None, by: By) -> EnergyReport:
-    """What the ledger of these settings says of that time, in the words of the options."""
+def _none(_: Period) -> Sequence[By]:
+    return ()
+
+
+def _asked(since: str | None, until: str | None, day: str | None, month: str | None) -> Asked:
+    """The time that the options name. Raises UsageError for two ways to name it, FixRequest for what is no time."""
+    named = [option for option, value in (("--day", day), ("--month", month)) if value is not None]
+    if len(named) + (since is not None or until is not None) > 1:
+        raise click.UsageError("name one of --day, --month, and --since with --until")
     now_s = time.time()
+    if day is not None:
+        return Asked(*day_of(day), now_s)
+    if month is not None:
+        return Asked(*month_of(month), now_s)
     since_s = None if since is None else moment(since, "since", now_s)
     until_s = None if until is None else moment(until, "until", now_s)
-    gathered = gather_from(settings.energy.ledger_file, by, since_s, until_s)
-    return gathered.with_embodied(settings.carbon.embodied_g_per_h)
+    return Asked(since_s, until_s, now_s)
+
+
+@contextmanager
+def _named_as_asked(option: str) -> Iterator[None]:
+    """What is wrong with a day or a month is said of that option, not of those that it stands for."""
+    try:
+        yield
+    except FixRequest as error:
+        if option and error.field in ("since", "until"):
+            raise FixRequest(option, error.problem) from None
+        raise

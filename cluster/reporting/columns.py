@@ -29,7 +29,8 @@ def columns(report: EnergyReport) -> tuple[Column, ...]:
     measured = Column("measured", lambda row: percent(row.known.measured))
     grams = _carbon(report)
     if report.by in ("hour", "day"):
-        return (*_time(report), drawn, *_parts(energy), *grams, measured)
+        watts = Column("mean W", lambda row: number(_over(row.energy_j, row.covered_s)))
+        return (*_time(report), watts, drawn, *_parts(energy), *grams, measured)
     if report.by == "node":
         return (*_node(), drawn, share, *grams, measured)
     return (*_part(report), drawn, share, *grams, measured)
@@ -102,5 +103,5 @@ def cells(report: EnergyReport) -> tuple[Sequence[Column], list[list[str]]]:
     return chosen, [[column.text(row) for column in chosen] for row in report.rows]
 
 
-def _over(over: float | None, under: int | None) -> float | None:
+def _over(over: float | None, under: float | None) -> float | None:
     return over / under if over is not None and under else None

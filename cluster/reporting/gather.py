@@ -1,7 +1,8 @@
 """Asks the ledger, and puts a report together."""
 
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from cluster.ledger.connect import for_reading
 from cluster.ledger.entries import IDLE, SHARE, UNATTRIBUTED
 from cluster.ledger.problems import explained
 from cluster.ledger.read import TIME, Done, Key, Period, Traffic, devices_by, parts_by, traffic_by
+from cluster.reporting.basis import Asked, basis_of
 from cluster.reporting.model import By, EnergyReport, Row, Total
 from cluster.reporting.periods import period_of
 from cluster.reporting.saved import savings_of
@@ -17,40 +19,56 @@ from cluster.reporting.since import iso
 from cluster.reporting.sums import first_keys, joules_of, sum_of, total_of
 
 NOTHING = Traffic(0, 0.0, 0, 0)
+Others = Callable[[Period], Sequence[By]]
+"""By what else to tell of a period."""
 
 
 def gather(
-    db: sqlite3.Connection, ledger: str, by: By, since_s: float | None = None, until_s: float | None = None
+    db: sqlite3.Connection,
+    ledger: str,
+    by: By,
+    since_s: float | None = None,
+    until_s: float | None = None,
+    now_s: float | None = None,
 ) -> EnergyReport:
     """The report of a ledger. `since_s` and `until_s` are Unix times, rounded outwards to hours; where hours are let go
     of, to days.
 
+    now_s  of the asking; by the clock where nobody says
     Raises FixFile where the ledger holds nothing, FixRequest where it holds nothing of that time.
     """
+    return gather_all(db, ledger, by, Asked(since_s, until_s, time.time() if now_s is None else now_s))[0]
+
+
+def gather_all(
+    db: sqlite3.Connection, ledger: str, by: By, asked: Asked, others: Others = lambda _: ()
+) -> tuple[EnergyReport, ...]:
+    """The report by `by`, and by `others` of its period, all from one moment. Raises as `gather`."""
     db.execute("BEGIN")  # so that all questions are answered from one moment
     try:
-        period = period_of(db, ledger, by, since_s, until_s)
+        period = period_of(db, ledger, by, asked.since_s, asked.until_s)
         total = totals(db, period)
-        rows = _rows(db, period, by, total.energy_j)
-        savings = savings_of(db)
+        first = EnergyReport(
+            ledger=ledger,
+            since=iso(period.since_s),
+            until=iso(period.until_s),
+            by=by,
+            total=total,
+            rows=_rows(db, period, by, total.energy_j),
+            basis=basis_of(db, period, asked),
+            savings=savings_of(db),
+        )
+        rest = [(other, _rows(db, period, other, total.energy_j)) for other in others(period)]
     finally:
         db.execute("ROLLBACK")
-    return EnergyReport(
-        ledger=ledger,
-        since=iso(period.since_s),
-        until=iso(period.until_s),
-        by=by,
-        total=total,
-        rows=rows,
-        savings=savings,
-    )
+    return (first, *(first.model_copy(update={"by": other, "rows": rows}) for other, rows in rest))
 
 
-def gather_from(file: Path, by: By, since_s: float | None = None, until_s: float | None = None) -> EnergyReport:
-    """The report of a ledger's file, as `gather`. Raises besides what `connect.for_reading` raises."""
+def gather_from(file: Path, by: By, asked: Asked, others: Others = lambda _: ()) -> tuple[EnergyReport, ...]:
+    """The reports of a ledger's file, as `gather_all`. Raises besides what `connect.for_reading` raises."""
     db = for_reading(file)
     try:
-        return gather(db, str(file), by, since_s, until_s)
+        return gather_all(db, str(file), by, asked, others)
     except sqlite3.Error as error:
         raise explained(error, file) from error
     finally:

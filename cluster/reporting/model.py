@@ -109,6 +109,65 @@ class Embodied(BaseModel):
     kg_co2e: Annotated[float, Field(description="Over the hours that windows cover.")]
 
 
+class Sensor(BaseModel):
+    """What one kind of sensor told: joules of one quality. `devices` are counted on all hosts."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    kind: str
+    quality: Quality
+    devices: int
+    hosts: int
+    energy_j: float
+    share: float
+
+
+class ServedTerm(BaseModel):
+    """What was served from `since` on, until the next term begins."""
+
+    model_config = ConfigDict(frozen=True)
+
+    since: str
+    software: str
+    cascade: str
+    sha256: Annotated[str, Field(description="Of cascade.yaml, in which stand those of the models.")]
+    holdback: Annotated[float | None, Field(description="Share of users on the static chain; None for no experiment.")]
+    carbon: Annotated[str, Field(description="Where intensities come from.")]
+
+
+class LimitChanged(BaseModel):
+    """Who set which limit when; `after` None where it was removed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: str
+    author: str
+    name: str
+    before: str | None
+    after: str | None
+
+
+class Basis(BaseModel):
+    """What an auditor asks first: what was asked for, when it was told, by which version, and what it rests on.
+
+    asked_since, asked_until  as named, where they were; the report tells what the ledger has of that time
+    missing_s  of what was asked for, and between the first and the last total: seconds of which no window tells
+    served, limit_changes     of the period, oldest first
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    made: str
+    software: str
+    asked_since: str | None
+    asked_until: str | None
+    missing_s: float
+    sensors: list[Sensor]
+    served: list[ServedTerm]
+    limit_changes: list[LimitChanged]
+
+
 class EnergyReport(BaseModel):
     """Totals of a period, and the lines that they are made of. `since` and `until` are UTC, hours or days in full."""
 
@@ -120,6 +179,7 @@ class EnergyReport(BaseModel):
     by: By
     total: Total
     rows: list[Row]
+    basis: Basis
     embodied: Annotated[Embodied | None, Field(description="None where nobody states it.")] = None
     savings: Annotated[SavingsReport | None, Field(description="None where nobody is held back.")] = None
 

@@ -1,7 +1,7 @@
 """Figures in words, the same in the terminal and on the page."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from allocator.emissions import JOULES_PER_KWH
@@ -12,6 +12,9 @@ from cluster.reporting.saved import SavedOf, SavingsReport
 NONE = "–"
 LEAST_KWH = 0.1
 SHOWN_OF_ID = 8
+PREFIXES = (
+    (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,15 @@ def number(value: float | None, digits: int = 3) -> str:
     rounded = abs(float(f"{value:.{digits - 1}e}"))  # 0.9996 is told as 1.00, which has fewer places
     places = max(0, digits - 1 - math.floor(math.log10(rounded)))
     return f"{value:,.{min(places, 12)}f}".replace("-", "−")
+
+
+def scaled(values: Sequence[float], unit: str) -> tuple[list[str], str]:
+    """The figures, and their unit with the prefix that suits the largest of them: 46.9 and mJ of 0.0469 J."""
+    largest = max((abs(value) for value in values if math.isfinite(value)), default=0.0)
+    size, prefix = next(((size, prefix) for size, prefix in PREFIXES if largest >= size), PREFIXES[-1])
+    if not largest:
+        size, prefix = 1.0, ""
+    return [number(value / size) for value in values], f"{prefix}{unit}"
 
 
 def count(value: int | None) -> str:

@@ -1,6 +1,7 @@
 """`greenflow report` as a command."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,38 @@ def test_a_wrong_period_is_named(file: Path) -> None:
         assert isinstance(result.exception, FixRequest)
         assert result.exception.field == field
         assert result.stdout == ""
+
+
+def test_a_day_and_a_month_are_whole_ones_in_utc(file: Path) -> None:
+    for option, name in (("--day", "2025-11-25"), ("--month", "2025-11")):
+        told = json.loads(command("--ledger", file, "--json", option, name).stdout)
+        assert told["total"]["energy_j"] == 20.0
+        assert told["basis"]["asked_since"] == f"{(name + '-01')[:10]}T00:00Z"
+    page = command("--ledger", file, "--html", "--month", "2025-11").stdout
+    assert "<h1>November 2025</h1>" in page
+
+
+def test_a_wrong_or_unknown_day_or_month_is_named_as_it_was_asked(file: Path) -> None:
+    for option, name in (("day", "2025-11-31"), ("day", "2025-11-24"), ("month", "2025-13"), ("month", "2027-01")):
+        result = command("--ledger", file, f"--{option}", name)
+        assert isinstance(result.exception, FixRequest)
+        assert result.exception.field == option
+        assert result.stdout == ""
+
+
+def test_two_ways_to_name_the_time_are_refused(file: Path) -> None:
+    for second in (("--month", "2025-11"), ("--since", "24h"), ("--until", "2025-12-01")):
+        result = command("--ledger", file, "--day", "2025-11-25", *second)
+        assert result.exit_code == 2
+        assert "name one of --day, --month, and --since with --until" in result.stderr
+
+
+def test_a_ledger_of_a_newer_version_is_named(file: Path) -> None:
+    with sqlite3.connect(file) as db:
+        db.execute("PRAGMA user_version = 99")
+    result = command("--ledger", file, "--html")
+    assert isinstance(result.exception, FixFile)
+    assert "was written by a newer GreenFlow (schema 99" in str(result.exception)
 
 
 def test_a_missing_an_empty_and_a_damaged_ledger_are_named(tmp_path: Path) -> None:
