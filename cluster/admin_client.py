@@ -5,6 +5,8 @@ import json
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +53,21 @@ class AdminClient:
             headers["authorization"] = f"Bearer {self._token}"
         return self._answer(method, path, body, headers)
 
+    @contextmanager
+    def stream(self, path: str, headers: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+        """The lines of an answer that goes on. Errors as those of `call`, also while it is read: it is lost when
+        nothing has come for `timeout_s`."""
+        request = urllib.request.Request(f"{self._url}{path}", None, dict(headers))
+        with self._open(request) as answer:
+            yield self._lines(answer)
+
+    def _lines(self, answer: Any) -> Iterator[bytes]:
+        try:
+            while line := answer.readline(self._most_bytes):
+                yield line
+        except (OSError, http.client.HTTPException) as error:
+            raise self._lost(error) from None
+
     def read(self, model: type[Document], body: bytes) -> Document:
         """An answer as the document that it is to be."""
         try:
@@ -59,11 +76,17 @@ class AdminClient:
             raise FixSetup(f"{self._url} does not answer as GreenFlow does: {ANOTHER}") from None
 
     def _answer(self, method: str, path: str, data: bytes | None, headers: dict[str, str]) -> bytes:
-        try:
-            request = urllib.request.Request(f"{self._url}{path}", data, headers, method=method)
-            with self._opener.open(request, timeout=self._timeout_s) as answer:
+        request = urllib.request.Request(f"{self._url}{path}", data, headers, method=method)
+        with self._open(request) as answer:
+            try:
                 body: bytes = answer.read(self._most_bytes)
                 return body
+            except (OSError, http.client.HTTPException) as error:
+                raise self._lost(error) from None
+
+    def _open(self, request: urllib.request.Request) -> Any:
+        try:
+            return self._opener.open(request, timeout=self._timeout_s)
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error.code, error.read(MOST_BYTES)) from None

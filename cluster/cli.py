@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": ("cluster.commands.doctor", "command"),
     "budget": ("cluster.commands.budget", "command"),
     "promote": ("cluster.commands.promote", "command"),
+    "watch": ("cluster.commands.watch", "command"),
     "report": ("cluster.commands.report", "command"),
     "monitoring": ("cluster.commands.monitoring", "group"),
     "load": ("cluster.commands.load", "load"),
