@@ -22,6 +22,7 @@ from allocator.energy.windows import gathered
 from allocator.joules import DeviceJoules, Quality, WindowAccount
 from allocator.request_joules import Rates, rates_of
 from cluster.carbon.base import CarbonProvider, Intensity
+from cluster.events import Event, happened
 from cluster.ledger.marks import Mark, State
 from cluster.ledger.store import Last
 from cluster.power import billing
@@ -254,7 +255,7 @@ class Accountant:
             try:
                 return saved.restored(self._prior, state.value)
             except ValueError as error:
-                logger.warning("the energy model begins anew: %s", error)
+                happened(logger, Event.BEGINS_ANEW, "the energy model begins anew: %s", error)
         return self._model.init(self._prior), Debts()
 
     def _begun(self, now_s: float) -> Stand:
@@ -264,9 +265,9 @@ class Accountant:
         """Say once that nothing can be written, and once that it can be again."""
         said = None if error is None else f"{type(error).__name__}: {error}"
         if said is not None and self._error is None:
-            logger.error("the ledger cannot be written, counters hold what it lacks: %s", said)
+            happened(logger, Event.LEDGER_ERROR, "the ledger cannot be written, counters hold what it lacks: %s", said)
         elif said is None and self._error is not None:
-            logger.warning("the ledger is written again")
+            happened(logger, Event.LEDGER_BACK, "the ledger is written again")
         self._error = said
 
 

@@ -30,6 +30,7 @@ from cluster.metrics_ray import RayMetrics
 from cluster.outcomes.recorder import Recorder
 from cluster.promotion.adopting import Loaded, Models
 from cluster.remote_desk import MODEL_S, RemoteDesk
+from cluster.serve_logs import open_logs, ready
 from cluster.tally import Tally
 from cluster.work import Workbook
 from models.batch import UserRows
@@ -52,6 +53,7 @@ class Allocator:
     """A replica that decides for micro-batches of any ingress. Without state but for the snapshot."""
 
     def __init__(self, settings: Settings, controller: "DeploymentHandle[Controller]") -> None:
+        open_logs()
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
         models = models_of(cascade, space, controller)
@@ -59,6 +61,7 @@ class Allocator:
         follower, tally = tied(settings, cascade.spec, space, controller, book, models=models, metrics=metrics)
         self._decider = local_decider(settings.allocator, models, follower, tally)
         self._run = asyncio.get_running_loop().create_task(follower.run())
+        ready("the allocator")
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `cluster.deciding.Decider.decide`."""

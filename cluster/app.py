@@ -8,7 +8,6 @@ from typing import Any
 
 from ray import serve
 from ray.serve import Application
-from ray.serve.schema import LoggingConfig
 
 from allocator.chains import ChainSpace
 from allocator.reward import RewardModel
@@ -23,6 +22,7 @@ from cluster.limits.holdable import NO_ALLOCATOR
 from cluster.outcomes_replica import Outcomes
 from cluster.placing import deployment_name, own_variants, usual_ingress_replicas
 from cluster.salt import kept_salt
+from cluster.serve_logs import logging_config
 from cluster.stages import Ingress, StageReplica
 from models.checking import check_cascade
 from models.errors import FixFile, FixSetup
@@ -32,7 +32,6 @@ from models.spec import FILE_NAME, Device, VariantSpec
 ONGOING_STAGE_CALLS = 64
 ONGOING_REPORTS = 4096
 CONTROLLER, ALLOCATOR, OUTCOMES = "controller", "allocator", "outcomes"
-LOGGING = LoggingConfig(enable_access_log=False, log_level="WARNING")
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Replicas work on several batches side by side; a matrix product that also takes all cores makes them fight."""
 
@@ -56,7 +55,7 @@ def build(settings: Settings) -> Application:
         num_replicas=settings.ingress_replicas or usual_ingress_replicas(cascade.spec, settings),
         max_ongoing_requests=settings.max_ongoing_requests,
         ray_actor_options=_resources(settings),
-        logging_config=LOGGING,
+        logging_config=logging_config(settings.logs),
     )(Ingress).bind(settings, own, controller, allocator, _outcomes(settings, cascade, controller))
 
 
@@ -69,7 +68,7 @@ def _outcomes(settings: Settings, cascade: Cascade, controller: Application | No
         num_replicas=1,
         max_ongoing_requests=ONGOING_REPORTS,
         ray_actor_options=_resources(settings),
-        logging_config=LOGGING,
+        logging_config=logging_config(settings.logs),
     )(Outcomes).bind(_without_token(settings), controller)
 
 
@@ -85,7 +84,7 @@ def _own_variants(settings: Settings, cascade: Cascade, controller: Application 
                     name=name,
                     max_ongoing_requests=ONGOING_STAGE_CALLS,
                     ray_actor_options=_resources(settings, variant),
-                    logging_config=LOGGING,
+                    logging_config=logging_config(settings.logs),
                     **_replicas(settings, variant, warm=(stage.name, variant.name) in warm),
                 )(StageReplica).bind(_without_token(settings), stage.name, variant.name, controller)
     return own
@@ -108,7 +107,7 @@ def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | Non
         num_replicas=1,
         max_ongoing_requests=ONGOING_REPORTS,
         ray_actor_options=_resources(settings),
-        logging_config=LOGGING,
+        logging_config=logging_config(settings.logs),
     )(Controller).bind(_without_token(settings))
     if settings.allocator.placement == "inline" or not allocates:
         return controller, None
@@ -117,7 +116,7 @@ def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | Non
         num_replicas=settings.allocator.replicas,
         max_ongoing_requests=ONGOING_STAGE_CALLS,
         ray_actor_options=_resources(settings),
-        logging_config=LOGGING,
+        logging_config=logging_config(settings.logs),
     )(Allocator).bind(_without_token(settings), controller)
     return controller, allocator
 

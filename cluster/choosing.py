@@ -8,6 +8,7 @@ import numpy as np
 from allocator.chains import ChainSpace
 from cluster.answers import Call, Given
 from cluster.deciding import Allocation
+from cluster.events import Event, happened
 from cluster.fallback import Fallback
 from cluster.latency import TimeLeft
 from models.batch import UserRows
@@ -83,7 +84,7 @@ class Chooser:
     def _log(self, error: Exception | None) -> None:
         """Say once that nobody decides, and once that somebody does again."""
         if error is not None and not self._undecided:
-            logger.warning("requests take the safe chain: %s: %s", type(error).__name__, error)
+            happened(logger, Event.UNDECIDED, "requests take the safe chain: %s: %s", type(error).__name__, error)
         elif error is None and self._undecided:
-            logger.warning("requests are decided again")
+            happened(logger, Event.DECIDED, "requests are decided again")
         self._undecided = error is not None

@@ -13,6 +13,7 @@ from allocator.energy.prior import Prior
 from allocator.energy.windows import Name
 from allocator.rows import RowsState
 from cluster.accounts import Window
+from cluster.events import Event, happened
 from cluster.work import WorkCounts, as_work, work_since
 
 SETTLES_S = 5.0
@@ -66,7 +67,7 @@ class Computing:
                 before = rows.restored(space, kept[ROWS])
                 shared = RowsState({**before.requests, **shared.requests}, {**before.runs, **shared.runs})
         except ValueError as error:
-            logger.warning("what computation costs is learned anew: %s", error)
+            happened(logger, Event.BEGINS_ANEW, "what computation costs is learned anew: %s", error)
         return replace(self, busy=known, rows=shared)
 
     def after(self, space: ChainSpace, window: Window, counted: WorkCounts, window_s: float) -> "Computing":

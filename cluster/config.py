@@ -149,6 +149,7 @@ class Settings(BaseModel):
     limits            what power, energy, carbon or computation may come to
     experiment        what is tried on a share of the requests, so that savings are measured
     feedback          how rewards are joined to requests
+    logs              what the lines of Ray Serve's log files are: text, or json with a key `event` (cluster/events.py)
     log               what is kept of decisions, to train and judge reward models by
     page              how many may look at the live page
     admin_token       who may change limits and the reward model while the application runs: a token, or
@@ -177,6 +178,7 @@ class Settings(BaseModel):
     experiment: ExperimentSettings = ExperimentSettings()
     feedback: FeedbackSettings = FeedbackSettings()
     log: LogSettings = LogSettings()
+    logs: Literal["text", "json"] = "text"
     page: PageSettings = PageSettings()
     admin_token: SecretStr | None = None
     max_ongoing_requests: Annotated[int, Field(ge=1, le=100_000)] = 2048

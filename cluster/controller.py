@@ -32,6 +32,7 @@ from cluster.config import Settings
 from cluster.control_settings import control_of, start_of, wants_allocator, wants_experiment
 from cluster.counting import keep_counted, ledgered
 from cluster.desk import ControllerDesk
+from cluster.events import Event, Seldom, happened
 from cluster.kept import SAVINGS, SAVINGS_S, Handed, Kept, parts_of, served_part
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
@@ -47,6 +48,7 @@ from cluster.means import Means
 from cluster.meters import Meters
 from cluster.metrics import Metrics
 from cluster.metrics_ray import RayMetrics
+from cluster.noticing import Noticing
 from cluster.pacer import QuotaPacer
 from cluster.placing import own_variants, scaled_variants, usual_ingress_replicas
 from cluster.promotion.model import Model
@@ -54,6 +56,7 @@ from cluster.promotion.opening import open_model_desk
 from cluster.promotion.port import LocalPromotionDesk
 from cluster.publishing import ControlMetrics
 from cluster.purse import Purse
+from cluster.serve_logs import open_logs, ready
 from cluster.served import Served, software
 from cluster.snapshot import Answer, Standing
 from cluster.to_date import keep_told, to_date
@@ -78,6 +81,8 @@ class Controller:
     """The one replica that owns limits, prices and the account of joules."""
 
     def __init__(self, settings: Settings) -> None:
+        open_logs()
+        self._page_failed = Seldom(time.monotonic)
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
         start = start_of(settings.allocator, cascade, space)
@@ -104,7 +109,7 @@ class Controller:
         self._desk.measure, self._desk.tell = self._measured, self._ticked
         self._live = LiveBook(Actions(space), self._sources(settings), time.monotonic, time.time, window_s)
         self._space, own = space, own_variants(settings, cascade.spec)
-        self._roster = Roster(own, window_s)
+        self._roster, self._noticing = Roster(own, window_s), Noticing(time.monotonic)
         self._desk.listen = self._roster.hear
         scaled = scaled_variants(settings, cascade.spec)
         self._warmer = Warmer(space, scaled, pinging(serve.get_replica_context().app_name))
@@ -117,6 +122,7 @@ class Controller:
             runs += self._account(settings, cascade.spec, carbon, metrics)
         loop = asyncio.get_running_loop()  # Serve constructs replicas on their loop
         self._runs = [loop.create_task(run) for run in runs]
+        ready("the controller")
         spare_what_stays()
 
     async def report(self, report: Report) -> Answer:
@@ -217,6 +223,7 @@ class Controller:
             await asyncio.wait_for(self._known.wait(), TAKE_UP_S)
         told = Told() if self._bookkeeper is None else await self._bookkeeper.soon()
         away = self._roster.away()
+        self._noticing.away(away)
         if self._desk.state is not None:
             self._warmer.look(self._desk.state.policy, window.rewards, away)
         available = without(self._space, away)
@@ -227,10 +234,12 @@ class Controller:
 
     def _ticked(self, standings: Sequence[Standing], degraded: Mapping[str, int]) -> None:
         self._tell(standings, degraded)
+        self._noticing.ticked(standings, degraded, self._told[1].closed)
         try:
             self._live.ticked(self._told[0], self._desk.books, standings, self._told[1])
         except Exception:  # what people look at must not stop what is controlled
-            logger.exception("the live page misses a window")
+            if (more := self._page_failed.passed()) is not None:
+                happened(logger, Event.PAGE_FAILED, "the live page misses a window (%d more untold)", more, trace=True)
 
     def _sources(self, settings: Settings) -> Sources:
         file = settings.energy.ledger_file
@@ -244,7 +253,7 @@ class Controller:
             file, since_s = settings.energy.ledger_file, time.time() - SPAN_S
             self._live.ring.fill(await asyncio.to_thread(points_from, file, since_s, STEP_S))
         except GreenFlowError as error:  # a ledger that is not begun yet, as a rule
-            logger.info("the live page's history begins anew: %s", error)
+            logger.debug("the live page's history begins anew: %s", error)
         finally:
             self._filled.set()
 
@@ -270,7 +279,7 @@ class Controller:
             try:
                 self._capacity = await asyncio.to_thread(_capacity, settings, spec)
             except RayError as error:
-                logger.warning("processors cannot be counted, the capacity stays what it was: %s", error)
+                happened(logger, Event.NOT_KNOWN, "processors cannot be counted, the capacity stays: %s", error)
 
 
 def spare_what_stays() -> None:

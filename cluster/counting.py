@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from cluster.events import Event, happened
 from cluster.ledger.store import Ledger
 from cluster.spending import Total
 from cluster.spent import KEPT_S, Ledgered
@@ -42,6 +43,7 @@ async def keep_counted(
             failing = False
         except GreenFlowError as error:
             if not failing:
-                logger.warning("what was spent before is not known, and is asked for again: %s", error)
+                text = "what was spent before is not known, and is asked for again: %s"
+                happened(logger, Event.LEDGER_ERROR, text, error)
             failing = True
         await sleep(COUNT_S)

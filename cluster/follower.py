@@ -11,6 +11,7 @@ from allocator.energy.windows import Name
 from allocator.policy import Policy
 from cluster.accounts import Report, Totals
 from cluster.desk import Clock, Desk, Sleep
+from cluster.events import Event, happened
 from cluster.metrics import Metrics, NullMetrics
 from cluster.promotion.adopting import Models
 from cluster.snapshot import Snapshot
@@ -72,7 +73,7 @@ class Follower:
         self._refused = ""
         self._acked = Totals.none(clock(), tie.chains)
         self._confirmed_s = clock()
-        self._lost = False
+        self._lost = self._was_stale = False
         self.snapshot: Snapshot | None = None
         self.first = asyncio.Event()
 
@@ -156,7 +157,8 @@ class Follower:
             loaded = await models.loaded(name)
         except Exception as error:  # whatever is wrong with it, the one of before can still decide
             if name != self._refused:
-                logger.warning("reward model %s cannot predict here yet: %s: %s", name, type(error).__name__, error)
+                text = "reward model %s cannot predict here yet: %s: %s"
+                happened(logger, Event.MODEL_UNUSABLE, text, name, type(error).__name__, error)
             self._refused = name
             return
         self._refused = ""
@@ -169,7 +171,18 @@ class Follower:
     def _log(self, error: Exception | None) -> None:
         """Say once that the controller is lost, and once that it is back."""
         if error is not None and not self._lost:
-            logger.warning("the controller does not answer, prices hold: %s: %s", type(error).__name__, error)
+            text = "the controller does not answer, prices hold: %s: %s"
+            happened(logger, Event.CONTROLLER_LOST, text, type(error).__name__, error)
         elif error is None and self._lost:
-            logger.warning("the controller answers again")
+            happened(logger, Event.CONTROLLER_BACK, "the controller answers again")
         self._lost = error is not None
+        self._log_age()
+
+    def _log_age(self) -> None:
+        """Say once that prices hold for longer than they should, and once that they follow again."""
+        stale = self.snapshot is not None and self.stale
+        if stale and not self._was_stale:
+            happened(logger, Event.POLICY_STALE, "the controller has not confirmed the policy for %.0f s", self.age_s)
+        elif not stale and self._was_stale:
+            happened(logger, Event.POLICY_FRESH, "the policy is confirmed again")
+        self._was_stale = stale

@@ -6,6 +6,7 @@ from typing import Any
 
 import ray
 
+from cluster.events import Event, happened
 from cluster.power.host import HostFiles
 from cluster.power.nvml_library import installed
 from cluster.work import pool_of
@@ -29,7 +30,7 @@ def gpu_pool() -> str:
     try:
         return f"{boot}/{gpu_uuid(ids, installed())}"
     except (SensorAbsent, LookupError) as error:
-        logger.warning("the joules of this replica's GPU cannot be told apart: %s", error)
+        happened(logger, Event.NOT_KNOWN, "the joules of this replica's GPU cannot be told apart: %s", error)
         return pool_of(boot)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -14,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from cluster.bookkeeping import EnergyDesk
 from cluster.energy_routes import add_energy
+from cluster.events import Event, Seldom, happened
 from cluster.http_bodies import invalid, later, problem, read_body
 from cluster.leaving import cancelled_when_the_client_leaves
 from cluster.limits.desk import LimitDesk
@@ -64,6 +66,7 @@ class Api(FastAPI):
             lifespan=lifespan,
         )
         self._recommender, self._max_body_bytes = recommender, max_body_bytes
+        self._failed = Seldom(time.monotonic)
         _add_routes(self, recommender)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +93,8 @@ class Api(FastAPI):
         except TryAgain as error:
             return later(error)
         except Exception:
-            logger.exception("a recommendation failed")
+            if (more := self._failed.passed()) is not None:
+                happened(logger, Event.REQUEST_FAILED, "a recommendation failed (%d more untold)", more, trace=True)
             return JSONResponse({"detail": "internal error; the server's log has the details"}, 500)
 
 

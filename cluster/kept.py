@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cluster.carbon.remembered import INTENSITY, RememberedCarbon
 from cluster.computing import BUSY, ROWS
 from cluster.desk import ControllerDesk
+from cluster.events import Event, happened
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.pacer import GRID, LOAD, QuotaPacer
@@ -101,11 +102,12 @@ class Kept:
             found = await asyncio.to_thread(self._read)
         except GreenFlowError as error:
             if not self._complained:
-                logger.warning("what an earlier controller knew cannot be read, and is asked for again: %s", error)
+                text = "what an earlier controller knew cannot be read, and is asked for again: %s"
+                happened(logger, Event.LEDGER_ERROR, text, error)
             self._complained = True
             return False
         if self._complained:
-            logger.warning("what an earlier controller knew is taken up now, late")
+            happened(logger, Event.LEDGER_BACK, "what an earlier controller knew is taken up now, late")
         for part in self._parts:
             part.resume({key: found[key] for key in part.keys if key in found})
         self._taken_up = True

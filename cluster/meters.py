@@ -20,6 +20,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.events import Event, happened
 from cluster.power.base import Refusal
 from cluster.power.host import HostFiles
 from cluster.power.meter import HostId, Meter, MeterReport
@@ -104,6 +105,7 @@ class Meters:
     def __init__(self, sensors: PowerSettings, owner: str | None = None) -> None:
         self._sensors, self._owner = sensors, owner
         self._meters: dict[str, Handle] = {}
+        self._known: set[str] = set()
         self._silent: set[str] = set()
 
     async def run(self) -> None:
@@ -112,11 +114,17 @@ class Meters:
             try:
                 self.follow(await asyncio.to_thread(alive_nodes))
             except RayError as error:
-                logger.warning("nodes cannot be listed: %s", error)
+                happened(logger, Event.NOT_KNOWN, "nodes cannot be listed: %s", error)
             await asyncio.sleep(FOLLOW_S)
 
     def follow(self, nodes: Sequence[str]) -> None:
         """These nodes are alive."""
+        for gone in self._known - set(nodes):
+            happened(logger, Event.NODE_LEFT, "node %s has left", gone[:8])
+        for new in set(nodes) - self._known:
+            happened(logger, Event.NODE_JOINED, "node %s is metered", new[:8])
+        self._known = set(nodes)
+        self._silent &= self._known
         self._meters = {node: meter for node, meter in self._meters.items() if node in nodes}
         for node in nodes:
             if node not in self._meters:
@@ -132,6 +140,8 @@ class Meters:
         for node, answer in asked.items():
             if answer.done() and answer.exception() is None:
                 answered.append(answer.result())
+                if node in self._silent:
+                    happened(logger, Event.METER_BACK, "the meter of node %s answers again", node[:8])
                 self._silent.discard(node)
             else:
                 self._tell(node, answer)
@@ -142,7 +152,7 @@ class Meters:
         error = answer.exception() if answer.done() else TimeoutError("no answer in time")
         answer.cancel()
         if node not in self._silent:
-            logger.warning("the meter of node %s is silent: %s", node[:8], error)
+            happened(logger, Event.METER_SILENT, "the meter of node %s is silent: %s", node[:8], error)
         self._silent.add(node)
         if isinstance(error, ray.exceptions.ActorDiedError):
             self._meters.pop(node, None)
@@ -204,5 +214,5 @@ def _opened(settings: PowerSettings, openers: Openers | None) -> Opened:
     try:
         return open_sensors(settings, openers)
     except SensorAbsent as absent:
-        logger.error("no power is metered here: %s", absent)
+        happened(logger, Event.NOTHING_METERED, "no power is metered here: %s", absent)
         return Opened([], [Refusal(absent.sensor, "", absent.problem, absent.remedy)])

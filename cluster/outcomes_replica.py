@@ -15,15 +15,18 @@ from ray.serve.handle import DeploymentHandle
 from allocator.chains import ChainSpace
 from cluster.config import Settings
 from cluster.control_settings import reward_model_name
+from cluster.events import Event, happened
 from cluster.metrics_ray import RayMetrics
 from cluster.outcomes.account import KEY_BYTES, Experiment, OutcomesAccount
 from cluster.outcomes.drift import Drift
+from cluster.outcomes.drift_told import Drifting
 from cluster.outcomes.joiner import Joiner
 from cluster.outcomes.log import FileLog
 from cluster.outcomes.log_base import Log, NoLog
 from cluster.outcomes.log_tables import Head
 from cluster.outcomes.publishing import OutcomesMetrics
 from cluster.outcomes.shipper import Parcel
+from cluster.serve_logs import ended, open_logs, ready
 from models.errors import Late, TryAgain
 from models.loading import Cascade
 from models.spec import CascadeSpec
@@ -42,6 +45,7 @@ class Outcomes:
     its sums."""
 
     def __init__(self, settings: Settings, controller: "DeploymentHandle[Controller]") -> None:
+        open_logs()
         cascade = Cascade.open(settings.cascade)
         space = ChainSpace(cascade.spec, len(cascade.items))
         feedback = settings.feedback
@@ -57,10 +61,14 @@ class Outcomes:
             cascade.spec.name,
             reward_model_name(cascade.spec),
         )
+        self._drifting = Drifting()
         self._metrics = OutcomesMetrics(RayMetrics(), self._account)
         self._controller = controller
         self._known = False  # what an earlier account left
         self._run = asyncio.get_running_loop().create_task(self._work())
+        held_back = 100 * self._account.experiment.holdback
+        happened(logger, Event.EXPERIMENT_OPENED, "%g%% of the users are held back on the static chain", held_back)
+        ready("the account of outcomes")
 
     async def take(self, parcel: Parcel) -> None:
         """As `cluster.outcomes.shipper.OutcomesDesk.take`."""
@@ -80,6 +88,7 @@ class Outcomes:
         self._run.cancel()
         await asyncio.to_thread(self._account.log.flush, time.time(), everything=True)
         await self._keep()
+        ended("the account of outcomes")
 
     async def _work(self) -> None:
         """Let time pass in the account, write the log, and keep the sums, for ever."""
@@ -87,6 +96,7 @@ class Outcomes:
         while True:
             await asyncio.sleep(STEP_S)
             self._account.step()
+            self._drifting.look(self._account.drift.view(time.time()))
             self._metrics.tell(time.time())
             await asyncio.to_thread(self._account.log.flush, time.time())
             if time.monotonic() >= kept_s + (KEEP_S if self._known else TAKE_UP_S):
@@ -106,7 +116,7 @@ class Outcomes:
     def _take_up(self, kept: bytes | None) -> None:
         self._known = True
         if kept is not None and (problem := self._account.resume(kept)):
-            logger.warning("savings begin anew: %s", problem)
+            happened(logger, Event.EXPERIMENT_OPENED, "savings begin anew: %s", problem)
 
 
 class RemoteOutcomes:

@@ -20,6 +20,7 @@ from allocator.price.base import usable
 from allocator.price.sample import Sample
 from cluster.carbon.ahead import steps_ahead
 from cluster.carbon.base import CarbonProvider
+from cluster.events import Event, happened
 from cluster.spending import Allowance, Billed, Rate
 from cluster.spent import Ledgered, Spent
 
@@ -80,12 +81,13 @@ class QuotaPacer:
         try:
             found = saved.restored(self._forecast, kept)
         except ValueError as error:
-            logger.warning("the forecast of %s begins anew: %s", of, error)
+            happened(logger, Event.BEGINS_ANEW, "the forecast of %s begins anew: %s", of, error)
             return now
         if found.number is None:
             return now
         if now.number is not None:
-            logger.warning("the forecast of %s that was kept comes late: what was learned since is dropped", of)
+            text = "the forecast of %s that was kept comes late: what was learned since is dropped"
+            happened(logger, Event.BEGINS_ANEW, text, of)
         return found
 
     def ledgered(self, ledgered: Ledgered) -> None:

@@ -33,6 +33,7 @@ from cluster.outcomes_replica import RemoteOutcomes
 from cluster.placing import deployment_name
 from cluster.reaching import Reach, Waker
 from cluster.remote_desk import CALL_S, RemoteDesk
+from cluster.serve_logs import ended, open_logs, ready
 from cluster.service import COLD, OK, Probe, Recommender
 from cluster.work import CountedVariant, Workbook
 from models.batch import IntArray, RaggedBatch, UserRows
@@ -57,6 +58,7 @@ class StageReplica:
     def __init__(
         self, settings: Settings, stage: str, variant: str, controller: "DeploymentHandle[Controller] | None" = None
     ) -> None:
+        open_logs()
         cascade = Cascade.open(settings.cascade)
         found = find_variant(cascade, stage, variant)
         book = Workbook(gpu_pool() if found[1].device is Device.CUDA else host_pool())
@@ -68,6 +70,7 @@ class StageReplica:
             space = ChainSpace(cascade.spec, len(cascade.items))
             follower, _ = tied(settings, cascade.spec, space, controller, book, serves=((stage, variant),))
             self._reports = asyncio.get_running_loop().create_task(follower.run())
+        ready(f"variant {stage}/{variant}")
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `models.loading.Variant.run`, in a thread: in throughput mode this loop is the replica's own."""
@@ -166,6 +169,7 @@ class Ingress:
         allocator: DeploymentHandle[Allocator] | None = None,
         outcomes: "DeploymentHandle[Outcomes] | None" = None,
     ) -> None:
+        open_logs()
         cascade = Cascade.open(settings.cascade)
         book = Workbook(host_pool())
         runners, probes = _runners(settings, cascade, own, book)
@@ -190,6 +194,7 @@ class Ingress:
             beside = Aside(allocation, hears, time.monotonic)
             hub = Hub(look, beside, settings.page.most_listeners, time.monotonic, replica_ends)
         self._app = make_app(recommender, most, lifespan, energy, limits, admins, hears, promotion=limits, live=hub)
+        ready("the ingress")
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application that this replica serves."""
@@ -211,6 +216,7 @@ def _lifespan(allocation: Allocation | None, outcomes: OutcomesDesk | None, wind
                 shipper = Shipper(allocation.follower.tie.replica, allocation.recorder, outcomes, window_s)
                 async with shipped(shipper):
                     yield
+        ended("the ingress")
 
     return lifespan
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from allocator.constraints import Resource
 from allocator.limits import Limit
+from cluster.events import Event, happened
 
 PATIENCE_S = 15.0
 """A source that has only just been asked may still answer."""
@@ -26,7 +27,7 @@ class Unheld:
         for name in lacking.keys() - self._said:
             if now_s - self._since_s[name] >= PATIENCE_S:
                 self._said.add(name)
-                logger.warning("limit %s is not held: %s", name, _why(lacking[name]))
+                happened(logger, Event.LIMIT_NOT_HELD, "limit %s is not held: %s", name, _why(lacking[name]))
 
 
 def _why(limit: Limit) -> str:

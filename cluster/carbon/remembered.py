@@ -10,6 +10,7 @@ from allocator.emissions import Kind
 from allocator.joules import Quality
 from cluster.carbon.base import CarbonProvider, Intensity, Span
 from cluster.carbon.file import MOST_G_PER_KWH
+from cluster.events import Event, happened
 
 INTENSITY = "intensity"
 logger = logging.getLogger(__name__)
@@ -79,7 +80,9 @@ class RememberedCarbon:
             try:
                 self._held = _held(json.loads(kept[INTENSITY]), self.of)
             except (ValueError, KeyError, TypeError) as error:
-                logger.warning("the last carbon intensity that was known cannot be read: %s", error)
+                happened(
+                    logger, Event.BEGINS_ANEW, "the last carbon intensity that was known cannot be read: %s", error
+                )
 
 
 def _held(document: Mapping[str, object], of: str) -> Held | None:

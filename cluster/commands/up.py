@@ -108,6 +108,7 @@ def up(host: str, port: int, dashboard_port: int, no_dashboard: bool, state_dir:
         address=ray_address(),
         dashboard_port=None if no_dashboard else dashboard_port,
         cascade=str(settings.cascade),
+        logs=settings.logs,
     )
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a shell starts background jobs deaf to it
@@ -192,6 +193,8 @@ def _announce(running: Running, console: Console, metered: bool) -> None:
         lines.append(f"  power       {url}/v1/power; what is metered and what not: greenflow doctor")
     if running.instance.dashboard:
         lines.append(f"  dashboard   {running.instance.dashboard}")
+    if running.instance.folder:
+        lines.append(f"  logs        {running.instance.folder}/session_latest/logs/serve, until this ends")
     console.print("\n".join(lines), markup=False)
 
 

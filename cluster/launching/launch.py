@@ -48,6 +48,7 @@ class LaunchOptions:
     start_timeout_s  longest wait for the application to answer
     app              name of the Serve application
     cascade          what is served, for `status` to show
+    logs             what the lines of Serve's own log files are: text or json
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +59,7 @@ class LaunchOptions:
     start_timeout_s: float = 300.0
     app: str = "greenflow"
     cascade: str = ""
+    logs: str = "text"
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ class _Launch:
             self._join(options.address)
         progress("starting Serve")
         if not self._serve_was_there:
-            readiness.start_serve(options.host if options.address else "127.0.0.1", options.port)
+            host = options.host if options.address else "127.0.0.1"
+            readiness.start_serve(host, options.port, options.logs)
         progress("deploying")
         readiness.deploy(build(), options.app)
         readiness.wait_until_running(options.app, options.start_timeout_s, progress, self._check)

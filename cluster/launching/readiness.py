@@ -17,8 +17,8 @@ HEALTH_PATH = "/v1/health"
 _POLL_S = 0.2
 
 
-def start_serve(host: str, port: int) -> None:
-    """Start Serve with its HTTP front end on host:port, and no access log."""
+def start_serve(host: str, port: int, logs: str) -> None:
+    """Start Serve with its HTTP front end on host:port, its own log as `logs` says (text, json), and no access log."""
     import logging
 
     from ray import serve
@@ -27,7 +27,7 @@ def start_serve(host: str, port: int) -> None:
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start(
         http_options={"host": host, "port": port},
-        logging_config=LoggingConfig(enable_access_log=False),
+        logging_config=LoggingConfig(enable_access_log=False, encoding=logs.upper()),
     )
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 
 from allocator.limits import Limit
+from cluster.events import Event, happened
 from cluster.ledger.changes import LimitChange
 from cluster.ledger.store import Ledger
 from cluster.limits.holdable import Holdable
@@ -57,7 +58,7 @@ class LimitBook:
                 self._take_up(at_s)
             except GreenFlowError as error:
                 if str(error) != self._complained:
-                    logger.warning("limits that were set live are not known: %s", error)
+                    happened(logger, Event.NOT_KNOWN, "limits that were set live are not known: %s", error)
                 self._complained = str(error)
             return self._taken_up
 
@@ -103,7 +104,8 @@ class LimitBook:
         except GreenFlowError as error:
             raise TryAgain(f"limits stay as they were, for the change cannot be kept: {error}") from None
         self._owed = ()
-        logger.info("limit %s: %s instead of %s, by %s", name, said(value), said(before), author)
+        event = Event.LIMIT_CLEARED if value is None else Event.LIMIT_SET
+        happened(logger, event, "limit %s: %s instead of %s, by %s", name, said(value), said(before), author)
         self._overlay(overrides)
 
     def _take_up(self, at_s: float) -> None:
@@ -116,26 +118,22 @@ class LimitBook:
         if outdated:
             self._forget(outdated, at_s)
         for name in sorted(self._all.keys() - {limit.name for limit in self._in_force}):
-            logger.warning("limit %s is not in force: %s", name, self._holdable.refusal(self._all[name].kind))
+            reason = self._holdable.refusal(self._all[name].kind)
+            happened(logger, Event.LIMIT_NOT_HELD, "limit %s is not in force: %s", name, reason)
 
     def _forget(self, outdated: Sequence[Override], at_s: float) -> None:
         """Settings have changed since: write that down, now or with the next change."""
         pairs = [(one, self._seeds.get(one.name)) for one in outdated]
         for one, seed in pairs:
-            logger.warning(
-                "limit %s: %s, as new settings say, instead of %s by %s",
-                one.name,
-                said(seed),
-                said(one.value),
-                one.author,
-            )
+            text = "limit %s: %s, as new settings say, instead of %s by %s"
+            happened(logger, Event.LIMIT_BY_SETTINGS, text, one.name, said(seed), said(one.value), one.author)
         changes = (LimitChange(at_s, BY_SETTINGS, one.name, one.value, seed) for one, seed in pairs)
         self._owed = tuple(change for change in changes if change.before != change.after)
         try:
             self._ledger.remember([to_state(self._overrides, at_s, BY_SETTINGS)], self._owed)
             self._owed = ()
         except GreenFlowError as error:
-            logger.warning("that new settings won is not written down yet: %s", error)
+            happened(logger, Event.LEDGER_ERROR, "that new settings won is not written down yet: %s", error)
 
     def _overlay(self, overrides: Overrides) -> None:
         self._overrides = overrides

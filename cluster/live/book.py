@@ -12,6 +12,7 @@ from allocator.emissions import Kind, Pue
 from cluster.accountant import Closed
 from cluster.accounts import Books, Window
 from cluster.bookkeeping import Payload, Told, power_payload
+from cluster.events import Event, happened
 from cluster.live.actions import Actions
 from cluster.live.desk import Look
 from cluster.live.moment import Moment, joules_a_request, latency_ms, watts_by_device
@@ -180,7 +181,7 @@ class LiveBook:
             self._failing = False
         except GreenFlowError as error:
             if not self._failing:
-                logger.warning("what the day has spent cannot be told: %s", error)
+                happened(logger, Event.NOT_KNOWN, "what the day has spent cannot be told: %s", error)
             self._failing = True
         finally:
             self._asking = None

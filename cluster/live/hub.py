@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
+from cluster.events import Event, Seldom, happened
 from cluster.live.aside import Aside
 from cluster.live.desk import LiveDesk, Look
 from cluster.live.events import HEARTBEAT, event, gone, history
@@ -40,6 +41,7 @@ class Hub:
     ) -> None:
         self._desk, self._aside, self._most = desk, aside, most
         self._clock, self._ending, self._sleep = clock, ending, sleep
+        self._failed = Seldom(clock)
         self._listeners: set[Listener] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._points: dict[int, Point] = {}  # by step: an unfinished one is replaced
@@ -104,6 +106,11 @@ class Hub:
             self._told.set()
             await self._sleep(pause_s)
 
+    def _tell_failed(self) -> None:
+        if (more := self._failed.passed()) is not None:
+            text = "the live page's data cannot be had (%d times more untold)"
+            happened(logger, Event.PAGE_FAILED, text, more, trace=True)
+
     async def _once(self) -> float:
         """Ask, and hand on what is new; in how many seconds to ask again. Never raises, whatever happens there."""
         try:
@@ -116,7 +123,7 @@ class Hub:
         except TryAgain as error:
             self._tell(gone(str(error), self._time_s))
         except Exception:
-            logger.exception("the live page's data cannot be had")
+            self._tell_failed()
             self._tell(gone("nobody can tell; the server's log says why", self._time_s))
         finally:
             self._asked_s = self._clock()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cluster.events import Event, happened
 from cluster.outcomes.log_base import LogCounts
 from cluster.outcomes.log_buffer import Buffer, Sheet
 from cluster.outcomes.log_files import LogFolder
@@ -100,7 +101,8 @@ class FileLog:
                 error = f"{refused.strerror or refused} ({refused.filename or self._folder.folder})"
                 break
             except (pa.ArrowException, ValueError):  # no disk's fault, so that it would fail for ever
-                logger.exception("%d rows of the log's %s cannot be written and are dropped", sheet.rows, sheet.table)
+                text = "%d rows of the log's %s cannot be written and are dropped"
+                happened(logger, Event.LOG_ERROR, text, sheet.rows, sheet.table, trace=True)
                 self._buffer.dropped(sheet)
         self._next_s = now_s + (self._settings.rotate_s if error is None else self._settings.retry_s)
         self._tell(error)
@@ -115,10 +117,11 @@ class FileLog:
     def _tell(self, error: str | None) -> None:
         """Say once that nothing can be written, and once that it can be again."""
         if error is not None and self._error is None:
-            logger.error("decisions are not logged: %s; tried again every %g s", error, self._settings.retry_s)
+            text = "decisions are not logged: %s; tried again every %g s"
+            happened(logger, Event.LOG_ERROR, text, error, self._settings.retry_s)
         elif error is None and self._error is not None:
             lost = sum(self.counts.dropped.values())
-            logger.warning("decisions are logged again; %d rows were dropped so far", lost)
+            happened(logger, Event.LOG_BACK, "decisions are logged again; %d rows were dropped so far", lost)
         self._error = error
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cluster.events import Event, happened
 from cluster.outcomes.recorder import Recorder, Shipment
 
 LAST_S = 2.0
@@ -87,14 +88,15 @@ class Shipper:
                 if self._parcel is None:
                     await self.once()
         except TimeoutError:
-            logger.warning("the outcomes of the last requests could not be passed on in %g s", LAST_S)
+            happened(logger, Event.OUTCOMES_KEPT, "those of the last requests could not be passed on in %g s", LAST_S)
 
     def _log(self, error: BaseException | None) -> None:
         """Say once that nobody takes parcels, and once that somebody does again."""
         if error is not None and not self._lost:
-            logger.warning("outcomes cannot be passed on, and are kept: %s: %s", type(error).__name__, error)
+            text = "outcomes cannot be passed on, and are kept: %s: %s"
+            happened(logger, Event.OUTCOMES_KEPT, text, type(error).__name__, error)
         elif error is None and self._lost:
-            logger.warning("outcomes are passed on again")
+            happened(logger, Event.OUTCOMES_PASSED, "outcomes are passed on again")
         self._lost = error is not None
 
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cluster.events import Event, happened
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.limits.tokens import BY_SETTINGS
@@ -76,7 +77,7 @@ class ModelDesk:
                 self._take_up(at_s)
             except GreenFlowError as error:
                 if str(error) != self._complained:
-                    logger.warning("the reward model that was promoted is not known: %s", error)
+                    happened(logger, Event.NOT_KNOWN, "the reward model that was promoted is not known: %s", error)
                 self._complained = str(error)
             return self._taken_up
 
@@ -128,7 +129,8 @@ class ModelDesk:
         except GreenFlowError as error:
             raise TryAgain(f"the reward model stays as it was, for another one cannot be kept: {error}") from None
         self._terms, self._slots = terms, slots
-        logger.info("reward model %s predicts instead of %s, by %s", model.name, before.model.name, author)
+        text = "reward model %s predicts instead of %s, by %s"
+        happened(logger, Event.MODEL_PROMOTED, text, model.name, before.model.name, author)
 
     def _slots_for(self, model: Model, before: Model) -> dict[str, str]:
         """Keys of the contents of both, but for the cascade's own: a model that is new gets the one that is free."""
@@ -155,16 +157,18 @@ class ModelDesk:
         try:
             current = self._read(kept.current, states)
         except FixFile as error:
-            logger.error("the cascade's own reward model predicts, for the one that was promoted cannot: %s", error)
+            text = "the cascade's own reward model predicts, for the one that was promoted cannot: %s"
+            happened(logger, Event.MODEL_UNUSABLE, text, error)
             return
         previous = None
         try:
             previous = None if kept.previous is None else self._read(kept.previous, states)
         except FixFile as error:
-            logger.warning("the reward model before the present one is lost: %s", error)
+            happened(logger, Event.MODEL_UNUSABLE, "the reward model before the present one is lost: %s", error)
         self._terms, self._slots = (current, previous), slots
         if not self.is_own(current.model):
-            logger.warning("reward model %s predicts, as %s has promoted it", current.model.name, current.author)
+            text = "reward model %s predicts, as %s has promoted it"
+            happened(logger, Event.MODEL_PROMOTED, text, current.model.name, current.author)
 
     def _read(self, entry: Entry, states: Mapping[str, State | None]) -> Term:
         """Raises FixFile for a model that cannot be used."""
@@ -181,12 +185,13 @@ class ModelDesk:
         if kept.current.slot is not None and kept.current.sha256 != self._own.sha256:
             name, author = name_of(kept.current.sha256), kept.current.author
             said = "reward model %s, as the cascade has it now, predicts instead of %s by %s"
-            logger.warning(said, self._own.name, name, author)
+            happened(logger, Event.MODEL_BY_CASCADE, said, self._own.name, name, author)
         anew = to_state(Promotions(self._own.sha256, Entry(self._own.sha256, None)), BY_SETTINGS, at_s)
         try:
             self._ledger.remember([anew, *(State(slot, b"", FORMAT, at_s, BY_SETTINGS) for slot in SLOTS)])
         except GreenFlowError as error:
-            logger.warning("that the cascade's new reward model won is not written down yet: %s", error)
+            text = "that the cascade's new reward model won is not written down yet: %s"
+            happened(logger, Event.LEDGER_ERROR, text, error)
 
 
 def _entry(term: Term, slots: dict[str, str]) -> Entry:

@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -72,6 +73,18 @@ def test_demo_answers_k_distinct_items_in_order_of_their_scores(client: httpx.Cl
     assert answer["degraded"] is False
     assert answer["policy_version"] > 0
     assert answer["predicted_reward"] > 0
+
+
+def test_every_replica_says_that_it_is_ready_and_nothing_of_requests(app: Running, client: httpx.Client) -> None:
+    for body in ({"user_id": 1}, {"user_id": 1, "k": 0}, {}):
+        for _ in range(20):
+            client.post("/v1/recommend", json=body)
+    folder = Path(app.instance.folder) / "session_latest" / "logs" / "serve"
+    logs = {file.name: file.read_text().splitlines() for file in folder.glob("replica_*.log")}
+    assert len(logs) >= 4
+    for name, lines in logs.items():
+        assert any("started: " in line and "is ready, GreenFlow" in line for line in lines), name
+        assert len(lines) < 20, name
 
 
 @pytest.mark.parametrize("chain", [SPACE.chains[0], SPACE.static, SPACE.chains[-1]], ids=lambda chain: chain.id)

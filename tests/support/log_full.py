@@ -19,7 +19,9 @@ def main(folder: Path) -> dict[str, object]:
     said = list[str]()
     handler = logging.Handler()
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    logging.getLogger("cluster.outcomes.log").addHandler(handler)
+    logger = logging.getLogger("cluster.outcomes.log")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     settings = LogSettings(folder=folder, rotate_rows=100, rotate_s=10.0, retry_s=60.0)
     log, now = FileLog(settings, HEAD, "w", BEGAN_S), 0
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -175,6 +175,6 @@ def test_the_error_is_said_once_and_its_end_once(world: AccountWorld, caplog: py
     for _ in range(3):
         world.window()
     said = [(r.levelname, r.getMessage()) for r in caplog.records if r.name == "cluster.accountant"]
-    assert [level for level, _ in said] == ["ERROR", "WARNING"]
+    assert [level for level, _ in said] == ["ERROR", "INFO"]
     assert "TryAgain: locked" in said[0][1]
     assert "written again" in said[1][1]

@@ -379,6 +379,8 @@ def test_the_books_hold_what_replicas_executed_though_reports_and_answers_are_lo
 def test_the_loss_and_the_return_of_the_controller_are_said_once(
     space: ChainSpace, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
+
     async def story(world: World) -> None:
         await world.pass_by(3)
         world.stop_controller()
@@ -391,6 +393,23 @@ def test_the_loss_and_the_return_of_the_controller_are_said_once(
     assert len(said) == 2
     assert "does not answer" in said[0]
     assert "answers again" in said[1]
+
+
+def test_that_a_policy_is_stale_and_that_it_is_fresh_again_is_said_once(
+    space: ChainSpace, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    async def story(world: World) -> None:
+        await world.pass_by(3)
+        world.stop_controller()
+        await world.pass_by(60)
+        world.restart_controller()
+        await world.pass_by(5)
+
+    play(World(space, limit_of(space), replicas=1), story)
+    told = [record.event for record in caplog.records if record.name == "cluster.follower"]
+    assert told == ["controller_lost", "policy_stale", "controller_back", "policy_fresh"]
 
 
 def test_an_answer_that_makes_no_sense_ends_nothing(space: ChainSpace) -> None:

@@ -105,6 +105,8 @@ def test_what_is_remembered_is_shipped_once_a_window_and_nothing_is_not() -> Non
 def test_a_parcel_is_sent_unchanged_until_it_is_taken_and_counts_once(
     fault: Fault, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
+
     async def main() -> None:
         run = asyncio.create_task(room.shipper.run())
         room.earns("a", "b")
