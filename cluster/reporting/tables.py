@@ -115,7 +115,7 @@ def reconciled(found: Sequence[Check]) -> str:
         (check.what, *_exact(check), "agrees" if check.agrees else f"{number(check.difference)} {check.unit} apart")
         for check in found
     ]
-    return table(("sum of what: told as", "sum", "total", ""), rows)
+    return table(("what is added up: what it is to be", "sum", "told", ""), rows)
 
 
 def _exact(check: Check) -> Iterator[str]:
