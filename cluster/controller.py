@@ -6,7 +6,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from allocator.energy.model import EnergyModel
 from allocator.energy.prior import Prior, from_flops, from_profile
 from allocator.limits import Limit
 from cluster.accountant import Accountant
-from cluster.accounts import Report, Window
+from cluster.accounts import Books, Report, Window
 from cluster.availability import Roster, without
 from cluster.bookkeeping import Bookkeeper, Payload, Told
 from cluster.capacity import capacity_limit
@@ -232,11 +232,11 @@ class Controller:
         self._told = window, told
         return means
 
-    def _ticked(self, standings: Sequence[Standing], degraded: Mapping[str, int]) -> None:
-        self._tell(standings, degraded)
-        self._noticing.ticked(standings, degraded, self._told[1].closed)
+    def _ticked(self, standings: Sequence[Standing], books: Books) -> None:
+        self._tell(standings, books)
+        self._noticing.ticked(standings, books.degraded, self._told[1].closed)
         try:
-            self._live.ticked(self._told[0], self._desk.books, standings, self._told[1])
+            self._live.ticked(self._told[0], books, standings, self._told[1])
         except Exception:  # what people look at must not stop what is controlled
             if (more := self._page_failed.passed()) is not None:
                 happened(logger, Event.PAGE_FAILED, "the live page misses a window (%d more untold)", more, trace=True)
