@@ -15,7 +15,7 @@ from asking import Asked, Asking
 from live import kill, replicas_of
 from metered_app import Metered, metered
 from monitored import NEEDS_PROMETHEUS, Monitoring, listed, monitoring
-from prometheus import RAYS_LABELS, address, scraped, told, without_rays_labels
+from prometheus import RAYS_LABELS, Scrape, address, scraped, told, without_rays_labels
 from pydantic import SecretStr
 from rewarding import Rewarding
 from waiting import until
@@ -167,8 +167,12 @@ def test_what_is_told_of_savings_is_what_answers_said_and_what_clients_told(serv
     assert told.quantities.co2e_g.static == pytest.approx(energy.static / 3.6e6 * G_PER_KWH)
 
 
+def missing(scrape: Scrape) -> set[str]:
+    return {name for name, metric in METRICS.items() if not scrape.of(metric)}
+
+
 def test_the_nodes_metrics_are_those_that_are_defined_and_no_more(served: Served) -> None:
-    until(lambda: {name for name, metric in METRICS.items() if not scraped().of(metric)} <= set(ONLY_IN_TROUBLE))
+    until(lambda: missing(scraped()) <= set(ONLY_IN_TROUBLE))
     first = scraped()
     time.sleep(2.5)
     scrape = scraped()
