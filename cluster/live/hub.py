@@ -10,6 +10,7 @@ from cluster.live.aside import Aside
 from cluster.live.desk import LiveDesk, Look
 from cluster.live.events import HEARTBEAT, event, gone, history
 from cluster.live.listener import Listener
+from cluster.live.notes import worst_first
 from cluster.live.ring import SPAN_S, STEP_S, Point, encoded
 from models.errors import Overloaded, TryAgain
 
@@ -135,7 +136,7 @@ class Hub:
         beside = {
             "savings": self._aside.savings(),
             "policy": self._aside.policy(),
-            "notes": [*self._aside.notes(), *look.notes],
+            "notes": worst_first([*self._aside.notes(), *look.notes]),
         }
         return look.window[:-1] + b"," + encoded(beside)[1:]
 

@@ -1,14 +1,20 @@
 """What else is to be said of how things stand: sentences, each with what to do about it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 Note = dict[str, str]
+LEVELS = ("error", "warning", "info")
 
 
 def note(level: str, code: str, text: str) -> Note:
     """As `cluster.live.schemas.NoteOut`."""
     return {"level": level, "code": code, "text": text}
+
+
+def worst_first(notes: Iterable[Note]) -> list[Note]:
+    """By level; those of one level in their order."""
+    return sorted(notes, key=lambda one: LEVELS.index(one["level"]))
 
 
 def drift_note(savings: Mapping[str, Any]) -> list[Note]:

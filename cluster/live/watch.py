@@ -5,37 +5,41 @@ from collections.abc import Sequence
 from allocator.joules import Quality
 from cluster.accountant import Closed
 from cluster.live.moment import Moment
-from cluster.live.notes import Note, note
+from cluster.live.notes import Note, note, worst_first
 from cluster.power.base import Refusal
 from cluster.snapshot import Standing
 
 EXCEEDED, EXCEEDED_WINDOWS = 1.05, 5
 """A limit is told as exceeded once spend was so many times it in so many windows in a row: one above it is noise."""
 DEGRADED_SHARE = 0.01
-LOST_S = 600.0
-"""A meter that is gone for longer has been taken away, rather than lost."""
+LOST_S = 10.0, 600.0
+"""A meter that has told nothing for so long is lost; for longer than the second, it was taken away."""
+ESTIMATE = "estimate"
+"""The source of devices that no meter reads."""
 
 
 class Watch:
     """Remembers what can only be told over several windows. Used from one event loop."""
 
     def __init__(self) -> None:
+        self._now_s = 0.0
         self._measured_s: dict[str, float] = {}
         self._above: dict[str, int] = {}
 
     def see(self, moment: Moment, closed: Closed | None) -> None:
         """A window has ended, with these books."""
+        self._now_s = self._now_s if closed is None else moment.time_s  # books that are late tell of no meter
         for device in () if closed is None else closed.devices:
-            if device.quality is Quality.MEASURED:
+            if device.fresh and device.quality is Quality.MEASURED:
                 self._measured_s[device.device] = moment.time_s
-        recent_s = moment.time_s - LOST_S
-        self._measured_s = {name: at_s for name, at_s in self._measured_s.items() if at_s > recent_s}
+        oldest_s = moment.time_s - LOST_S[1]
+        self._measured_s = {name: at_s for name, at_s in self._measured_s.items() if at_s > oldest_s}
         self._above = {one.name: self._above.get(one.name, 0) + 1 for one in moment.standings if _above(one)}
 
-    def lost(self, closed: Closed) -> list[str]:
+    @property
+    def lost(self) -> list[str]:
         """Devices that a meter has read, and reads no more."""
-        measured = {device.device for device in closed.devices if device.quality is Quality.MEASURED}
-        return sorted(self._measured_s.keys() - measured)
+        return sorted(name for name, at_s in self._measured_s.items() if self._now_s - at_s > LOST_S[0])
 
     def notes(self, recent: Sequence[Moment], closed: Closed | None) -> list[Note]:
         """All of them, the worst first.
@@ -46,22 +50,20 @@ class Watch:
         for standing in recent[-1].standings:
             found += _of_limit(standing, self._above.get(standing.name, 0))
         found += _degraded(recent)
-        order = {"error": 0, "warning": 1, "info": 2}
-        return sorted(found, key=lambda one: order[one["level"]])
+        return worst_first(found)
 
     def _of_books(self, closed: Closed) -> list[Note]:
         found: list[Note] = []
         if closed.ledger_error is not None:
             said = f"The ledger cannot be written ({closed.ledger_error}); meters hold what it lacks: mend that."
             found.append(note("error", "ledger", said))
-        if lost := self.lost(closed):
-            said = (
-                f"{_listed(lost)} cannot be read any more; its power is modelled meanwhile. {_remedy(closed.refusals)}"
-            )
-            found.append(note("error", "sensor_lost", said))
-        elif closed.devices and not any(device.quality is Quality.MEASURED for device in closed.devices):
-            said = f"No meter reads these machines: their power is an estimate. {_remedy(closed.refusals)}"
-            found.append(note("info", "estimated", said))
+        estimated = sorted(device.device for device in closed.devices if device.source == ESTIMATE)
+        if lost := self.lost:
+            said = f"{_listed(lost)}: no meter tells of it any more, and what stands in for it is modelled. "
+            found.append(note("error", "sensor_lost", said + _remedy(closed.refusals, lost[0])))
+        elif estimated:
+            said = f"{_listed(estimated)}: no meter reads it, and its power is an estimate. "
+            found.append(note("info", "estimated", said + _remedy(closed.refusals)))
         return found
 
 
@@ -77,8 +79,9 @@ def _of_limit(one: Standing, windows_above: int) -> list[Note]:
         said = f"{stated} cannot be held by any choice of chains ({one.spend:.4g} {one.unit} now): raise it, or spread "
         return [note("warning", "limit_unreachable", said + "the load over fewer or thriftier machines.")]
     if windows_above >= EXCEEDED_WINDOWS:
-        said = f"{stated} is exceeded ({one.spend:.4g} {one.unit}) in {windows_above} windows in a row; prices still "
-        return [note("warning", "limit_exceeded", said + "rise: if it stays so, requests name chains of their own.")]
+        said = f"{stated} is exceeded ({one.spend:.4g} {one.unit}) in {windows_above} windows in a row: if prices "
+        rest = "do not mend that in a minute, look for other programs there, and for requests that name their chain."
+        return [note("warning", "limit_exceeded", said + rest)]
     return []
 
 

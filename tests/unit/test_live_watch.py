@@ -1,6 +1,7 @@
 """Notes of the live page: what they say, when they begin, and that they end."""
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from cluster.power.base import Refusal
 
 RAPL = Refusal("rapl", "package-0", "permission denied", "run `greenflow doctor`")
 NVML = Refusal("nvml", "", "no driver", "install it")
-ESTIMATE = device(5.0, "host-a/host", quality=Quality.MODELLED)
+ESTIMATED = replace(device(5.0, "host-a/host", quality=Quality.MODELLED), source="estimate")
 
 
 def closed(*devices: DeviceJoules, refusals: tuple[Refusal, ...] = (), ledger_error: str | None = None) -> Closed:
@@ -54,24 +55,38 @@ def test_all_is_well(watched: Watched) -> None:
 def test_a_meter_that_is_lost_is_named_with_its_remedy_until_it_is_back_or_taken_away(watched: Watched) -> None:
     both = (device(10.0, "host-a/package-0"), device(4.0, "GPU-1", pool="GPU-1"))
     assert watched.codes(closed(*both)) == []
-    half = closed(ESTIMATE, both[1], refusals=(NVML, RAPL))
-    assert watched.codes(half) == ["sensor_lost"]
+    half = closed(ESTIMATED, both[1], refusals=(NVML, RAPL))
+    assert watched.codes(half) == ["estimated"], "it may only be late"
+    assert watched.codes(half, seconds=LOST_S[0]) == ["sensor_lost"]
     assert watched.notes[0]["level"] == "error"
     assert "host-a/package-0" in watched.notes[0]["text"]
     assert "permission denied" in watched.notes[0]["text"]
     assert watched.codes(closed(*both)) == []
-    assert watched.codes(half) == ["sensor_lost"]
-    assert watched.codes(half, seconds=LOST_S + 1) == []
+    watched.codes(half, seconds=LOST_S[0] + 1)
+    assert watched.codes(half, seconds=LOST_S[1]) == ["estimated"]
+
+
+def test_a_counter_that_stands_still_is_lost_too(watched: Watched) -> None:
+    gpu = device(4.0, "GPU-1", pool="GPU-1")
+    assert watched.codes(closed(gpu)) == []
+    assert watched.codes(closed(replace(gpu, fresh=False)), seconds=LOST_S[0] + 1) == ["sensor_lost"]
+
+
+def test_books_that_are_late_do_not_make_a_meter_a_lost_one(watched: Watched) -> None:
+    books = closed(device(10.0))
+    assert watched.codes(books) == []
+    assert watched.codes(seconds=LOST_S[0] + 1) == []
+    assert watched.codes(books) == []
 
 
 def test_an_estimate_is_said_to_be_one_with_what_would_be_better(watched: Watched) -> None:
-    assert watched.codes(closed(ESTIMATE, refusals=(NVML, RAPL))) == ["estimated"]
+    assert watched.codes(closed(ESTIMATED, refusals=(NVML, RAPL))) == ["estimated"]
     assert watched.notes[0]["level"] == "info"
     assert RAPL.remedy in watched.notes[0]["text"], "of processors, which every machine has"
 
 
 def test_a_ledger_that_cannot_be_written_comes_first(watched: Watched) -> None:
-    books = closed(ESTIMATE, ledger_error="FixSetup: the disk is full")
+    books = closed(ESTIMATED, ledger_error="FixSetup: the disk is full")
     assert watched.codes(books, standings=(standing(reachable=False),)) == ["ledger", "limit_unreachable", "estimated"]
     assert "the disk is full" in watched.notes[0]["text"]
 
