@@ -88,7 +88,7 @@ class Tracer:
         try:
             return await self._allocation.decider.explain(users)
         except Exception as error:  # whatever goes wrong with the allocator, the request can still be run
-            logger.warning("a traced request takes the safe chain: %s: %s", type(error).__name__, error)
+            logger.debug("a traced request takes the safe chain: %s: %s", type(error).__name__, error)
             return None
 
     def _chain(self, call: Call, explained: Explained | None) -> ActionChain:
