@@ -1,14 +1,15 @@
 """What those who look at the live page cost: throughput beside a hundred open streams, and the cores of one.
 
-One server. A closed loop of clients loads it in stretches, every other one beside a hundred open streams; each pair of
-stretches gives a ratio of throughputs, and the mean of their logarithms an interval, as in `paired.py`. Who reads the
-streams is a process of its own, and takes its share of the same cores. Then the server is left alone, with one open
-stream in every other stretch: what its processes take more is what a page costs.
+One server. A closed loop of clients loads it in short stretches, every other one beside a hundred open streams; each
+pair of stretches gives a ratio of throughputs, and the mean of their logarithms an interval, as in `paired.py`. Who
+reads the streams is a process of its own, and takes its share of the same cores. Then the server is left alone, beside
+no stream, one and a hundred in turn: what its processes take more is what these cost.
 """
 
 import json
 import math
 import multiprocessing
+import selectors
 import socket
 import sys
 import time
@@ -35,60 +36,74 @@ from cluster.traffic.load import LoadPlan, run_load
 STREAMS = 100
 LEAST_RATIO, MOST_CORES = 0.98, 0.01
 """To be reached."""
-SETTLE_S = 1.0
+SETTLE_S = 0.3
+REST = (0, 1, STREAMS)
 
 
 @dataclass
 class Found:
-    """Answers a second beside open streams and without, and cores of the server beside one stream and without.
+    """Answers a second beside open streams and without, and cores of the server at rest, by how many streams are open.
 
     events  that the readers were sent in all
     """
 
     with_streams: list[float] = field(default_factory=list)
     without: list[float] = field(default_factory=list)
-    cores_with_one: list[float] = field(default_factory=list)
-    cores_without: list[float] = field(default_factory=list)
+    cores: dict[int, list[float]] = field(default_factory=lambda: {streams: [] for streams in REST})
     events: int = 0
     failed: int = 0
 
 
-@contextmanager
-def looking(url: str, streams: int, found: Found) -> Iterator[None]:
-    """So many streams are open and read, from another process, for as long as it is entered."""
-    ours, theirs = multiprocessing.Pipe()
-    reader = multiprocessing.get_context("spawn").Process(target=_read, args=(url, streams, theirs), daemon=True)
-    reader.start()
-    try:
-        assert ours.recv() == "open"
+class Reader:
+    """A process that opens streams and reads whatever comes, while it is entered."""
+
+    def __init__(self, url: str) -> None:
+        self._url, (self._ours, self._theirs) = url, multiprocessing.Pipe()
+
+    def __enter__(self) -> "Reader":
+        spawn = multiprocessing.get_context("spawn")
+        self._process = spawn.Process(target=_read, args=(self._url, self._theirs), daemon=True)
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ours.send(None)
+        self._process.join(10)
+
+    @contextmanager
+    def looking(self, streams: int, found: Found) -> Iterator[None]:
+        """So many streams are open for as long as it is entered."""
+        self._ours.send(streams)
+        assert self._ours.recv() == "open"
         time.sleep(SETTLE_S)
-        yield
-    finally:
-        ours.send("close")
-        found.events += ours.recv()
-        reader.join(10)
+        try:
+            yield
+        finally:
+            self._ours.send(0)
+            found.events += self._ours.recv()
 
 
-def _read(url: str, streams: int, told: Connection) -> None:
-    """Open all, then read whatever comes, and count events."""
-    import selectors
-
+def _read(url: str, told: Connection) -> None:
+    """Open as many as is told, read whatever comes, and count events; again and again."""
     place = urlsplit(url)
     request = f"GET /v1/live HTTP/1.1\r\nHost: {place.netloc}\r\nAccept: text/event-stream\r\n\r\n".encode()
-    events = 0
-    with selectors.DefaultSelector() as ready:
-        for _ in range(streams):
-            one = socket.create_connection((place.hostname, place.port), timeout=10)
-            one.sendall(request)
-            assert b" 200 " in one.recv(1 << 16)
-            ready.register(one, selectors.EVENT_READ)
-        told.send("open")
-        while not told.poll():
-            for key, _ in ready.select(0.1):
-                events += key.fileobj.recv(1 << 20).count(b"event: window")  # type: ignore[union-attr]
-        for key in list(ready.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]
-    told.send(events)
+    while (streams := told.recv()) is not None:
+        events = 0
+        with selectors.DefaultSelector() as ready:
+            for _ in range(streams):
+                one = socket.create_connection((place.hostname, place.port), timeout=10)
+                one.sendall(request)
+                ready.register(one, selectors.EVENT_READ)
+            told.send("open")
+            while not told.poll():
+                for key, _ in ready.select(0.1) if streams else ():
+                    events += key.fileobj.recv(1 << 20).count(b"event: window")  # type: ignore[union-attr]
+                if not streams:
+                    time.sleep(0.05)
+            for key in list(ready.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]
+        told.recv()
+        told.send(events)
 
 
 def throughput(server: Running, clients: int, seconds: float, found: Found) -> float:
@@ -99,32 +114,27 @@ def throughput(server: Running, clients: int, seconds: float, found: Found) -> f
     return report.throughput_per_s
 
 
-def measure_throughput(server: Running, clients: int, pairs: int, seconds: float, console: Console) -> Found:
+def measure_throughput(
+    server: Running, reader: Reader, clients: int, pairs: int, seconds: float, console: Console
+) -> Found:
     """Loads it beside streams and without in turn; which of the two comes first alternates."""
     found = Found()
-    throughput(server, clients, 3 * seconds, found)
+    throughput(server, clients, 5 * seconds, found)
     for number in range(pairs):
-        for beside in (True, False) if number % 2 else (False, True):
-            if beside:
-                with looking(server.url, STREAMS, found):
-                    found.with_streams.append(throughput(server, clients, seconds, found))
-            else:
-                time.sleep(SETTLE_S)
-                found.without.append(throughput(server, clients, seconds, found))
+        for streams in (STREAMS, 0) if number % 2 else (0, STREAMS):
+            with reader.looking(streams, found):
+                answers_per_s = throughput(server, clients, seconds, found)
+            (found.with_streams if streams else found.without).append(answers_per_s)
         console.print(f"pair {number + 1} of {pairs}: {found.with_streams[-1] / found.without[-1]:.3f}", style="dim")
     return found
 
 
-def measure_cores(server: Running, pairs: int, seconds: float, found: Found) -> None:
-    """Cores that all processes of the server take at rest, beside one stream and without, in turn."""
-    for number in range(pairs):
-        for beside in (True, False) if number % 2 else (False, True):
-            if beside:
-                with looking(server.url, 1, found):
-                    found.cores_with_one.append(_cores(server, seconds))
-            else:
-                time.sleep(SETTLE_S)
-                found.cores_without.append(_cores(server, seconds))
+def measure_cores(server: Running, reader: Reader, rounds: int, seconds: float, found: Found) -> None:
+    """Cores that all processes of the server take at rest, beside no stream, one and many, in turn."""
+    for number in range(rounds):
+        for streams in REST if number % 2 else reversed(REST):
+            with reader.looking(streams, found):
+                found.cores[streams].append(_cores(server, seconds))
 
 
 def _cores(server: Running, seconds: float) -> float:
@@ -146,9 +156,9 @@ def ratio_of(found: Found) -> tuple[float, float, float]:
     return math.exp(centre), math.exp(low), math.exp(high)
 
 
-def page_of(found: Found) -> tuple[float, float, float]:
-    """Cores that one open page takes, and their interval."""
-    return interval([one - other for one, other in zip(found.cores_with_one, found.cores_without, strict=True)])
+def cores_of(found: Found, streams: int) -> tuple[float, float, float]:
+    """Cores that so many open streams take, and their interval."""
+    return interval([one - other for one, other in zip(found.cores[streams], found.cores[0], strict=True)])
 
 
 def word(reached: bool, missed: bool) -> str:
@@ -158,38 +168,37 @@ def word(reached: bool, missed: bool) -> str:
 
 @click.command(context_settings={"show_default": True})
 @click.option("--clients", type=click.IntRange(1), default=32)
-@click.option("--pairs", type=click.IntRange(LEAST_PAIRS), default=20)
-@click.option("--seconds", type=click.FloatRange(0.5), default=3.0, help="Length of a loaded stretch.")
-@click.option("--rest-pairs", type=click.IntRange(LEAST_PAIRS), default=8)
-@click.option("--rest-seconds", type=click.FloatRange(1.0), default=10.0, help="Length of a stretch at rest.")
+@click.option("--pairs", type=click.IntRange(LEAST_PAIRS), default=40)
+@click.option("--seconds", type=click.FloatRange(0.5), default=1.5, help="Length of a loaded stretch.")
+@click.option("--rounds", type=click.IntRange(LEAST_PAIRS), default=20)
+@click.option("--rest-seconds", type=click.FloatRange(1.0), default=5.0, help="Length of a stretch at rest.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
-def main(
-    clients: int, pairs: int, seconds: float, rest_pairs: int, rest_seconds: float, json_file: Path | None
-) -> None:
+def main(clients: int, pairs: int, seconds: float, rounds: int, rest_seconds: float, json_file: Path | None) -> None:
     """Measure what open streams of the live page cost.
 
     \b
     Example:
       python tests/bench/listeners.py --pairs 20 --json out/listeners.json
     """
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    with running(Server("looked-at", "looked at", UP, SAME_WORK, static=False), DEMO) as server:
-        found = measure_throughput(server, clients, pairs, seconds, console)
-        measure_cores(server, rest_pairs, rest_seconds, found)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    looked_at = Server("looked-at", "looked at", UP, SAME_WORK, static=False)
+    with running(looked_at, DEMO) as server, Reader(server.url) as reader:
+        found = measure_throughput(server, reader, clients, pairs, seconds, console)
+        measure_cores(server, reader, rounds, rest_seconds, found)
     ratio, low, high = ratio_of(found)
     console.print(
         f"{STREAMS} open streams: throughput with / without {ratio:.3f} ({low:.3f}..{high:.3f}), to reach"
         f" {LEAST_RATIO}: {word(low >= LEAST_RATIO, high < LEAST_RATIO)}; {len(found.without)} pairs,"
         f" {mean(found.without):,.0f} answers/s without, failed {found.failed}, events {found.events}"
     )
-    page, less, more = page_of(found)
-    console.print(
-        f"one open page: {page:.4f} cores ({less:.4f}..{more:.4f}) of all server processes, at most {MOST_CORES}:"
-        f" {word(more <= MOST_CORES, less > MOST_CORES)}; {mean(found.cores_without):.3f} cores without"
-    )
+    told = {streams: cores_of(found, streams) for streams in REST[1:]}
+    for streams, (cores, less, more) in told.items():
+        console.print(f"{streams} open: {cores:.4f} cores ({less:.4f}..{more:.4f}) of all server processes at rest")
+    _, less, more = told[1]
+    console.print(f"one at most {MOST_CORES}: {word(more <= MOST_CORES, less > MOST_CORES)}")
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        summary = {"machine": describe(ROOT), "ratio": [ratio, low, high], "page_cores": [page, less, more]}
+        summary = {"machine": describe(ROOT), "ratio": [ratio, low, high], "cores_of_streams": told}
         json_file.write_text(json.dumps({**summary, **vars(found)}, indent=1) + "\n")
 
 

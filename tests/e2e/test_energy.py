@@ -9,11 +9,11 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+import ray
 from live import kill, replicas_of
 from live_stream import LiveStream
 from metered_app import ADMIN, Metered, account, metered, newest, without_packages
 from prometheus import counted, shown
-from ray import serve
 from waiting import until
 
 from cluster.app import CONTROLLER
@@ -299,11 +299,13 @@ def test_more_requests_than_can_wait_are_refused_at_once_and_the_others_answered
     assert sum(status == 200 for status, _, _ in answers) >= MOST_WAITING
 
 
-def test_open_streams_end_in_order_when_the_application_does_and_hold_up_nobody(served: Metered) -> None:
-    """The last test of this module: it takes the application away, as a new version of it or `greenflow down` would."""
+def test_open_streams_end_in_order_when_their_replica_does_and_do_not_hold_it_up(served: Metered) -> None:
+    """The last test of this module: it asks the ingress replicas to end, as Serve does when it replaces them."""
     with LiveStream(served.app.url) as stream, LiveStream(served.app.url) as beside:
         until(lambda: "window" in stream.names() and "window" in beside.names())
-        serve.delete(served.app.instance.app, _blocking=False)
+        actors = ray.util.list_named_actors(all_namespaces=True)
+        for one in (actor for actor in actors if f"{served.app.instance.app}#ingress#" in actor["name"]):
+            ray.get_actor(one["name"], one["namespace"]).perform_graceful_shutdown.remote()
         until(lambda: stream.ended is not None and beside.ended is not None)
         assert (stream.ended, beside.ended) == ("in order", "in order"), (
             "cut, it had waited for Serve's patience to end"
