@@ -1,1 +1,1 @@
-"""The live page's sources."""
+"""The live page: one self-contained HTML document, and what a browser may run of it."""
