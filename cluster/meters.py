@@ -33,6 +33,8 @@ ABANDONED_S = 60.0
 LEAST_SLEEP_S = 0.05
 Handle = Any
 """Of a NodeMeter as an actor; Ray's own types do not tell an actor from its class."""
+STARTING = 30
+"""So often a meter may be asked in vain before it has answered the first time: Ray starts it in seconds."""
 logger = logging.getLogger(__name__)
 
 
@@ -107,6 +109,7 @@ class Meters:
         self._meters: dict[str, Handle] = {}
         self._known: set[str] = set()
         self._silent: set[str] = set()
+        self._starting: dict[str, int] = {}  # how often those were asked that have not answered yet
 
     async def run(self) -> None:
         """Start a meter wherever a node joins, and forget those of nodes that left; for ever."""
@@ -122,8 +125,10 @@ class Meters:
         for gone in self._known - set(nodes):
             happened(logger, Event.NODE_LEFT, "node %s has left", gone[:8])
         for new in set(nodes) - self._known:
-            happened(logger, Event.NODE_JOINED, "node %s is metered", new[:8])
+            happened(logger, Event.NODE_JOINED, "node %s is there, and gets a meter", new[:8])
+            self._starting[new] = 0
         self._known = set(nodes)
+        self._starting = {node: times for node, times in self._starting.items() if node in nodes}
         self._silent &= self._known
         self._meters = {node: meter for node, meter in self._meters.items() if node in nodes}
         for node in nodes:
@@ -143,17 +148,20 @@ class Meters:
                 if node in self._silent:
                     happened(logger, Event.METER_BACK, "the meter of node %s answers again", node[:8])
                 self._silent.discard(node)
+                self._starting.pop(node, None)
             else:
                 self._tell(node, answer)
         return tuple(answered)
 
     def _tell(self, node: str, answer: "asyncio.Future[MeterReport]") -> None:
-        """Say once that a meter is silent; one that Ray has given up is started anew."""
+        """Say once that a meter is silent, but for one that starts; one that Ray has given up is started anew."""
         error = answer.exception() if answer.done() else TimeoutError("no answer in time")
         answer.cancel()
-        if node not in self._silent:
+        if node in self._starting:
+            self._starting[node] += 1
+        if node not in self._silent and self._starting.get(node, STARTING) >= STARTING:
             happened(logger, Event.METER_SILENT, "the meter of node %s is silent: %s", node[:8], error)
-        self._silent.add(node)
+            self._silent.add(node)
         if isinstance(error, ray.exceptions.ActorDiedError):
             self._meters.pop(node, None)
 
