@@ -15,6 +15,7 @@ from cluster.ledger.marks import Mark
 from cluster.ledger.problems import explained
 from cluster.ledger.schema import APPLICATION_ID, STEPS, migrate
 from cluster.ledger.store import Ledger
+from cluster.reporting.basis import Asked
 from cluster.reporting.gather import gather_from
 from models.errors import FixFile, FixSetup, GreenFlowError, TryAgain
 
@@ -247,4 +248,4 @@ def test_a_reader_of_a_ledger_without_its_tables_is_told_too(file: Path) -> None
         other.execute("DROP TABLE window_total")
     other.close()
     with pytest.raises(GreenFlowError, match="no such table"):
-        gather_from(file, "hour")
+        gather_from(file, "hour", Asked(None, None, MIDNIGHT_S))
