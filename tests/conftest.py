@@ -1,8 +1,10 @@
 """What tests of every kind share: a tiny cascade, built once, and copies of it to break."""
 
+import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,21 @@ from tiny_cascade import TinyCascade  # noqa: E402
 # How long an example takes depends on what else the machine does, and says nothing about the code.
 settings.register_profile("greenflow", deadline=None)
 settings.load_profile("greenflow")
+
+
+@pytest.fixture(autouse=True)
+def logs_go_where_they_went() -> Iterator[None]:
+    """Replicas that are made in this process hand what is logged to Serve, as in a process of their own."""
+    ours = logging.getLogger("cluster")
+    before = ours.propagate, ours.level
+    yield
+    module = sys.modules.get("cluster.serve_logs")
+    if module is not None:
+        for logger in (ours, logging.getLogger()):
+            for handler in [one for one in logger.handlers if isinstance(one, module.ToServe)]:
+                logger.removeHandler(handler)
+        logging.getLogger(module.SERVES).removeFilter(module.is_news)
+    ours.propagate, ours.level = before
 
 
 @pytest.fixture(scope="session")
