@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pacing_day import (
     MINUTE_S,
@@ -115,7 +115,9 @@ def test_a_quota_that_idle_alone_exceeds_spends_as_little_on_chains_as_can_be() 
     assert planned.spent == pytest.approx(least, rel=0.01)
 
 
-@settings(max_examples=5)
+# Planned anew every half an hour only, such an evening exceeds it by 1.2%.
+@example(loads=[1.0] * 21 + [0.3, 2.0, 2.0], intensities=[1.0] * 24, share=0.1)
+@settings(max_examples=4)
 @given(
     st.lists(st.floats(0.3, 2.0), min_size=24, max_size=24),
     st.lists(st.floats(0.3, 3.0), min_size=24, max_size=24),
@@ -126,7 +128,7 @@ def test_whatever_hours_bring_the_quota_is_never_exceeded_by_more_than_one_in_a_
 ) -> None:
     load, per_joule = USUAL * np.repeat(loads, 60), np.repeat(intensities, 60)
     day = day_of(load, share, per_joule)
-    planned = by_plan(day, TWO_DAYS, every=30)
+    planned = by_plan(day, TWO_DAYS, every=5)
     assert planned.spent <= 1.01 * day.quota
     assert np.isfinite(planned.prices).all()
     assert (planned.prices >= 0).all()
