@@ -5,7 +5,7 @@ BIN := .venv/bin
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench constraints clean
+.PHONY: help run test check format bench screenshots constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z.]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ bench: .venv ## measure serving against its peers and prices against exact bound
 	mkdir -p out
 	$(BIN)/python tests/bench/serving.py --json out/serving.json $(ARGS)
 	$(BIN)/python tests/bench/price.py --json out/price.json
+
+screenshots: .venv ## pictures of the live page in every state, out/screenshots/*.png (needs Chromium)
+	$(BIN)/python tests/support/screenshots.py out/screenshots $(ARGS)
 
 # The stamp carries the extras, so that asking for others installs them.
 .venv: .venv/installed-$(subst $(comma),-,$(EXTRAS)) ## make the virtual environment and install

@@ -12,7 +12,7 @@ from pathlib import Path
 from allocator.limits import UNITS
 
 HERE = Path(__file__).parent
-STYLES = ("vendor/uPlot.min.css", "styles/tokens.css", "styles/base.css", "styles/page.css", "styles/parts.css")
+STYLES = ("vendor/uPlot.min.css", "styles/tokens.css", "styles/base.css", "styles/parts.css", "styles/page.css")
 VENDOR, MAIN = "vendor/uPlot.iife.min.js", "main"
 IMPORT = re.compile(r'^import \{ (?P<names>[^}]+) \} from "\./(?P<module>\w+)\.js";$', re.MULTILINE)
 EXPORT = re.compile(r"^export (?P<what>(?:async )?function|class|const) (?P<name>\w+)", re.MULTILINE)

@@ -4,15 +4,18 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import numpy as np
 import psutil
 import pytest
 import ray
+from browser import chromium, missing
 from live import kill, replicas_of
 from live_stream import LiveStream
-from metered_app import ADMIN, Metered, account, metered, newest, without_packages
+from metered_app import ADMIN, TOKEN, Metered, account, metered, newest, without_packages
+from page_driver import LivePage
 from prometheus import counted, shown
 from waiting import until
 
@@ -105,6 +108,27 @@ def test_metrics_on_the_nodes_prometheus_endpoint_say_what_the_ledger_does(clien
     assert [value for _, value in shown("ledger_ok", "gauge")] == [1.0]
     ((_, intensity),) = shown("grid_intensity_grams_per_kilowatt_hour", "gauge")
     assert intensity == G_PER_KWH
+
+
+@pytest.mark.skipif(missing() is not None, reason=missing() or "")
+def test_the_live_page_shows_what_the_api_says_and_sets_and_clears_a_limit(
+    served: Metered, client: httpx.Client, tmp_path: Path
+) -> None:
+    recommend(client, 20)
+    with chromium(tmp_path) as driver:
+        page = LivePage(driver)
+        page.open(f"{served.app.url}/")
+        page.until(lambda: page.text("#power-w") == f"{client.get('/v1/power').json()['power_w']:.1f} W", "other watts")
+        page.until(lambda: page.rows("#limits") == [one["name"] for one in constraints(client)], "other limits")
+        page.set_limit("120", TOKEN)
+        page.until_text("#power-says", "the limit cap of 120.0 W")
+        assert [one["name"] for one in constraints(client)] == ["cap", "capacity"]
+        page.trace("1")
+        assert len(page.rows("#trace-result ol.items")) == 10
+        page.clear_limit("cap")
+        page.until(lambda: page.rows("#limits") == ["capacity"], "the limit stays")
+        assert [one["name"] for one in constraints(client)] == ["capacity"]
+        assert page.complaints() == []
 
 
 def test_a_wrap_a_killed_meter_and_a_killed_controller_lose_nothing(served: Metered, client: httpx.Client) -> None:

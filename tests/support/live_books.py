@@ -1,6 +1,8 @@
 """What machines of a made-up world draw, what that comes to, and what is saved, as servers tell it."""
 
 import math
+import random
+from collections.abc import Mapping
 from typing import Any
 
 Document = dict[str, Any]
@@ -107,4 +109,22 @@ def savings(fresh: bool) -> Document:
         "energy_j": saved(0.684, 0.651, 0.717, 4.1e6),
         "co2e_g": saved(0.684, 0.651, 0.717, 444.0),
         "reward": saved(-0.0042, -0.0131, 0.0047, 1.66e7),
+    }
+
+
+def noise(time_s: float, salt: int) -> float:
+    """About as large as 1, another one each second, the same whenever it is asked for."""
+    return random.Random(int(time_s) * 31 + salt).gauss(0, 0.6)
+
+
+def only(stage: str, variant: str, items: int) -> Document:
+    return {"stage": stage, "actions": [{"variant": variant, "items": items, "share": 1.0}]}
+
+
+def shared(stage: str, weights: Mapping[tuple[str | None, int], float]) -> Document:
+    kept = {action: weight for action, weight in weights.items() if weight > 0.004}
+    whole = sum(kept.values())
+    return {
+        "stage": stage,
+        "actions": [{"variant": v, "items": n, "share": weight / whole} for (v, n), weight in kept.items()],
     }

@@ -4,12 +4,11 @@ Everything is a function of time, so that a restart goes on where it was.
 """
 
 import math
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from live_books import G_PER_KWH, carbon, energy, power, savings
+from live_books import G_PER_KWH, carbon, energy, noise, only, power, savings, shared
 
 Document = dict[str, Any]
 STEP_S, KEPT_S = 10, 3 * 3600
@@ -25,12 +24,14 @@ class World:
     born_s  the controller's start, before which only the ledger remembers
     limits  by name: kind, limit, unit, and from when on (at_s)
     still_s when set, all windows are like the one of that time
+    kept_s  how long what was is remembered
     """
 
     state: str = "steady"
     born_s: float = 0.0
     limits: dict[str, Document] = field(default_factory=dict)
     still_s: float | None = None
+    kept_s: float = KEPT_S
 
     def window(self, time_s: float, window_s: float = 1.0) -> Document:
         """As the event `window`."""
@@ -70,7 +71,7 @@ class World:
 
     def points(self, until_s: float, after_s: float = 0.0) -> Iterator[Document]:
         """As those of the event `history`."""
-        first = max(until_s - KEPT_S, after_s, self.born_s if self.state == "fresh" else 0.0)
+        first = max(until_s - self.kept_s, after_s, self.born_s if self.state == "fresh" else 0.0)
         step = math.floor(first / STEP_S) + 1
         while step * STEP_S <= until_s:
             yield self._point(float(step * STEP_S))
@@ -244,21 +245,3 @@ class World:
             }
             for name in out
         ]
-
-
-def only(stage: str, variant: str, items: int) -> Document:
-    return {"stage": stage, "actions": [{"variant": variant, "items": items, "share": 1.0}]}
-
-
-def shared(stage: str, weights: Mapping[tuple[str | None, int], float]) -> Document:
-    kept = {action: weight for action, weight in weights.items() if weight > 0.004}
-    whole = sum(kept.values())
-    return {
-        "stage": stage,
-        "actions": [{"variant": v, "items": n, "share": weight / whole} for (v, n), weight in kept.items()],
-    }
-
-
-def noise(time_s: float, salt: int) -> float:
-    """About as large as 1, another one each second, the same whenever it is asked for."""
-    return random.Random(int(time_s) * 31 + salt).gauss(0, 0.6)

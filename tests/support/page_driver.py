@@ -57,7 +57,8 @@ class LivePage:
         field.send_keys(value)
 
     def press(self, selector: str) -> None:
-        self.script("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+        there = "document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})"
+        self.script(there, selector)
         self.driver.find_element(By.CSS_SELECTOR, selector).click()
 
     def rows(self, selector: str) -> list[str]:

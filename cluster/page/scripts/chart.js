@@ -50,7 +50,7 @@ export class Chart {
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
       hooks: { setCursor: [(plot) => this.read(plot)], draw: [(plot) => this.name(plot)] },
-      padding: [12, 0, 0, 0],
+      padding: [12, 18, 0, 0],
     };
     this.plot = new uPlot(options, columns, this.canvas);
   }

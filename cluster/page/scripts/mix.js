@@ -44,7 +44,7 @@ function stageOf(stage, actions, points) {
       el(
         "li",
         { class: "soft" },
-        el("span", {}, `${sorted.length - MOST} others`),
+        el("span", {}, sorted.length - MOST === 1 ? "another one" : `${sorted.length - MOST} others`),
         el("span", { class: "figures" }, percent(rest)),
       ),
     );

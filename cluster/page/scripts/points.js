@@ -1,7 +1,7 @@
 // The last hours as points of time: what the server remembered, then each window as it comes, thinned as it ages.
 
 const KEPT_S = 3 * 3600 + 60;
-const FINE_S = 660;
+const FINE_S = 600;
 
 /** What `history` tells as a point, of a window. */
 export function pointOf(told) {
@@ -65,21 +65,20 @@ export class Points {
     }
   }
 
-  /** Of every step that ended before then only the last point is kept: lines of hours need no seconds. */
+  /** Steps that ended before then become a point each, as the server's own are. */
   thin(untilS) {
-    const step = (point) => Math.floor(point.time_s / this.stepS);
-    let at = this.thinned;
-    while (at + 1 < this.all.length && this.all[at + 1].time_s < untilS) {
-      if (step(this.all[at]) === step(this.all[at + 1])) this.all.splice(at, 1);
-      else at += 1;
-    }
-    this.thinned = at;
+    const end = this.all.findIndex((one, index) => index >= this.thinned && one.time_s >= untilS);
+    if (end - this.thinned < 2 * this.stepS) return;
+    const thinner = inSteps(this.all.slice(this.thinned, end), this.stepS);
+    this.all.splice(this.thinned, end - this.thinned, ...thinner);
+    this.thinned += thinner.length;
   }
 
-  /** Those of the last seconds. */
+  /** Those of the last seconds; of a long time one for each step, so that all of it is as smooth. */
   last(seconds) {
     const endS = this.all.at(-1)?.time_s ?? 0;
-    return this.all.filter((one) => one.time_s > endS - seconds);
+    const known = this.all.filter((one) => one.time_s > endS - seconds);
+    return seconds > FINE_S ? inSteps(known, this.stepS) : known;
   }
 
   /** Columns for a chart; where points are missing, a gap. */
@@ -96,4 +95,34 @@ export class Points {
     });
     return columns;
   }
+}
+
+const MEANS = [
+  "power_w",
+  "requests_per_s",
+  "degraded_per_s",
+  "latency_p50_ms",
+  "latency_p99_ms",
+  "reward_per_s",
+  "energy_j_per_request",
+  "g_per_kwh",
+];
+
+/** A point for each step: the last one of it, with the means of all. */
+function inSteps(points, stepS) {
+  const steps = Map.groupBy(points, (point) => Math.floor(point.time_s / stepS));
+  return [...steps.values()].map((step) => (step.length === 1 ? step[0] : meanOf(step)));
+}
+
+function meanOf(points) {
+  const told = points.at(-1);
+  const means = MEANS.map((key) => [key, mean(points.map((point) => point[key]))]);
+  const devices = Object.keys(told.devices).map((key) => [key, mean(points.map((point) => point.devices[key]))]);
+  return { ...told, ...Object.fromEntries(means), devices: Object.fromEntries(devices) };
+}
+
+/** Of what is known of these; null of nothing. */
+export function mean(values) {
+  const known = values.filter((value) => value !== null && value !== undefined);
+  return known.length ? known.reduce((sum, one) => sum + one, 0) / known.length : null;
 }

@@ -3,12 +3,13 @@
 import { Chart } from "./chart.js";
 import { at, bar, el, figure, say, show } from "./dom.js";
 import { clock, marked, percent, sentence, span, text, watts } from "./format.js";
-import { badge, mark } from "./known.js";
-import { devicesOf } from "./points.js";
+import { badge, mark, worst } from "./known.js";
+import { devicesOf, mean } from "./points.js";
 
 const COLOURS = ["series-1", "series-2", "series-3", "series-4", "series-5", "series-6", "series-7", "series-8"];
 const MOST_LINES = COLOURS.length;
 const MOST_ROWS = 16;
+const CALM_S = 10;
 const OFF =
   "Joules are not accounted for here: the setting energy.enabled is false. " +
   "Start the server with GREENFLOW_ENERGY_ENABLED=true.";
@@ -24,11 +25,12 @@ export class PowerCard {
     const limits = constraints.filter((one) => one.kind === "power");
     figure(at("power-w"), watts(power?.power_w));
     mark(at("power-known"), power?.power_w === null ? null : power?.quality);
-    say(at("power-says"), saying(power, limits));
+    const calmW = mean(points.last(CALM_S).map((point) => point.power_w));
+    say(at("power-says"), saying(power, limits, calmW));
     say(at("power-when"), power ? `${clock(told.time_s)}, mean of ${span(told.window_s)}` : "");
     at("power-says").classList.toggle(
       "over",
-      limits.some((one) => power?.power_w > 1.02 * one.limit),
+      limits.some((one) => calmW > 1.02 * one.limit),
     );
     at("power-over").hidden = !power;
     if (!power) return;
@@ -67,15 +69,16 @@ export class PowerCard {
   }
 }
 
-/** What the figure means. */
-function saying(power, limits) {
+/** What the figure means; of a moment it would say another thing every second. */
+function saying(power, limits, calmW) {
   if (!power) return OFF;
   if (power.power_w === null) return sentence(power.unknown ?? "no meter has told any watts yet");
   if (!limits.length) return "No limit of power is set.";
   const [tightest] = [...limits].sort((a, b) => a.limit - b.limit);
-  const left = tightest.limit - power.power_w;
+  const left = tightest.limit - calmW;
   const of = `the limit ${tightest.name} of ${text(watts(tightest.limit))}`;
-  return left >= 0 ? `${text(watts(left))} below ${of}` : `${text(watts(-left))} above ${of}`;
+  const aside = left >= 0 ? "below" : "above";
+  return `Over ${span(CALM_S)} ${text(watts(Math.abs(left)))} ${aside} ${of}`;
 }
 
 /** Devices as they are drawn: each, or where they are many each host, or the largest of these and the rest. */
@@ -83,11 +86,9 @@ export function groupsOf(devices, points) {
   const keys = [
     ...new Set([...points.flatMap((point) => Object.keys(point.devices)), ...devices.map((one) => one.key)]),
   ];
-  const quality = (key) => devices.find((one) => one.key === key || one.host === key)?.quality ?? "measured";
-  let groups = keys.map((key) => ({ label: key, keys: [key], quality: quality(key) }));
+  let groups = keys.map((key) => ({ label: key, keys: [key], quality: qualityOf([key], devices) }));
   if (groups.length > MOST_LINES) groups = byHost(keys, devices);
-  if (groups.length > MOST_LINES)
-    groups = [...groups.slice(0, MOST_LINES - 1), merged(groups.slice(MOST_LINES - 1), "others")];
+  if (groups.length > MOST_LINES) groups = [...groups.slice(0, MOST_LINES - 1), merged(groups.slice(MOST_LINES - 1))];
   return groups.map((group, index) => ({ ...group, colour: COLOURS[index] }));
 }
 
@@ -95,12 +96,24 @@ function byHost(keys, devices) {
   const hosts = [...new Set(devices.map((one) => one.host))];
   const hostOf = (key) => hosts.find((host) => key === host || key.startsWith(`${host}/`)) ?? "others";
   return [...new Set(keys.map(hostOf))].map((host) => {
-    const own = devices.filter((one) => one.host === host).map((one) => one.quality);
-    return { label: host, keys: keys.filter((key) => hostOf(key) === host), quality: own[0] ?? "measured" };
+    const own = keys.filter((key) => hostOf(key) === host);
+    return { label: host, keys: own, quality: qualityOf(own, devices) };
   });
 }
 
-const merged = (groups, label) => ({ label, keys: groups.flatMap((one) => one.keys), quality: groups[0].quality });
+function merged(groups) {
+  return {
+    label: "others",
+    keys: groups.flatMap((one) => one.keys),
+    quality: worst(...groups.map((one) => one.quality)),
+  };
+}
+
+/** How well the worst of these is known; of devices that are gone nobody says it. */
+function qualityOf(keys, devices) {
+  const known = devices.filter(({ key, host }) => keys.includes(key) || keys.includes(host));
+  return worst(...known.map((one) => one.quality)) ?? "assumed";
+}
 
 /** Watts of the group at a point; null where nothing is known of it. */
 function sumOf(point, { keys }) {
@@ -148,7 +161,7 @@ function row(one, groups, total) {
     {},
     el("td", {}, swatch, el("span", {}, one.device), el("span", { class: "soft" }, ` ${one.host}`)),
     el("td", { class: "soft" }, `${one.kind}, by ${one.source}`),
-    el("td", {}, one.power_w === null ? el("span", { class: "soft" }, "not known yet") : badge(one.quality)),
+    el("td", {}, one.power_w === null ? el("span", { class: "soft" }, "not known") : badge(one.quality)),
     el("td", { class: "figures" }, text(watts(one.power_w))),
     el("td", { class: "figures soft" }, one.power_w === null ? "" : percent(one.power_w / total, 0)),
     el("td", { class: "bars" }, bar((one.power_w ?? 0) / total, group?.colour)),

@@ -4,11 +4,12 @@ import { el, svg } from "./dom.js";
 import { marked, number, plain, prefixed, text } from "./format.js";
 
 const [WIDEST, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 340, 40, 44, 14, 16];
+const LOG_FROM = 4;
 
 /**
  * {node}: the drawing, with words for it.
  *
- * rows  {name, x, y, chosen, static, available}; x > 0 is drawn by its logarithm
+ * rows  {name, x, y, chosen, static, available}; x > 0 is drawn by its logarithm where it differs much
  * room  CSS pixels that there are for it
  */
 export function scatter(rows, { x: unit, y: title, room }) {
@@ -25,7 +26,8 @@ export function scatter(rows, { x: unit, y: title, room }) {
     known.map((row) => row.x),
     width,
   );
-  const up = scaleY(known.map((row) => row.y));
+  const rewards = known.map((row) => row.y);
+  const up = straight(Math.min(...rewards), Math.max(...rewards), HEIGHT - BOTTOM, TOP);
   drawn.append(...gridOf(across, up, unit, title, width));
   const last = (row) => (row.chosen ? 2 : row.static ? 1 : 0);
   for (const row of [...known].sort((a, b) => last(a) - last(b))) drawn.append(dot(row, across, up, unit, width));
@@ -39,6 +41,19 @@ function words(rows, unit) {
 }
 
 function scaleX(values, width) {
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  return most < LOG_FROM * least ? straight(least, most, LEFT, width - RIGHT) : logarithmic(values, width);
+}
+
+/** Round figures from below the least to above the most. */
+function straight(least, most, from, to) {
+  const step = niceStep((most - least || Math.abs(most) || 1) / 4);
+  const [low, high] = [Math.floor(least / step) * step, Math.ceil(most / step + 0.05) * step];
+  const at = (value) => from + ((to - from) * (value - low)) / (high - low);
+  return { at, ticks: Array.from({ length: Math.round((high - low) / step) + 1 }, (_, index) => low + index * step) };
+}
+
+function logarithmic(values, width) {
   const [low, high] = [Math.log10(Math.min(...values)) - 0.08, Math.log10(Math.max(...values)) + 0.08];
   const at = (value) => LEFT + ((width - LEFT - RIGHT) * (Math.log10(value) - low)) / (high - low);
   const ticks = [];
@@ -48,15 +63,6 @@ function scaleX(values, width) {
       if (Math.log10(value) >= low && Math.log10(value) <= high) ticks.push(value);
     }
   }
-  return { at, ticks };
-}
-
-function scaleY(values) {
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const step = niceStep((high - low || Math.abs(high) || 1) / 4);
-  const [from, to] = [Math.floor(low / step) * step, Math.ceil(high / step + 0.05) * step];
-  const at = (value) => HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * (value - from)) / (to - from);
-  const ticks = Array.from({ length: Math.round((to - from) / step) + 1 }, (_, index) => from + index * step);
   return { at, ticks };
 }
 

@@ -4,6 +4,7 @@ import { at, el, figure, say, show, svg } from "./dom.js";
 import { energy, fixed, grams, minute, number, percent, sentence, text } from "./format.js";
 import { inWords, mark, worst, worstOf } from "./known.js";
 
+const WIDEST = 4; // an interval so wide leaves no room between 0% and 100%
 const OFF = "Joules are not accounted for.";
 const NO_GRID =
   "Nobody tells the grid's carbon intensity: set GREENFLOW_CARBON_G_PER_KWH, or another GREENFLOW_CARBON_PROVIDER.";
@@ -111,6 +112,6 @@ function interval({ value, low, high }) {
     svg("rect", { class: "range", x: x(low), y: 6, width: Math.max(2, x(high) - x(low)), height: 6, rx: 3 }),
     svg("circle", { class: "value", cx: x(value), cy: 9, r: 5 }),
     svg("text", { x: x(0), y: 28, "text-anchor": from < 0 ? "middle" : "start" }, "0%"),
-    svg("text", { x: x(1), y: 28, "text-anchor": "end" }, "100%"),
+    to - from < WIDEST ? svg("text", { x: x(1), y: 28, "text-anchor": "end" }, "100%") : null,
   );
 }

@@ -52,10 +52,8 @@ function saying({ chains, chain, cost, took_ms: tookMs, degraded, chains_in_all:
   if (!chains.length) return `No policy decides here, so the static chain ran, in ${took}.`;
   const fixedChain = chains.find((one) => one.static);
   const saved = fixedChain?.cost.energy_j && cost.energy_j ? 1 - cost.energy_j / fixedChain.cost.energy_j : null;
-  const less =
-    saved === null
-      ? ""
-      : `, with ${fixed(Math.abs(100 * saved), 0)}% ${saved >= 0 ? "less" : "more"} energy than the static chain`;
+  const share = `${fixed(Math.abs(100 * saved), 0)}% ${saved >= 0 ? "less" : "more"} energy than`;
+  const less = saved === null ? "" : `, with ${Math.abs(saved) < 0.005 ? "as much energy as" : share} the static chain`;
   const same = fixedChain?.id === chain.id ? "; it is the static chain" : less;
   const best = `Of ${fixed(inAll)} chains this request got the one of the greatest net value${same}.`;
   return `${best} It took ${took}.${degraded ? " Another one ran than was best: degraded." : ""}`;
