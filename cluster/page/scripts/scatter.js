@@ -3,7 +3,7 @@
 import { el, svg } from "./dom.js";
 import { marked, number, plain, prefixed, text } from "./format.js";
 
-const [WIDEST, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 340, 40, 44, 14, 16];
+const [WIDEST, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 340, 40, 44, 14, 28];
 const LOG_FROM = 4;
 
 /**
