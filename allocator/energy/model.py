@@ -9,8 +9,9 @@ worked:
 - its joules above idle follow the processors' busy seconds, whoever kept them busy: joules = idle watts x seconds +
   joules of a busy second x (busy seconds - what works at rest). This tells idle watts, even under a load that never
   varies, and without any work report;
-- its joules above idle are those of the work that was reported and of other programs (the background). This tells the
-  joules of variants.
+- its joules above idle are those of the work that was reported and of other programs. This tells the joules of
+  variants. What other programs draw follows the busy seconds that replicas do not claim for their work; where these
+  claim none, it is followed as a background.
 
 A GPU's busy seconds are those of the runs on it. Where nobody knows them, as in a recording, idle watts are told by
 load that varies, and by nothing else.
@@ -148,8 +149,10 @@ class EnergyModel:
         unit = expected_w**2 * seconds
         belief, busy_noise = self._by_busy_s(pool, self._before(state, pool, expected_w, seconds), unit)
         row = np.concatenate((x, [0.0, 0.0, seconds * pool.first_w]))
+        if (others_s := block.others_s) is not None:
+            row[CORE], row[RESTING], row[-1] = others_s * pool.core_j, -RESTING_CORES * seconds * pool.core_j, 0.0
         belief, noise = observed(belief, row, block.energy_j, pool.noise**2 * unit + self._by_others(pool, belief))
-        residual = (block.energy_j - float(x @ belief.mean[: len(x)])) / (expected_w * seconds)
+        residual = (block.energy_j - float(row[:-1] @ belief.mean[:-1])) / (expected_w * seconds)
         weight = max(self.learn_noise, 1 / (pool.blocks + 1))
         variance = pool.noise**2 + self.learn_noise * (noise / unit - pool.noise**2)
         power_w = pool.power_w + weight * (block.energy_j / block.window_s - pool.power_w)

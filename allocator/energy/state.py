@@ -34,12 +34,21 @@ class Block:
     """Windows of one pool that are learned from together: sums of what `PoolWindow` has.
 
     busy_s  NaN as soon as nobody knows those of one of the windows
+    own_s   of these, what replicas say that their work took
     """
 
     energy_j: float
     window_s: float
     used: Floats
     busy_s: float
+    own_s: float = 0.0
+
+    @property
+    def others_s(self) -> float | None:
+        """Busy seconds of all that is no work of replicas; None where one or the other is not known."""
+        if not (self.own_s > 0.0 and math.isfinite(self.busy_s)):
+            return None
+        return max(0.0, self.busy_s - self.own_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,4 +211,5 @@ def _added(held: Block, window: PoolWindow) -> Block:
         held.window_s + window.window_s,
         held.used + window.used,
         held.busy_s + window.busy_s,
+        held.own_s + window.own_s,
     )

@@ -30,6 +30,7 @@ class PoolWindow:
     busy_s    for how long its processors worked, all of them added up; a GPU, the runs on it. NaN where nobody knows
     quality   the worst of the devices'
     used      (2 V,) calls, then items
+    own_s     of `busy_s`, what replicas say that their work took of processors; 0 where they say nothing
     """
 
     pool: str
@@ -42,6 +43,7 @@ class PoolWindow:
     busy_s: float = math.nan
     metered: bool = True
     gpu: bool = False
+    own_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +83,7 @@ def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], r
     lasted: dict[str, float] = defaultdict(float)
     for device in devices:
         lasted[device.device] += device.window_s
+    gpus = bool(devices) and all(device.kind == "gpu" for device in devices)
     return PoolWindow(
         pool=pool,
         energy_j=sum(device.energy_j for device in devices),
@@ -92,6 +95,7 @@ def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], r
         busy_s=_busy_s(devices, ran_s),
         metered=any(device.source != "estimate" for device in devices),
         gpu=bool(devices) and all(_counts_alone(device) for device in devices),
+        own_s=0.0 if gpus else ran_s,
     )
 
 

