@@ -11,7 +11,7 @@ worked:
   varies, and without any work report;
 - its joules above idle are those of the work that was reported and of other programs. This tells the joules of
   variants. What other programs draw follows the busy seconds that replicas do not claim for their work; where these
-  claim none, it is followed as a background.
+  claim none, or joules do not follow busy seconds, it is followed as a background.
 
 A GPU's busy seconds are those of the runs on it. Where nobody knows them, as in a recording, idle watts are told by
 load that varies, and by nothing else.
@@ -56,6 +56,8 @@ LEAST_NOISE = 0.005
 LEAST_S = 1e-3
 LEAST_POOLS = 8
 ODD_BLOCKS = 40
+TRUSTED_NOISE = 0.2
+"""With more `PoolState.busy_noise` joules do not follow busy seconds, which then do not tell what others draw either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class EnergyModel:
         unit = expected_w**2 * seconds
         belief, busy_noise = self._by_busy_s(pool, self._before(state, pool, expected_w, seconds), unit)
         row = np.concatenate((x, [0.0, 0.0, seconds * pool.first_w]))
-        if (others_s := block.others_s) is not None:
+        if (others_s := block.others_s) is not None and busy_noise < TRUSTED_NOISE:
             row[CORE], row[RESTING], row[-1] = others_s * pool.core_j, -RESTING_CORES * seconds * pool.core_j, 0.0
         belief, noise = observed(belief, row, block.energy_j, pool.noise**2 * unit + self._by_others(pool, belief))
         residual = (block.energy_j - float(row[:-1] @ belief.mean[:-1])) / (expected_w * seconds)
