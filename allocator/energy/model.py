@@ -57,7 +57,7 @@ LEAST_S = 1e-3
 LEAST_POOLS = 8
 ODD_BLOCKS = 40
 TRUSTED_NOISE = 0.2
-"""With more `PoolState.busy_noise` joules do not follow busy seconds, which then do not tell what others draw either."""
+"""With more `PoolState.busy_noise` joules do not follow busy seconds, which then do not tell what others draw."""
 
 
 @dataclass(frozen=True, slots=True)
