@@ -54,4 +54,4 @@ def _quantile_s(counts: Ints, ends: Ints, rank: float) -> float:
         return MOST_S
     low, high = (LEAST_S / 2 if at == 0 else EDGES_S[at - 1]), EDGES_S[at]
     share = (rank - (ends[at] - counts[at])) / counts[at]
-    return float(low * (high / low) ** share)
+    return float(min(low * (high / low) ** share, high))  # the power may be above by rounding

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cluster.took import BUCKETS, EDGES_S, MOST_S, Took, none_took, quantiles_s
@@ -24,6 +24,7 @@ def test_every_answer_is_in_one_bucket(times: list[float]) -> None:
     assert counts.sum() == len(times)
 
 
+@example(times=[1.0] * 8 + [50.0, 60.0])
 @given(st.lists(st.floats(EDGES_S[0], MOST_S), min_size=1, max_size=300))
 def test_a_quantile_is_within_a_bucket_of_the_true_one(times: list[float]) -> None:
     found = quantiles_s(counted(times), SHARES)
