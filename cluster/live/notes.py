@@ -24,7 +24,9 @@ def drift_note(savings: Mapping[str, Any]) -> list[Note]:
         return []
     less = "less" if drift["alarm"]["side"] == "low" else "more"
     ratio = "" if drift["ratio"] is None else f" ({drift['ratio']:.2f} times it)"
-    said = f"Requests earn {less} than the reward model predicts{ratio}: learn a new one with `greenflow retrain`."
+    said = (
+        f"Requests earn {less} than the reward model predicts{ratio}: `greenflow train-reward --log` learns a new one."
+    )
     return [note("warning", "drift", said)]
 
 
