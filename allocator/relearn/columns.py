@@ -19,6 +19,7 @@ FEW_CODES = 4
 RARE = 0.005
 """A code that is rarer, or more common than all but so much, tells too little to have a number of its own."""
 DIRECTIONS = 3
+WAYS = 16
 LARGEST = 3
 DECAY = 0.9
 Columns = NDArray[np.float32]
@@ -31,6 +32,9 @@ class OfContext:
     the products of all but the codes with the codes of columns of few, for users of one kind may have changed alone.
 
     Each has mean 0 and variance 1 over the contexts that it was made from; `groups` says which belong together.
+
+    common      (J,) what the current model predicts for each chain on the mean
+    directions  (J, DIRECTIONS) the ways in which its predictions differ most between contexts
     """
 
     shape: ContextShape
@@ -45,14 +49,12 @@ class OfContext:
     def of(cls, shape: ContextShape, contexts: NDArray[Any], predicted: Rewards) -> Self:
         """From contexts (n, Fc), and what the current model predicts for them, (n, J)."""
         common = predicted.mean(axis=0, dtype=np.float64)
-        personal = predicted - predicted.mean(axis=1, keepdims=True) - (common - common.mean())
-        _, vectors = np.linalg.eigh(personal.T @ personal)
-        raw, groups, indicators = _raw(shape, common, vectors[:, : -DIRECTIONS - 1 : -1], contexts, predicted)
+        directions = _directions(personal(predicted, common))[0][:, :DIRECTIONS]
+        raw, groups, indicators = _raw(shape, common, directions, contexts, predicted)
         means, spreads = raw.mean(axis=0), raw.std(axis=0)
         kept = (spreads > 1e-9) & ~(indicators & ((means < RARE) | (means > 1 - RARE)))
         _, numbered = np.unique(groups[kept], return_inverse=True)
-        chosen = vectors[:, : -DIRECTIONS - 1 : -1]
-        return cls(shape, common, chosen, kept, means[kept], spreads[kept], numbered.astype(np.int64))
+        return cls(shape, common, directions, kept, means[kept], spreads[kept], numbered.astype(np.int64))
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -79,7 +81,7 @@ def _raw(
     parts.append((_of_history(shape, contexts[:, users:].astype(np.int64)), users, False))
     level = predicted.mean(axis=1, keepdims=True)
     parts.append((level.astype(np.float64), users + 1, False))
-    parts.append(((predicted - level - (common - common.mean())) @ directions, users + 2, False))
+    parts.append((personal(predicted, common) @ directions, users + 2, False))
     few = [at for at in shape.coded if (shape.users[at] or 0) <= FEW_CODES]
     plain = np.concatenate([part for part, _, coded in parts if not coded], axis=1)
     for at in few:
@@ -88,6 +90,30 @@ def _raw(
     columns = np.concatenate([part.astype(np.float64) for part, _, _ in parts], axis=1)
     groups = np.concatenate([np.full(part.shape[1], group) for part, group, _ in parts])
     return columns, groups, np.concatenate([np.full(part.shape[1], flag) for part, _, flag in parts])
+
+
+def personal(predicted: Rewards, common: Floats) -> Floats:
+    """What (n, J) predictions say of a context's chains beyond its level, and beyond what holds for all, (J,)."""
+    found: Floats = predicted - predicted.mean(axis=1, keepdims=True) - (common - common.mean())
+    return found
+
+
+def ways_of(predicted: Rewards) -> Columns:
+    """The ways in which chains differ as the current model knows them, (J, WAYS or J).
+
+    They are the principal directions of its predictions (n, J) beyond each context's level, each as large as it counts
+    there: when users change, it is the same chains that differ, by other amounts.
+    """
+    directions, spreads = _directions((predicted - predicted.mean(axis=1, keepdims=True)).astype(np.float64))
+    scaled = directions * np.sqrt(len(directions)) * spreads / max(float(spreads.max(initial=0.0)), 1e-9)
+    found: Columns = scaled[:, :WAYS].astype(np.float32)
+    return found
+
+
+def _directions(differences: Floats) -> tuple[Floats, Floats]:
+    """Orthonormal directions (J, J) in which rows (n, J) spread, the widest first; and how far each, (J,)."""
+    squares, vectors = np.linalg.eigh(differences.T @ differences / max(len(differences), 1))
+    return vectors[:, ::-1], np.sqrt(np.maximum(squares[::-1], 0.0))
 
 
 def _of_history(shape: ContextShape, history: Ints) -> Floats:

@@ -3,11 +3,11 @@
 A logged request tells what one chain earned. It is explained as
 
     reward = current(x, a) + level(x) + delta(x, a) + noise
-    level = b.c(x),   delta = c(x).b_0 + b_00 + (h(a).b_1 + e(a).b_2) + s(x, a) (b_3 + b_4.c(x)) + c(x)' B h(a)
+    level = b.c(x),   delta = c(x).b_0 + b_00 + (h(a).b_1 + e(a).b_2) + s(x, a) (b_3 + b_4.c(x)) + c(x)' B v(a)
 
-with c numbers of the context, h of the chain, e an indicator of each chain, and s what the current model predicts
-beyond the context's mean. Every weight is held to nothing (see `evidence`): where nothing was tried, and wherever the
-log does not speak clearly, the current model's prediction stands.
+with c numbers of the context, h of the chain, e an indicator of each chain, v the ways in which chains differ by the
+current model, and s what it predicts beyond what all contexts have in common. Every weight is held to nothing (see
+`evidence`): where nothing was tried, and wherever the log does not speak clearly, the current model's prediction stands.
 
 Requests that the policy decided were given the chain that looked best for them, so what is peculiar to them would be
 taken for the chain's doing. Those that explored were not. So `level` is learned from all rows, and then `delta` from
@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from allocator.choice import Floats, Ints, Rewards
 from allocator.ope.targets import RARELY
-from allocator.relearn.columns import Columns, OfContext
+from allocator.relearn.columns import Columns, OfContext, personal
 from allocator.relearn.evidence import Fitted, Sums, fit
 
-POWER = 0.5
+POWER = 0.75
 LEVEL_RIDGE = 10.0
 CHUNK_ROWS = 4096
 Predict = Callable[[NDArray[Any]], Rewards]
@@ -58,10 +58,11 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """Which numbers weigh in: those of contexts, and those of chains (J, H)."""
+    """Which numbers weigh in: those of contexts, those of chains (J, H), and the ways in which chains differ (J, V)."""
 
     context: OfContext
     chains: Columns
+    ways: Columns
 
     @property
     def groups(self) -> Ints:
@@ -75,15 +76,19 @@ class Design:
             np.full(1, 3 * kinds + 2),
             np.full(1, 3 * kinds + 3),
         ]
-        both = np.repeat(2 * kinds + of, numbers)
+        both = np.repeat(2 * kinds + of, self.ways.shape[1])
         return np.concatenate([of, *fixed, kinds + of, both]).astype(np.int64)
 
+    def personal(self, predicted: Rewards) -> Floats:
+        """What predictions (n, J) say beyond what all contexts have in common, (n, J)."""
+        return personal(predicted, self.context.common)
+
     def rows(self, c: Columns, scaled: Rewards, chains: Ints) -> Columns:
-        """What is regressed on, (n, F): numbers c (n, C), `scaled` (n, J) the model's differences, chains (n,)."""
+        """What is regressed on, (n, F): numbers c (n, C), `scaled` (n, J) what is personal by the model, chains (n,)."""
         count, number = len(chains), len(self.chains)
         h, own = self.chains[chains], _own(number)[chains]
         s = scaled[np.arange(count), chains].astype(np.float32)[:, None]
-        both = (c[:, :, None] * h[:, None, :]).reshape(count, -1)
+        both = (c[:, :, None] * self.ways[chains][:, None, :]).reshape(count, -1)
         return np.concatenate([c, h, own, s, np.ones_like(s), c * s, both], axis=1)
 
     def everywhere(self, c: Columns, scaled: Rewards, beta: Floats) -> Floats:
@@ -91,7 +96,7 @@ class Design:
         count, (number, numbers) = c.shape[1], self.chains.shape
         ends = np.cumsum([count, numbers, number, 1, 1, count])
         of_c, of_h, own, of_s, one, of_cs, both = np.split(beta, ends)
-        mixed = self.chains @ both.reshape(count, numbers).T
+        mixed = self.ways @ both.reshape(count, self.ways.shape[1]).T
         common = self.chains @ of_h + _own(number) @ own
         delta: Floats = c @ mixed.T + common + (c @ of_c + one)[:, None] + scaled * (of_s + (c @ of_cs)[:, None])
         return delta
@@ -113,7 +118,7 @@ class Correction:
     def corrected(self, contexts: NDArray[Any], predicted: Rewards) -> NDArray[np.float32]:
         """What every chain earns, as far as is known: contexts (n, Fc) and the current model's predictions (n, J)."""
         c = self.design.context(contexts, predicted)
-        delta = self.design.everywhere(c, _differences(predicted) / self.scale, self.fitted.beta)
+        delta = self.design.everywhere(c, self.design.personal(predicted) / self.scale, self.fitted.beta)
         rewards: NDArray[np.float32] = (predicted + delta + (_with_one(c) @ self.level)[:, None]).astype(np.float32)
         return rewards
 
@@ -122,12 +127,12 @@ def learned(seen: Seen, design: Design, current: Predict, tell: Tell = lambda _:
     """Learn it. The rows are gone through twice, some at a time; no matrix of all rows is ever held."""
     level = _level(seen, design, current, lambda share: tell(0.3 * share))
     weights, columns = seen.weights, len(design.groups)
-    sums, scale = Sums.none(columns), _scale(seen, current)
+    sums, scale = Sums.none(columns), _scale(seen, design, current)
     for rows in _chunks(len(seen)):
         predicted = current(seen.contexts[rows])
         c, chains = design.context(seen.contexts[rows], predicted), seen.chains[rows]
         missed = seen.rewards[rows] - predicted[np.arange(len(chains)), chains] - _with_one(c) @ level
-        sums = sums.plus(design.rows(c, _differences(predicted) / scale, chains), missed, weights[rows])
+        sums = sums.plus(design.rows(c, design.personal(predicted) / scale, chains), missed, weights[rows])
         tell(0.3 + 0.6 * rows.stop / len(seen))
     fitted = fit(sums, design.groups)
     tell(1.0)
@@ -148,14 +153,9 @@ def _level(seen: Seen, design: Design, current: Predict, tell: Tell) -> Floats:
     return np.asarray(np.linalg.solve(gram, cross), dtype=np.float64)
 
 
-def _scale(seen: Seen, current: Predict) -> float:
-    """How far the current model's predictions for a context lie from their mean, by the first rows; never 0."""
-    return max(1e-6, float(_differences(current(seen.contexts[:CHUNK_ROWS])).std()))
-
-
-def _differences(predicted: Rewards) -> Rewards:
-    found: Rewards = predicted - predicted.mean(axis=1, keepdims=True)
-    return found
+def _scale(seen: Seen, design: Design, current: Predict) -> float:
+    """How far what is personal in the current model's predictions spreads, by the first rows; never 0."""
+    return max(1e-6, float(design.personal(current(seen.contexts[:CHUNK_ROWS])).std()))
 
 
 def _with_one(c: Columns) -> Floats:

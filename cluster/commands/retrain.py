@@ -14,7 +14,7 @@ from allocator.chains import ChainSpace
 from allocator.importance import importance
 from allocator.ope.evaluation import Evaluation, evaluate
 from allocator.ope.targets import judged
-from allocator.relearn.columns import OfContext, of_chains
+from allocator.relearn.columns import OfContext, of_chains, ways_of
 from allocator.relearn.correction import Correction, Design, Predict, learned
 from allocator.reward import REWARD_FILE, RewardModel
 from allocator.table import cascade_digest
@@ -81,8 +81,9 @@ def _predictor(model: RewardModel) -> Predict:
 def _learned(progress: Progress, found: Evidence, cascade: Cascade, space: ChainSpace, current: Predict) -> Correction:
     bar = progress.add_task("what the log says", total=1.0, note="")
     some = _drawn(found, np.random.default_rng(0))
-    of_context = OfContext.of(context_shape(cascade), some, current(some))
-    design = Design(of_context, of_chains(cascade.spec, space))
+    predicted = current(some)
+    of_context = OfContext.of(context_shape(cascade), some, predicted)
+    design = Design(of_context, of_chains(cascade.spec, space), ways_of(predicted))
     return learned(found.seen, design, current, lambda share: progress.update(bar, completed=share))
 
 

@@ -85,7 +85,8 @@ def evidence(reading: Reading, cascade: Cascade, space: ChainSpace, read: Callab
         found = (
             f"{int(train.sum()):,} requests to learn from and {int(held.sum()):,} later ones to judge by are too few"
         )
-        raise FixFile(reading.folder, "decisions", f"{found}; at least {LEAST_ROWS} of each, with their contexts")
+        least = f"at least {LEAST_ROWS} of each, with their contexts, whose horizon ({reading.horizon_s:g} s) is over"
+        raise FixFile(reading.folder, "decisions", f"{found}; {least}")
     contexts = rows.contexts.astype(np.float32 if cascade.spec.tables.users.is_float else np.int64)
     propensities = rows.propensities.astype(np.float64)
     _check_propensities(reading.folder, propensities[train | held])
@@ -121,7 +122,7 @@ def _check(folder: Path, rows: LoggedRows, policies: LoggedPolicies, cascade: Ca
         raise FixFile(folder, "chains", f"its {len(rows.chain_ids)} chains are not the {len(ids)} of this cascade")
     width = len(cascade.spec.tables.users.columns) + cascade.users.history_length
     if rows.contexts.shape[1] == 0:
-        raise FixFile(folder, "context", "no contexts were logged; turn on outcomes.contexts, and log anew")
+        raise FixFile(folder, "context", "no contexts were logged; turn on log.contexts, and log anew")
     if rows.contexts.shape[1] != width:
         raise FixFile(folder, "context", f"has {rows.contexts.shape[1]} numbers, and this cascade's have {width}")
     if not len(policies):

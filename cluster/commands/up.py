@@ -76,7 +76,10 @@ _state_dir = click.option(
     help="Choose each request's chain by a policy; without it the static chain runs.",
 )
 @click.option(
-    "--safe-chain", "allocator_safe_chain", show_default="the static chain", help="When nobody can choose in time."
+    "--safe-chain",
+    "allocator_safe_chain",
+    show_default="the static chain, or the best within a limit",
+    help="When nobody can choose in time.",
 )
 @click.option(
     "--allocator-placement",

@@ -2,13 +2,16 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from cluster.ledger.problems import explained
 from cluster.ledger.schema import STEPS, check_ours, migrate
 from models.errors import FixFile, FixSetup
 
 WAL_BYTES = 16 << 20
+T = TypeVar("T")
 
 
 def for_writing(file: Path | None, busy_s: float) -> sqlite3.Connection:
@@ -58,6 +61,18 @@ def for_reading(file: Path, busy_s: float = 2.0) -> sqlite3.Connection:
             raise explained(error, file) from error
         raise
     return db
+
+
+def read_from(file: Path, read: Callable[[sqlite3.Connection], T]) -> T:
+    """What `read` finds in a ledger, on a connection of its own, so that no writer is held up. Raises as
+    `for_reading`."""
+    db = for_reading(file)
+    try:
+        return read(db)
+    except sqlite3.Error as error:
+        raise explained(error, file) from error
+    finally:
+        db.close()
 
 
 def _connect(name: str, busy_s: float, uri: bool = False) -> sqlite3.Connection:

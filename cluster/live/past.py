@@ -4,9 +4,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from cluster.ledger.connect import for_reading
+from cluster.ledger.connect import read_from
 from cluster.ledger.entries import SHARE
-from cluster.ledger.problems import explained
 from cluster.live.moment import MOST_DEVICES, OTHERS
 
 _WINDOWS = """SELECT CAST(end_s / :step_s AS INTEGER) AS step, max(end_s), sum(window_s),
@@ -24,15 +23,9 @@ _SHARES = f"""SELECT CAST(w.end_s / :step_s AS INTEGER), sum(p.energy_j)
 def points_from(file: Path, since_s: float, step_s: float) -> list[dict[str, Any]]:
     """The points since a Unix time, in order. What the ledger does not know is null or empty in them.
 
-    Reads on a connection of its own, so that it holds up no writer. Raises as `cluster.ledger.connect.for_reading`.
+    Raises as `cluster.ledger.connect.read_from`.
     """
-    db = for_reading(file)
-    try:
-        return points(db, since_s, step_s)
-    except sqlite3.Error as error:
-        raise explained(error, file) from error
-    finally:
-        db.close()
+    return read_from(file, lambda db: points(db, since_s, step_s))
 
 
 def points(db: sqlite3.Connection, since_s: float, step_s: float) -> list[dict[str, Any]]:

@@ -7,8 +7,7 @@ from typing import Any
 
 from allocator.emissions import Kind
 from cluster.ledger.amount import Amount
-from cluster.ledger.connect import for_reading
-from cluster.ledger.problems import explained
+from cluster.ledger.connect import read_from
 from cluster.ledger.read import Period, devices_by, known_period, traffic_by
 from cluster.ledger.totals import DAY_S
 from cluster.reporting.gather import NOTHING
@@ -17,18 +16,12 @@ from cluster.reporting.gather import NOTHING
 def spent_from(file: Path, now_s: float, kind: Kind | None) -> dict[str, Any] | None:
     """As `cluster.live.schemas.EnergyOut`, from a ledger's file; None while it holds no window.
 
-    Reads on a connection of its own, so that it holds up no writer. Raises as `cluster.ledger.connect.for_reading`.
+    Raises as `cluster.ledger.connect.read_from`.
 
     now_s  Unix time
     kind   of the intensity that grams are told by: those of another kind are never added to them
     """
-    db = for_reading(file)
-    try:
-        return spent(db, now_s, kind)
-    except sqlite3.Error as error:
-        raise explained(error, file) from error
-    finally:
-        db.close()
+    return read_from(file, lambda db: spent(db, now_s, kind))
 
 
 def spent(db: sqlite3.Connection, now_s: float, kind: Kind | None) -> dict[str, Any] | None:

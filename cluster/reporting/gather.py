@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.ledger.amount import Amount
-from cluster.ledger.connect import for_reading
+from cluster.ledger.connect import read_from
 from cluster.ledger.entries import IDLE, SHARE, UNATTRIBUTED
-from cluster.ledger.problems import explained
 from cluster.ledger.read import TIME, Done, Key, Period, Traffic, devices_by, parts_by, traffic_by
 from cluster.reporting.basis import Asked, basis_of
 from cluster.reporting.model import By, EnergyReport, Row, Total
@@ -65,14 +64,8 @@ def gather_all(
 
 
 def gather_from(file: Path, by: By, asked: Asked, others: Others = lambda _: ()) -> tuple[EnergyReport, ...]:
-    """The reports of a ledger's file, as `gather_all`. Raises besides what `connect.for_reading` raises."""
-    db = for_reading(file)
-    try:
-        return gather_all(db, str(file), by, asked, others)
-    except sqlite3.Error as error:
-        raise explained(error, file) from error
-    finally:
-        db.close()
+    """The reports of a ledger's file, as `gather_all`. Raises besides what `connect.read_from` raises."""
+    return read_from(file, lambda db: gather_all(db, str(file), by, asked, others))
 
 
 def totals(db: sqlite3.Connection, period: Period) -> Total:

@@ -1,7 +1,7 @@
 """The proof of savings, by meters and holdback: what GET /v1/savings says after minutes of the served demo.
 
 A share of the users is held back: their requests run the static chain. All users click by the truth of the demo's
-world, and the server is told of it as feedback. First it learns what a request draws, without a limit; then, with new
+world, or by a click model of another one (`greenflow replay` fits it), and the server is told of it as feedback. First it learns what a request draws, without a limit; then, with new
 sums and another draw of who is held back, it serves under a cap. Beside what the server says stands the truth.
 """
 
@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from saving_truth import by_arm, chain_rewards, cheapest, mixed, some_pages
 from servers import ROOT, Running
 
 from allocator.chains import ChainSpace
+from allocator.rewards import ClickChance, ModelChance
 from cluster.commands.load import progress_line
 from cluster.commands.replay_reward import synthetic_truth
 from cluster.config import DEMO
@@ -52,6 +54,13 @@ class Plan:
     flops_per_s: float | None
     users: int
     seed: int
+    cascade: str
+    click_model: str | None
+
+    @property
+    def folder(self) -> Path:
+        """The cascade's."""
+        return Path(self.cascade)
 
     def settings(self, phase: str) -> dict[str, str]:
         """Of both phases; another salt begins new sums, and holds others back."""
@@ -69,18 +78,23 @@ class Proof:
         self.plan, self._folder, self._console = plan, folder, console
         self._began_s = time.monotonic()
         self._say("opening the cascade and its world")
-        self.cascade = Cascade.open(DEMO)
+        self.cascade = Cascade.open(plan.folder)
         self.space = ChainSpace(self.cascade.spec, len(self.cascade.items))
-        self.truth = synthetic_truth(self.cascade, 0, None)[1]
+        self.truth = self._truth()
         self.world = WorldUsers(self.cascade.users.ids, self.cascade.items.ids, self.truth, plan.seed)
         self.found: Document = {"plan": asdict(plan)}
+
+    def _truth(self) -> ClickChance:
+        if self.plan.click_model is None:
+            return synthetic_truth(self.cascade, 0, None)[1]
+        return ModelChance(self.plan.folder, Path(self.plan.click_model))
 
     def go(self) -> None:
         """All of it, or until Ctrl-C."""
         with meters(self._folder, self.plan.stand_in, self.space) as drawn:
             limit = self._learn(drawn)
             drawn.heard.clear()
-            with served(drawn, self._ledger, {**self.plan.settings("proof"), **limit}) as server:
+            with self._served(drawn, {**self.plan.settings("proof"), **limit}) as server:
                 self._say(f"serves under {limit}")
                 began_s = time.time()
                 load = self._traffic(server, drawn, self.plan.seconds, 1)
@@ -90,13 +104,12 @@ class Proof:
                 self.found |= {"load": load.model_dump(), "savings": _get(server)}
             self._judge(drawn)
 
-    @property
-    def _ledger(self) -> Path:
-        return self._folder / "ledger.sqlite"
+    def _served(self, drawn: Meters, settings: dict[str, str]) -> AbstractContextManager[Running]:
+        return served(drawn, self._folder / "ledger.sqlite", settings, self.plan.folder)
 
     def _learn(self, drawn: Meters) -> dict[str, str]:
         """Serve without a limit; the limit of the proof, as a setting."""
-        with served(drawn, self._ledger, self.plan.settings("learn")) as server:
+        with self._served(drawn, self.plan.settings("learn")) as server:
             from_s = time.time()
             time.sleep(QUIET_S)
             quiet_w = drawn.truth.power_w(from_s, time.time())
@@ -117,7 +130,7 @@ class Proof:
             if round(second.elapsed_s) % EVERY == 0:
                 self._say(progress_line(second))
 
-        bodies = request_bodies(user_ids(DEMO), self.plan.seed + seed)
+        bodies = request_bodies(user_ids(self.plan.folder), self.plan.seed + seed)
         plan = LoadPlan(server.url, bodies, None, self.plan.rate, seconds, seed=self.plan.seed + seed,
                         clicks=self.world, on_answer=drawn.heard)  # fmt: skip
         report = Traffic(plan).run(tell)
@@ -233,6 +246,10 @@ def _interval(bounds: Document, scale: float, form: str) -> str:
 @click.option("--flops-per-s", type=click.FloatRange(0, min_open=True), help="Limit FLOPs instead of power.")
 @click.option("--users", type=click.IntRange(50), default=1000, help="Requests by which fixed chains are judged.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of traffic, clicks and who is held back.")
+@click.option("--cascade", type=click.Path(exists=True, file_okay=False), default=str(DEMO), show_default="the demo's",
+              help="What is served; another one than the demo's needs --click-model.")  # fmt: skip
+@click.option("--click-model", type=click.Path(exists=True, dir_okay=False), help="By which users click: the"
+              " click-model.onnx that `greenflow replay` leaves beside its table.")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
 def main(json_file: Path | None, **options: Any) -> None:
     """Measure what allocation saves in the served demo, by meters and holdback, beside the truth.
@@ -244,7 +261,10 @@ def main(json_file: Path | None, **options: Any) -> None:
     Examples:
       python tests/bench/saving.py --stand-in flops --json out/saving-flops.json
       python tests/bench/saving.py --stand-in cpu --cap-share 0.8 --seconds 600 --json out/saving-cpu.json
+      python tests/bench/saving.py --cascade out/kuairand --click-model out/table/click-model.onnx
     """
+    if options["click_model"] is None and not Path(options["cascade"]).samefile(DEMO):
+        raise click.UsageError("nobody knows how the users of another cascade click: add --click-model")
     progress = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="gfs-") as folder:
         proof = Proof(Plan(**options), Path(folder), progress)

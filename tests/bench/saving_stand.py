@@ -1,4 +1,4 @@
-"""The demo with many users held back, on a stand-in for RAPL, and users who click by the truth of its world."""
+"""A cascade with many users held back, on a stand-in for RAPL, and users who click by the truth of its world."""
 
 import asyncio
 import signal
@@ -100,8 +100,8 @@ def busy_w(board: sysfs_tree.Board) -> float:
 
 
 @contextmanager
-def served(drawn: Meters, ledger: Path, settings: Mapping[str, str]) -> Iterator[Running]:
-    """The demo, all inside the ingress. A ledger that is there already makes a start from the joules it has learned."""
+def served(drawn: Meters, ledger: Path, settings: Mapping[str, str], cascade: Path = DEMO) -> Iterator[Running]:
+    """A cascade, all inside the ingress. A ledger that is there already makes a start from the joules it has learned."""
     inline = next(server for server in SERVERS if server.name == "inline")
     environment = {
         **inline.environment,
@@ -112,7 +112,7 @@ def served(drawn: Meters, ledger: Path, settings: Mapping[str, str]) -> Iterator
         "GREENFLOW_LIMITS_CAPACITY_SHARE": "0",
         **settings,
     }
-    with running(replace(inline, environment=environment), DEMO) as server:
+    with running(replace(inline, environment=environment), cascade) as server:
         yield server
 
 

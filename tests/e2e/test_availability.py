@@ -18,6 +18,8 @@ from cluster.launching.launch import Running
 WINDOW_S = 1.0
 CALM, RUSH = 4.0, 80.0
 """Requests a second at which the dearest chain is within the limit, and at which only the cheapest one is."""
+PATIENT_MS = 2e3
+"""A replica that starts takes all of a small machine; that a decision then is late is not what these tests are about."""
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def app(rewarded: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> Iter
     settings = Settings(
         cascade=rewarded.folder,
         placement="own",
-        allocator=AllocatorSettings(flops_per_s=limit, expected_rps=CALM, window_s=WINDOW_S),
+        allocator=AllocatorSettings(flops_per_s=limit, expected_rps=CALM, window_s=WINDOW_S, timeout_ms=PATIENT_MS),
         autoscale=AutoscaleSettings(enabled=True, upscale_delay_s=0, downscale_delay_s=2, look_back_s=2),
     )
     with live(settings, tmp_path_factory.mktemp("state")) as running:
@@ -133,5 +135,5 @@ def test_variants_that_are_priced_out_go_cold_and_are_warm_before_they_are_used_
         f"cold after {cold_s:.1f} s, asked for after {started_s - start_s:.1f} s, there {warm_s - started_s:.1f} s on"
     )
     assert rush.faults() + calm.faults() == []
-    assert [one for one in calm.asked if one.degraded] == []
+    assert [one for one in calm.asked if one.degraded] == [], client.get("/v1/policy").text
     assert max(one.took_s for one in calm.asked) < 2 * WINDOW_S

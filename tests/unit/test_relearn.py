@@ -1,5 +1,7 @@
 """What a log says that the current model gets wrong: found where it speaks, and left alone where it does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from tiny_cascade import TinyCascade
 from tiny_reward import space_of
 
 from allocator.choice import Floats, Rewards
-from allocator.relearn.columns import OfContext, of_chains
+from allocator.relearn.columns import OfContext, of_chains, ways_of
 from allocator.relearn.correction import Correction, Design, Seen, learned
 from allocator.relearn.evidence import Sums, fit
 from models.loading import Cascade
@@ -27,8 +29,9 @@ class Case:
         shape = ContextShape((None, 3), (True, False), 2, (2,), (False,), described)
         share = self.space.flops / self.space.flops.max()
         self.slope = (1 - np.exp(-3 * share)).astype(np.float32)
-        context = OfContext.of(shape, self.contexts, self.current(self.contexts))
-        self.design = Design(context, of_chains(Cascade.open(tiny.folder).spec, self.space))
+        predicted = self.current(self.contexts)
+        context = OfContext.of(shape, self.contexts, predicted)
+        self.design = Design(context, of_chains(Cascade.open(tiny.folder).spec, self.space), ways_of(predicted))
 
     def current(self, contexts: Floats) -> Rewards:
         first = contexts[:, :1].astype(np.float32)
@@ -73,6 +76,34 @@ def test_a_shift_of_one_kind_of_users_alone_is_theirs_alone(tiny: TinyCascade) -
     for which, change in ((changed, 1.5), (~changed, 0.0)):
         missed = np.sqrt(((within(corrected) - within(truth))[which] ** 2).mean())
         assert missed < 0.06 + 0.1 * change
+
+
+def test_a_change_along_what_the_model_knows_of_chains_is_found_though_their_variants_and_numbers_do_not_tell(
+    tiny: TinyCascade,
+) -> None:
+    case = Case(tiny)
+    case.slope = case.rng.permutation(case.slope)
+    current = case.current(case.contexts)
+    case.design = replace(case.design, ways=ways_of(current))
+    changed = case.contexts[:, 1] == 1
+    truth = current - 1.5 * changed[:, None] * case.slope
+    corrected = case.learned(case.seen(8000, truth, 0.5)).corrected(case.contexts, current)
+    missed = np.sqrt(((within(corrected) - within(truth)) ** 2).mean())
+    assert missed < 0.15 * np.sqrt(((within(current) - within(truth)) ** 2).mean())
+
+
+def test_the_ways_in_which_chains_differ_are_apart_the_widest_first_and_none_where_they_do_not() -> None:
+    rng = np.random.default_rng(0)
+    predicted = (rng.normal(size=(500, 3)) * [3.0, 1.0, 0.2]) @ np.linalg.qr(rng.normal(size=(40, 3)))[0].T
+    ways = ways_of(predicted.astype(np.float32))
+    assert ways.shape == (40, 16)
+    sizes = np.linalg.norm(ways, axis=0)
+    np.testing.assert_allclose(sizes[0], np.sqrt(40), rtol=1e-3)
+    assert (np.diff(sizes) < 1e-3).all()
+    assert sizes[3] < 0.01 * sizes[2]
+    products = ways[:, :3].T @ ways[:, :3]
+    np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-3)
+    assert not ways_of(np.ones((7, 5), np.float32)).any()
 
 
 def test_a_model_that_is_right_is_left_alone(tiny: TinyCascade) -> None:
