@@ -32,6 +32,7 @@ from cluster.promotion.adopting import Loaded, Models
 from cluster.remote_desk import MODEL_S, RemoteDesk
 from cluster.serve_logs import open_logs, ready
 from cluster.tally import Tally
+from cluster.told_to_end import cancelled_there, told_to_end
 from cluster.work import Workbook
 from models.batch import UserRows
 from models.errors import Late, TryAgain
@@ -104,8 +105,9 @@ class RemoteDecider:
         if self._probing is not None:
             raise TryAgain("the allocator failed a moment ago")
         try:
-            async with asyncio.timeout(timeout_s):
-                answer = await call(*about)
+            with cancelled_there("the allocator"):
+                async with asyncio.timeout(timeout_s):
+                    answer = await call(*about)
         except TimeoutError:
             self._failed(about[0])
             raise Late(f"the allocator did not answer in {timeout_s:g} s") from None
@@ -128,6 +130,10 @@ class RemoteDecider:
                 async with asyncio.timeout(self._timeout_s):
                     await self._handle.explain.remote(users)
             except (TimeoutError, RayActorError, RayServeException):
+                continue
+            except asyncio.CancelledError:
+                if told_to_end():
+                    raise
                 continue
             except Exception:
                 logger.debug("the allocator answers, if only that it cannot decide", exc_info=True)

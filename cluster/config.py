@@ -68,8 +68,8 @@ class AllocatorSettings(BaseModel):
     expected_rps requests a second that a start is prepared for: the first price is the one at which so many spend the
                  limit. When left out, the first two windows with requests run the cheapest chains, and overspend at
                  no rate
-    safe_chain   id of the chain that a request takes when nobody can decide in time; when left out, the static one, or under
-                 a limit that binds the best one that all requests could take
+    safe_chain   id of the chain that a request takes when nobody can decide in time; when left out, the static one, or
+                 under a limit that binds the best one that all requests could take
     placement    where decisions are worked out: inside each ingress replica, or in a deployment of their own
     replicas     of that deployment
     timeout_ms   a decision of that deployment that takes longer is not waited for

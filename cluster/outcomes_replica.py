@@ -27,6 +27,7 @@ from cluster.outcomes.log_tables import Head
 from cluster.outcomes.publishing import OutcomesMetrics
 from cluster.outcomes.shipper import Parcel
 from cluster.serve_logs import ended, open_logs, ready
+from cluster.told_to_end import cancelled_there
 from models.errors import Late, TryAgain
 from models.loading import Cascade
 from models.spec import CascadeSpec
@@ -137,8 +138,9 @@ class RemoteOutcomes:
 
 async def _answered(response: Awaitable[Any]) -> Any:
     try:
-        async with asyncio.timeout(CALL_S):
-            return await response
+        with cancelled_there("who keeps the account of outcomes"):
+            async with asyncio.timeout(CALL_S):
+                return await response
     except TimeoutError:
         raise Late(f"who keeps the account of outcomes did not answer in {CALL_S:g} s") from None
     except (RayActorError, RayServeException) as error:

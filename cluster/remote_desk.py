@@ -12,6 +12,7 @@ from allocator.limits import Limit
 from cluster.accounts import Report
 from cluster.live.desk import Look
 from cluster.snapshot import Answer
+from cluster.told_to_end import cancelled_there
 from models.errors import GreenFlowError, Late, TryAgain
 
 if TYPE_CHECKING:  # replicas need nothing of what the controller imports
@@ -100,8 +101,9 @@ class RemoteDesk:
     async def _answered(self, response: Awaitable[Any], timeout_s: float | None = None) -> Any:
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                return await response
+            with cancelled_there("the controller"):
+                async with asyncio.timeout(timeout_s):
+                    return await response
         except TimeoutError:
             raise Late(f"the controller did not answer in {timeout_s:g} s") from None
         except RayTaskError as error:

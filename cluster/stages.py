@@ -35,6 +35,7 @@ from cluster.reaching import Reach, Waker
 from cluster.remote_desk import CALL_S, RemoteDesk
 from cluster.serve_logs import ended, open_logs, ready
 from cluster.service import COLD, OK, Probe, Recommender
+from cluster.told_to_end import cancelled_there
 from cluster.work import CountedVariant, Workbook
 from models.batch import IntArray, RaggedBatch, UserRows
 from models.errors import Late, Lost, TryAgain
@@ -117,10 +118,11 @@ class RemoteRunner:
         if not await self._reach.present():
             raise self._lost()
         try:
-            async with asyncio.timeout(self._timeout_s) as limit:
-                with self._reach.watched(limit):
-                    result: RaggedBatch = await call.remote(users, candidates, keep)
-                    return result
+            with cancelled_there(self._handle.deployment_name):
+                async with asyncio.timeout(self._timeout_s) as limit:
+                    with self._reach.watched(limit):
+                        result: RaggedBatch = await call.remote(users, candidates, keep)
+                        return result
         except TimeoutError:
             if self._reach.absent:
                 raise self._lost() from None

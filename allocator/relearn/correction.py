@@ -7,7 +7,8 @@ A logged request tells what one chain earned. It is explained as
 
 with c numbers of the context, h of the chain, e an indicator of each chain, v the ways in which chains differ by the
 current model, and s what it predicts beyond what all contexts have in common. Every weight is held to nothing (see
-`evidence`): where nothing was tried, and wherever the log does not speak clearly, the current model's prediction stands.
+`evidence`): where nothing was tried, and wherever the log does not speak clearly, what the current model predicts
+stands.
 
 Requests that the policy decided were given the chain that looked best for them, so what is peculiar to them would be
 taken for the chain's doing. Those that explored were not. So `level` is learned from all rows, and then `delta` from
@@ -84,7 +85,7 @@ class Design:
         return personal(predicted, self.context.common)
 
     def rows(self, c: Columns, scaled: Rewards, chains: Ints) -> Columns:
-        """What is regressed on, (n, F): numbers c (n, C), `scaled` (n, J) what is personal by the model, chains (n,)."""
+        """What is regressed on, (n, F): numbers c (n, C), `scaled` (n, J) what is personal, chains (n,)."""
         count, number = len(chains), len(self.chains)
         h, own = self.chains[chains], _own(number)[chains]
         s = scaled[np.arange(count), chains].astype(np.float32)[:, None]

@@ -1,8 +1,9 @@
 """The proof of savings, by meters and holdback: what GET /v1/savings says after minutes of the served demo.
 
 A share of the users is held back: their requests run the static chain. All users click by the truth of the demo's
-world, or by a click model of another one (`greenflow replay` fits it), and the server is told of it as feedback. First it learns what a request draws, without a limit; then, with new
-sums and another draw of who is held back, it serves under a cap. Beside what the server says stands the truth.
+world, or by a click model of another one (`greenflow replay` fits it), and the server is told of it as feedback. First
+it learns what a request draws, without a limit; then, with new sums and another draw of who is held back, it serves
+under a cap. Beside what the server says stands the truth.
 """
 
 import json

@@ -101,7 +101,7 @@ def busy_w(board: sysfs_tree.Board) -> float:
 
 @contextmanager
 def served(drawn: Meters, ledger: Path, settings: Mapping[str, str], cascade: Path = DEMO) -> Iterator[Running]:
-    """A cascade, all inside the ingress. A ledger that is there already makes a start from the joules it has learned."""
+    """A cascade, all inside the ingress. A ledger that is there already makes a start from joules it has learned."""
     inline = next(server for server in SERVERS if server.name == "inline")
     environment = {
         **inline.environment,

@@ -19,7 +19,7 @@ WINDOW_S = 1.0
 CALM, RUSH = 4.0, 80.0
 """Requests a second at which the dearest chain is within the limit, and at which only the cheapest one is."""
 PATIENT_MS = 2e3
-"""A replica that starts takes all of a small machine; that a decision then is late is not what these tests are about."""
+"""A replica that starts takes all of a small machine: that decisions are late then is not what is tested here."""
 
 
 @pytest.fixture(scope="module")
