@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import time
 import uuid
@@ -87,7 +88,7 @@ class RemoteDecider:
 
     def __init__(self, handle: DeploymentHandle[Allocator], timeout_s: float, sleep: Sleep = asyncio.sleep) -> None:
         self._handle, self._timeout_s, self._sleep = handle, timeout_s, sleep
-        self._failures = 0
+        self._failures, self._context = 0, contextvars.copy_context()
         self._probing: asyncio.Task[None] | None = None
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
@@ -120,7 +121,8 @@ class RemoteDecider:
     def _failed(self, users: UserRows) -> None:
         self._failures += 1
         if self._failures >= FAILURES and self._probing is None:
-            self._probing = asyncio.get_running_loop().create_task(self._probe(users.take(np.array([0]))))
+            probe = self._probe(users.take(np.array([0])))  # Serve cancels what was called in a request's context
+            self._probing = asyncio.get_running_loop().create_task(probe, context=self._context.copy())
 
     async def _probe(self, users: UserRows) -> None:
         """Try again and again whether it is back, by what counts for nothing."""
@@ -183,6 +185,7 @@ async def followed(follower: Follower, most_s: float) -> AsyncIterator[None]:
         yield
     finally:
         run.cancel()
+        await follower.last()
 
 
 def models_of(cascade: Cascade, space: ChainSpace, controller: "DeploymentHandle[Controller]") -> Models:

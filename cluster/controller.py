@@ -255,6 +255,7 @@ class Controller:
         except GreenFlowError as error:  # a ledger that is not begun yet, as a rule
             logger.debug("the live page's history begins anew: %s", error)
         finally:
+            self._live.whole = True
             self._filled.set()
 
     def _limited(self) -> Sequence[Limit]:

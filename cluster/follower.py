@@ -1,6 +1,7 @@
 """A replica's tie to the controller: reports once a window, holds the newest snapshot, knows how old it is."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from cluster.snapshot import Snapshot
 from cluster.tally import Tally
 from models.errors import TryAgain
 
+LAST_S = 1.0
+"""What a replica that ends spends on telling what it still did."""
 logger = logging.getLogger(__name__)
 
 
@@ -124,6 +127,12 @@ class Follower:
             return self.tie.window_s
         self._log(None)
         return answer.next_in_s
+
+    async def last(self) -> None:
+        """What was counted since the last report, for a replica that ends."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_S):
+                await self.once()
 
     def _report(self) -> Report:
         held = self.snapshot

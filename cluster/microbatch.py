@@ -7,9 +7,13 @@ may be. So a lone call starts at once, and under load the batches are equally la
 all calls and others that hold one or two.
 
 More calls than can wait a sensible time are refused at once: a queue without an end makes all answers late ones.
+
+A batch runs in the context (`contextvars`) in which the batcher was made, not in that of a call: Serve cancels what was
+called in a request's context when its client leaves, and that would be the work of all others in the batch.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,7 +58,7 @@ class MicroBatcher(Generic[T, R]):
     ) -> None:
         self._work = work
         self._max_rows, self._wait_s, self._in_flight = max_rows, wait_s, in_flight
-        self._most_waiting = most_waiting
+        self._most_waiting, self._context = most_waiting, contextvars.copy_context()
         self._waiting: list[_Waiting[T, R]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._batches = self._rows = 0  # under way
@@ -119,7 +123,7 @@ class MicroBatcher(Generic[T, R]):
                 return
             batch, self._waiting = self._waiting[:share], self._waiting[share:]
             self._batches, self._rows = self._batches + 1, self._rows + len(batch)
-            task = loop.create_task(self._run(batch))
+            task = loop.create_task(self._run(batch), context=self._context.copy())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 

@@ -6,6 +6,8 @@ it is unattributed. What could not be paid is owed. So where readings scatter ar
 by a high one, and their scatter does not pile up as unattributed: only what exceeds all claims since the start does.
 A counter that is late by a window, or a meter by a minute, is settled in the same way.
 
+Where joules are missing, after a reboot or a gap of minutes, nothing of them is owed: nobody will ever tell them.
+
 Debts fade with `owed_s`. Pure scatter of relative size s a second then leaks about 0.56 s / sqrt(owed_s) of the joules
 into unattributed: 0.1% for 10% in an hour.
 """
@@ -23,6 +25,8 @@ from allocator.energy.windows import Gathered, PoolWindow
 from allocator.joules import PoolAccount, Quality, Share
 
 OWED_S = 3600.0
+LONGEST_S = 300.0
+"""A longer window is billed at the least that its counters can have moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +76,9 @@ def attribute(debts: Debts, state: EnergyState, window: Gathered, owed_s: float 
     ]
     shares = _shares(window, paid[:, 1:])
     for one, left in zip(pools, np.maximum(claims - paid, 0.0), strict=True):
-        epochs = one.epochs or (owed[one.pool].epochs if one.pool in owed else {})
-        owed[one.pool] = Owed(left, epochs, number)
+        before = owed.get(one.pool)
+        epochs = one.epochs or (before.epochs if before is not None else {})
+        owed[one.pool] = Owed(left * (not _joules_missing(before, one)), epochs, number)
     shares += [Share(w.stage, w.variant, w.pool, w.calls, w.items, 0.0, Quality.ASSUMED) for w in window.strange]
     return Attributed(tuple(shares), tuple(accounts)), Debts(owed, number)
 
@@ -118,6 +123,11 @@ def _claims(window: Gathered, state: EnergyState, owed: Mapping[str, Owed], owed
     claims = np.column_stack((joules[:, 0] * seconds, drawn[:, :count] + drawn[:, count:]))
     total: Floats = claims + debts * np.exp(-seconds / owed_s)[:, None]
     return total
+
+
+def _joules_missing(owed: Owed | None, window: PoolWindow) -> bool:
+    """Whether the window tells of more seconds than of joules."""
+    return window.window_s > LONGEST_S or (owed is not None and not _same_epochs(owed, window))
 
 
 def _same_epochs(owed: Owed, window: PoolWindow) -> bool:

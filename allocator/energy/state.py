@@ -178,7 +178,7 @@ def _scales(state: EnergyState, window: PoolWindow, power_w: float) -> tuple[flo
 
 
 def with_window(pool: PoolState, window: PoolWindow, number: int) -> PoolState:
-    """The pool with one more window held, or with that one alone where joules are missing before it.
+    """The pool with one more window held, or with none where joules are missing in it: at a new epoch of a device.
 
     A host whose busy seconds are no longer told has lost its meter, or has booted: what its replicas tell in the next
     SETTLES_S may be work whose joules nobody has told. Until then nothing is held.
@@ -187,10 +187,10 @@ def with_window(pool: PoolState, window: PoolWindow, number: int) -> PoolState:
         return replace(pool, held=_added(pool.held, window), last=number)
     told = math.isfinite(window.busy_s)
     settles_s = SETTLES_S if pool.told and not told else max(0.0, pool.settles_s - window.window_s)
-    held = pool.held if window.epochs == pool.epochs and not settles_s else nothing(pool)
+    anew = window.epochs != pool.epochs or settles_s > 0
     return replace(
         pool,
-        held=held if settles_s else _added(held, window),
+        held=nothing(pool) if anew else _added(pool.held, window),
         settles_s=settles_s,
         told=told,
         epochs=window.epochs,

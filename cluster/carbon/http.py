@@ -82,7 +82,7 @@ class HttpCarbon:
             self._latest = self._api.read_now(await self._fetch(self._api.ask_now()))
         except GreenFlowError as error:
             self.problem = str(error)
-        if self._clock() >= self._ahead_due_s:
+        if self._clock() >= self._ahead_due_s and self._asked_to_wait_s <= LONGEST_WAIT_S:
             await self._refresh_ahead()
         return self._pause_s()
 
@@ -112,7 +112,7 @@ class HttpCarbon:
     def _body(self, answer: Answer) -> bytes:
         if answer.status == 200:
             return answer.body
-        self._asked_to_wait_s = answer.retry_after_s or 0.0
+        self._asked_to_wait_s = max(self._asked_to_wait_s, answer.retry_after_s or 0.0)
         said = f"{self.source} answered {answer.status} for zone {self._api.zone}"
         if answer.status == 429 or answer.status >= 500:
             raise TryAgain(f"{said}; it is asked again later")

@@ -53,6 +53,7 @@ class LiveBook:
 
     clock  monotonic; `wall` is Unix time
     ring   the history
+    whole  whether that of before is in it; to be set by whoever fills the ring
     """
 
     def __init__(self, actions: Actions, sources: Sources, clock: Clock, wall: Clock, window_s: float) -> None:
@@ -67,6 +68,7 @@ class LiveBook:
         self._asked_s = -float("inf")
         self._asking: asyncio.Task[None] | None = None
         self._failing = False
+        self.whole = False
 
     def ticked(self, window: Window, books: Books, standings: Sequence[Standing], told: Told) -> None:
         """A tick has ended; `told` are the windows whose books were closed since the last one."""
@@ -88,7 +90,7 @@ class LiveBook:
             constraints = await self._sources.constraints()
             self._made = encoded(self._told(moment, constraints)), tuple(self._watch.notes(self._recent, self._closed))
         window, notes = self._made
-        return Look(self.ring.since(since_s), moment.time_s, window, notes, self._next_in_s())
+        return Look(self.ring.since(since_s), moment.time_s, window, notes, self._next_in_s(), self.whole)
 
     def _next_in_s(self) -> float:
         """Where windows are short, not before some more of them."""

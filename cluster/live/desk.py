@@ -16,6 +16,7 @@ class Look:
     window     JSON of an object with what the controller knows of it
     notes      what else it has to say
     next_in_s  when it will know more
+    whole      whether the history of before this controller is in it, as far as there is one
     """
 
     points: tuple[Point, ...]
@@ -23,6 +24,7 @@ class Look:
     window: bytes
     notes: tuple[Note, ...]
     next_in_s: float
+    whole: bool = True
 
 
 class LiveDesk(Protocol):

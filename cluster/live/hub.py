@@ -1,6 +1,7 @@
 """Asks the controller once a window while somebody looks, and sends all who look the same bytes. No Ray here."""
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -47,10 +48,11 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._points: dict[int, Point] = {}  # by step: an unfinished one is replaced
         self._newest: bytes | None = None  # event of the last window, or that nobody can tell
-        self._gone = True
+        self._gone, self._whole = True, False
         self._time_s: float | None = None
         self._sent_s = self._asked_s = -float("inf")
         self._told = asyncio.Event()  # whether the controller was asked since somebody looks
+        self._context = contextvars.copy_context()  # Serve cancels what was called in that of a listener who leaves
 
     @property
     def listeners(self) -> int:
@@ -83,7 +85,8 @@ class Hub:
     def _begin(self) -> None:
         if self._clock() - self._asked_s > AGAIN_S:  # else what was told is still the newest
             self._told.clear()
-        self._tasks = [asyncio.create_task(run()) for run in (self._follow, self._look_out)]
+        runs = self._follow(), self._look_out()
+        self._tasks = [asyncio.create_task(run, context=self._context.copy()) for run in runs]
 
     def _end(self) -> None:
         for task in self._tasks:
@@ -115,8 +118,9 @@ class Hub:
     async def _once(self) -> float:
         """Ask, and hand on what is new; in how many seconds to ask again. Never raises, whatever happens there."""
         try:
-            look = await self._desk.look(self._points[max(self._points)][0] if self._points else 0.0)
+            look = await self._desk.look(self._points[max(self._points)][0] if self._whole and self._points else 0.0)
             self._keep(look)
+            self._whole = self._whole or look.whole
             if look.time_s != self._time_s or self._gone:
                 self._tell(event("window", self._window(look), look.time_s))
                 self._gone, self._time_s = False, look.time_s

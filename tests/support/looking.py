@@ -105,13 +105,15 @@ def _event(block: str) -> Event:
 class Teller:
     """Tells of windows as a test has them; counts how often it was asked.
 
-    away  whether nobody can tell
+    away   whether nobody can tell
+    whole  whether it has read what was before
     """
 
     points: list[Point] = field(default_factory=list)
     time_s: float = 1000.0
     window: dict[str, Any] = field(default_factory=dict)
     away: bool = False
+    whole: bool = True
     asked: list[float] = field(default_factory=list)
 
     def next_window(self) -> None:
@@ -123,7 +125,7 @@ class Teller:
         if self.away:
             raise TryAgain("the controller: it restarts")
         points = tuple(point for point in self.points if point[0] > since_s)
-        return Look(points, self.time_s, encoded({"time_s": self.time_s, **self.window}), (), 1.0)
+        return Look(points, self.time_s, encoded({"time_s": self.time_s, **self.window}), (), 1.0, self.whole)
 
 
 def point(time_s: float) -> Point:

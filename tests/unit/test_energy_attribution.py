@@ -141,6 +141,14 @@ def test_a_meter_that_was_away_is_settled_when_it_is_back_but_not_across_a_reboo
         assert found.pools[0].unattributed_j == pytest.approx(10.0 - paid, abs=0.1)
 
 
+@pytest.mark.parametrize("epoch", ["boot", "another"])
+def test_nobody_owes_for_hours_in_which_a_machine_was_off_or_its_counters_told_nothing(epoch: str) -> None:
+    off = device(0.0, window_s=36_000.0, epoch=epoch), device(15.0, epoch=epoch)
+    *_, found = attributed(known(), ([device(10.0)], []), ([off[0]], []), ([off[1]], [work(5, 0)]))
+    assert [s.energy_j for s in found.shares] == pytest.approx([5.0], rel=1e-3)
+    assert found.pools[0].idle_j == pytest.approx(10.0, rel=1e-3)
+
+
 def test_scatter_is_not_taken_for_other_programs() -> None:
     """Each reading is off by a tenth; clipping each window by itself would leave 4% of the joules with nobody."""
     world = World(noise=0.1)

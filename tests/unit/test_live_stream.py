@@ -133,6 +133,20 @@ def test_nobody_is_asked_while_nobody_looks_and_what_is_known_is_not_asked_for_a
     played(story)
 
 
+def test_history_that_is_read_late_is_there_for_the_next_who_looks() -> None:
+    async def story(stand: Stand) -> None:
+        older, stand.teller.points, stand.teller.whole = stand.teller.points, [point(999.0)], False
+        first = await stand.look()
+        stand.teller.points, stand.teller.whole = [*older, point(999.0)], True
+        await stand.windows(2)
+        second = await stand.look()
+        assert times(second) == [970.0, 980.0, 999.0]
+        await first.leave()
+        await second.leave()
+
+    played(story)
+
+
 def test_an_unfinished_step_is_replaced_by_what_is_known_of_it_later() -> None:
     async def story(stand: Stand) -> None:
         first = await stand.look()

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 import numpy as np
 import pytest
 from batching import Answer, Batcher, Work, run, settle, submit_all
+
+REQUEST: ContextVar[str | None] = ContextVar("REQUEST", default=None)
 
 
 def test_concurrent_calls_share_a_batch_and_each_gets_its_own_result() -> None:
@@ -14,6 +17,23 @@ def test_concurrent_calls_share_a_batch_and_each_gets_its_own_result() -> None:
         batcher = Batcher(work, max_rows=10, wait_s=0.001, in_flight=1)
         assert await asyncio.gather(*(batcher.submit(n) for n in range(7))) == [2 * n for n in range(7)]
         assert work.batches == [list(range(7))]
+
+    run(main())
+
+
+def test_a_batch_runs_in_no_callers_context() -> None:
+    async def main() -> None:
+        seen: list[str | None] = []
+
+        async def work(calls: Sequence[int], _: Answer) -> Sequence[int | Exception]:
+            seen.append(REQUEST.get())
+            return list(calls)
+
+        batcher = Batcher(work, max_rows=10, wait_s=0.001, in_flight=1)
+        REQUEST.set("one whose client may leave")
+        assert await batcher.submit(1) == 1
+        assert await asyncio.gather(*(batcher.submit(n) for n in range(3))) == [0, 1, 2]
+        assert seen == [None, None]
 
     run(main())
 
