@@ -33,6 +33,7 @@ class Metered:
     power_w         of the newest windows of which all its devices told, NaN before the first; `fixed_w` of that what
                     chains cannot change
     held_j, fixed_j, held_s  of windows of which they have not told all yet
+    devices         that told, or were to tell; others in their stead tell of all the time since these did
     """
 
     power_w: float = nan
@@ -40,6 +41,7 @@ class Metered:
     held_j: float = 0.0
     fixed_j: float = 0.0
     held_s: float = 0.0
+    devices: frozenset[str] = frozenset()
 
     @property
     def fresh(self) -> bool:
@@ -48,11 +50,13 @@ class Metered:
 
     def after(self, devices: Sequence[DeviceJoules], fixed_j: float) -> "Metered":
         """With one more window. Joules of a meter that was away come with those of all that time."""
-        joules = self.held_j + sum(device.energy_j for device in devices)
-        fixed_j, seconds = self.fixed_j + fixed_j, self.held_s + max(device.window_s for device in devices)
+        told = frozenset(device.device for device in devices)
+        held = self if told == self.devices else replace(self, held_j=0.0, fixed_j=0.0, held_s=0.0)
+        joules = held.held_j + sum(device.energy_j for device in devices)
+        fixed_j, seconds = held.fixed_j + fixed_j, held.held_s + max(device.window_s for device in devices)
         if seconds <= 0 or not all(device.fresh for device in devices):
-            return replace(self, held_j=joules, fixed_j=fixed_j, held_s=max(seconds, LEAST_S))
-        return Metered(joules / seconds, min(fixed_j, joules) / seconds)
+            return replace(held, held_j=joules, fixed_j=fixed_j, held_s=max(seconds, LEAST_S), devices=told)
+        return Metered(joules / seconds, min(fixed_j, joules) / seconds, devices=told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def _is_news(tab: Tab, reading: Reading) -> bool:
 def moved(tab: Tab, reading: Reading, now_s: float) -> tuple[Tab, Moved]:
     """The tab after a reading that is news is billed, and what it comes to."""
     energy_j, event = _drawn(tab, reading)
-    known = tab.events if reading.session == tab.session else {}
+    known = tab.events if reading.session == tab.session else reading.metered.events if tab.last is None else {}
     events = {kind: n - known.get(kind, 0) for kind, n in reading.metered.events.items() if n > known.get(kind, 0)}
     if event is not None:
         events[event] = events.get(event, 0) + 1

@@ -75,6 +75,16 @@ def test_a_host_that_comes_back_with_the_joules_of_all_its_time_away_makes_no_pe
     assert drawn.fixed_w == pytest.approx(120.0, rel=0.35), "smoothed"
 
 
+def test_an_estimate_that_takes_over_tells_of_the_time_of_which_nobody_did_and_not_twice() -> None:
+    drawn = after(window([100.0]), *[window([None])] * 5)
+    taken_over = window([600.0], window_s=6.0)
+    estimate = replace(taken_over.devices[0], device="host-0/estimate", source="estimate")
+    assert taken_over.account is not None
+    account = replace(taken_over.account, devices=(estimate,))
+    drawn = drawn.after(replace(taken_over, devices=(estimate,), account=account))
+    assert drawn.power_w == pytest.approx(100.0)
+
+
 def test_a_host_that_serves_on_while_its_meter_is_gone_has_not_left() -> None:
     drawn = after(window([100.0] * 3))
     gone, share = (
