@@ -29,7 +29,7 @@ from allocator.ope.targets import RARELY
 from allocator.relearn.columns import Columns, OfContext, personal
 from allocator.relearn.evidence import Fitted, Sums, fit
 
-POWER = 0.75
+POWER = 0.5
 LEVEL_RIDGE = 10.0
 CHUNK_ROWS = 4096
 Predict = Callable[[NDArray[Any]], Rewards]

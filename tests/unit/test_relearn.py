@@ -107,10 +107,14 @@ def test_the_ways_in_which_chains_differ_are_apart_the_widest_first_and_none_whe
 
 
 def test_a_model_that_is_right_is_left_alone(tiny: TinyCascade) -> None:
-    case = Case(tiny)
-    current = case.current(case.contexts)
-    corrected = case.learned(case.seen(5000, current, 0.5)).corrected(case.contexts, current)
-    assert np.sqrt(((within(corrected) - within(current)) ** 2).mean()) < 0.03
+    missed = []
+    for seed in range(4):
+        case = Case(tiny, seed)
+        current = case.current(case.contexts)
+        corrected = case.learned(case.seen(5000, current, 0.5)).corrected(case.contexts, current)
+        missed.append(np.sqrt(((within(corrected) - within(current)) ** 2).mean()))
+    assert np.mean(missed) < 0.02
+    assert np.median(missed) < 0.001, "not a bit, as a rule"
 
 
 def test_few_noisy_requests_change_little(tiny: TinyCascade) -> None:
