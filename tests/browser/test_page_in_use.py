@@ -36,6 +36,8 @@ def chart_words(page: LivePage) -> str:
         ("", "110", "token: changing a limit takes a token", "token"),
         (TOKEN, "-5", "limit: Input should be greater than or equal to 0", "limit"),
         (TOKEN, "much", "limit: give a number", "limit"),
+        (TOKEN, "1,500", "limit: a comma parts thousands for some and decimals for others", "limit"),
+        (TOKEN, "1,5", "without one, as 1500 or 1.5", "limit"),
     ],
 )
 def test_a_change_is_refused_in_words_beside_its_field(

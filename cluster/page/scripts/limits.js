@@ -14,6 +14,7 @@ const NO_POLICY =
   "No policy decides here, so nothing could hold a limit: every request runs the static chain. " +
   "Give the cascade a reward model (greenflow train-reward).";
 const NO_LIMIT = "No limit is set: each request gets the chain of the greatest predicted reward.";
+const COMMA = "a comma parts thousands for some and decimals for others; write it without one, as 1500 or 1.5";
 
 export class LimitsCard {
   /** units  of each kind of limit */
@@ -132,8 +133,10 @@ export class LimitsCard {
   submit(event) {
     event.preventDefault();
     const { name, kind, limit, unit } = this.form.elements;
-    const amount = limit.value.trim() === "" ? NaN : Number(limit.value.trim().replace(",", "."));
+    const stated = limit.value.trim();
+    const amount = stated === "" ? NaN : Number(stated);
     if (!name.value.trim()) return this.refuse("name: give the limit a name, as cap", name);
+    if (stated.includes(",")) return this.refuse(`limit: ${COMMA}`, limit);
     if (!Number.isFinite(amount)) return this.refuse("limit: give a number", limit);
     this.send("PUT", name.value.trim(), { kind: kind.value, limit: amount, unit: unit.value });
   }
