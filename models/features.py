@@ -116,6 +116,10 @@ class UserTable:
         """How many items a history holds."""
         return int(self._history.shape[1])
 
+    def knows(self, user_id: Id) -> bool:
+        """Whether this very id is in it: 42 and "42" are two."""
+        return bool(self.ids.find([user_id])[0] >= 0)
+
     def check_query(self, query: UserQuery) -> None:
         """Refuse a context that names an unknown feature or an impossible value. Raises FixRequest naming the field."""
         for name, value in (query.context or {}).items():

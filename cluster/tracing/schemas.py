@@ -52,6 +52,13 @@ class TraceResponse(BaseModel):
     """The answer, how it came about, and why by this chain."""
 
     user_id: int | str
+    user_known: Annotated[
+        bool,
+        Field(
+            description="Whether that very id, a number or a string, is in the cascade's user table; any other gets"
+            " cold-start features."
+        ),
+    ]
     request_id: str
     policy_version: Annotated[int | None, Field(description="Null where no policy decided.")]
     degraded: Annotated[bool, Field(description="Nobody could decide, or a variant of the chosen chain was lost.")]

@@ -71,6 +71,7 @@ class Tracer:
         ran = await self._ran(users, call, self._chain(call, explained), undecided=explained is None)
         return {
             "user_id": call.query.user_id,
+            "user_known": self._cascade.users.knows(call.query.user_id),
             "request_id": call.request_id,
             "policy_version": None if explained is None else explained.policy.version,
             "degraded": ran.degraded,

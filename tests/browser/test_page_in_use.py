@@ -84,9 +84,17 @@ def joules(text: str) -> float:
     return float(figure) * {"J": 1.0, "mJ": 1e-3, "µJ": 1e-6}[unit]
 
 
-def test_an_id_that_looks_like_a_number_is_tried_as_a_word_too(page: LivePage, server: FakeLive) -> None:
+@pytest.mark.parametrize(
+    ("user", "asked", "known"),
+    [("42", [42], True), ("404", [404, "404"], True), ("405", [405, "405"], False), ("anna", ["anna"], True)],
+)
+def test_a_user_who_is_not_known_by_a_number_is_tried_as_a_word_and_a_stranger_is_told(
+    page: LivePage, server: FakeLive, user: str, asked: list[int | str], known: bool
+) -> None:
     page.open(server.url)
-    page.trace("404")
+    page.trace(user)
+    assert server.traced == asked
+    assert page.text("#trace-result h3") == f"User {user}" + ("" if known else " not known: cold-start features")
 
 
 def test_it_comes_back_by_itself_after_a_restart_and_says_meanwhile_how_old_its_figures_are(

@@ -27,6 +27,8 @@ from models.errors import FixRequest
 
 TOKEN = "0123456789abcdef-anna"
 FULL = {"detail": "64 pages look already; close one, or raise live.most_watchers"}
+STRANGERS = (404, 405, "405")
+"""Users whom nobody knows; 404 is known as a word."""
 
 
 @dataclass
@@ -35,6 +37,7 @@ class FakeLive:
 
     full     answers nobody's stream: 503
     watched  streams that are open now, and all that ever were
+    traced   users of all requests that were traced
     """
 
     world: World
@@ -44,6 +47,7 @@ class FakeLive:
     watched: int = 0
     opened: int = 0
     resumed: list[str] = field(default_factory=list)
+    traced: list[int | str] = field(default_factory=list)
     _stop: Any = None
     _thread: threading.Thread | None = None
 
@@ -165,11 +169,12 @@ class FakeLive:
 
     async def _trace(self, request: web.Request) -> web.Response:
         body = await request.json()
-        if body["user_id"] == 404:
-            return problem("user_id", "must be a string: the cascade's ids are")
+        user_id = body["user_id"]
+        self.traced.append(user_id)
         prices = [one["price"] for one in self.world.constraints(time.time()) if one["kind"] == "power"]
         price = max((price or 0.0 for price in prices), default=0.0)
-        return web.json_response(trace(body["user_id"], price, decides=self.world.state != "off"))
+        decides, known = self.world.state != "off", user_id not in STRANGERS
+        return web.json_response(trace(user_id, price, decides, known=known))
 
 
 def problem(name: str, said: str) -> web.Response:

@@ -45,7 +45,7 @@ def reward(chain: Chain, taste: float) -> float:
     return 6.4 * VALUE[recall] * VALUE[prerank] * VALUE[rank] * breadth
 
 
-def trace(user_id: int | str, price: float, decides: bool, quality: str = "modelled") -> Document:
+def trace(user_id: int | str, price: float, decides: bool, quality: str = "modelled", known: bool = True) -> Document:
     """price  reward per joule"""
     draw = random.Random(f"user {user_id}")
     taste = draw.uniform(0.6, 1.8)
@@ -59,6 +59,7 @@ def trace(user_id: int | str, price: float, decides: bool, quality: str = "model
     found = [{"item_id": draw.randrange(8000), "score": 0.94 - 0.03 * place} for place in range(10)]
     return {
         "user_id": user_id,
+        "user_known": known,
         "request_id": f"{draw.getrandbits(64):016x}",
         "policy_version": 17954731390 if decides else None,
         "degraded": False,

@@ -295,6 +295,21 @@ def test_what_is_wrong_is_named_as_in_a_recommendation(
     assert field in refused.json()["detail"][0]["loc"]
 
 
+@pytest.mark.parametrize(("user_id", "known"), [(2, True), ("2", False), (4, False), (10**30, False)])
+def test_it_is_told_whether_the_user_is_known(
+    rewarded: TinyCascade, allocation: Allocation, user_id: int | str, known: bool
+) -> None:
+    with app_of(rewarded, allocation) as app:
+        assert traced(app, user_id=user_id)["user_known"] is known
+
+
+def test_of_string_ids_only_strings_are_known(tiny_strings: TinyCascade) -> None:
+    for client in serve(tiny_strings.folder):
+        for user_id, known in (("amy", True), ("ann", False), (2, False)):
+            response = client.together([("POST", "/v1/trace", {"json": {"user_id": user_id}})])[0]
+            assert TraceResponse.model_validate_json(response.content, strict=True).user_known is known
+
+
 @pytest.mark.parametrize("most", [1, 3])
 def test_of_very_many_chains_the_best_are_listed_with_the_one_that_ran_and_the_static_one(
     rewarded: TinyCascade, allocation: Allocation, most: int

@@ -1,6 +1,6 @@
 // One request, explained: its chain, its candidates, the joules of each stage, and the chains that were not chosen.
 
-import { ask, fieldOf } from "./asking.js";
+import { ask } from "./asking.js";
 import { at, el, say, tag } from "./dom.js";
 import { fixed, number, percent, prefixed, text } from "./format.js";
 import { badge } from "./known.js";
@@ -8,6 +8,7 @@ import { scatter } from "./scatter.js";
 import { SortedTable } from "./table.js";
 
 const MOST_CHAINS = 12;
+const STRANGER = " not known: cold-start features";
 const PER = {
   J: [1, "per joule"],
   g: [1, "per gram of CO₂e"],
@@ -34,12 +35,14 @@ async function trace(user) {
   at("trace-result").replaceChildren(...result(told.body));
 }
 
-/** Ids are whole numbers or words: what looks like a number is sent as one first. */
+/** Ids are whole numbers or words: what looks like a number is traced as one, and as a word where that is nobody. */
 async function asked(user) {
-  const whole = /^-?\d{1,15}$/.test(user);
-  const told = await ask("POST", "v1/trace", { body: { user_id: whole ? Number(user) : user } });
-  if (!whole || told.status !== 422 || fieldOf(told.body) !== "user_id") return told;
-  return ask("POST", "v1/trace", { body: { user_id: user } });
+  const send = (id) => ask("POST", "v1/trace", { body: { user_id: id } });
+  if (!/^-?\d{1,15}$/.test(user)) return send(user);
+  const told = await send(Number(user));
+  if (!told.ok || told.body.user_known) return told;
+  const asWord = await send(user);
+  return asWord.ok ? asWord : told;
 }
 
 function answer(said, kind) {
@@ -72,7 +75,7 @@ function inWords(stages, told = () => true) {
 /** Whether chains differ in how many items a stage infers: exact recall always infers them all. */
 const differing = (chains) => (place) => new Set(chains.map((one) => one.stages[place].items)).size > 1;
 
-function head({ chain, cost, predicted_reward: reward, net, prices, user_id: user }) {
+function head({ chain, cost, predicted_reward: reward, net, prices, user_id: user, user_known: known }) {
   const facts = [
     ["Chain", inWords(chain.stages)],
     [
@@ -86,7 +89,9 @@ function head({ chain, cost, predicted_reward: reward, net, prices, user_id: use
     ["Net value", net === null ? "–" : number(net)],
   ];
   const lines = facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
-  return el("section", { class: "part" }, el("h3", {}, `User ${user}`), el("dl", { class: "facts" }, lines));
+  const stranger = known ? null : el("span", { class: "soft" }, STRANGER);
+  const title = el("h3", {}, `User ${user}`, stranger);
+  return el("section", { class: "part" }, title, el("dl", { class: "facts" }, lines));
 }
 
 /** Those of limits that bind. */
