@@ -29,6 +29,22 @@ def chart_words(page: LivePage) -> str:
     return words
 
 
+def test_a_chart_stays_the_same_while_windows_come_and_so_does_what_it_says_of_where_the_pointer_is(
+    page: LivePage, server: FakeLive
+) -> None:
+    page.open(server.url)
+    page.script("document.querySelector('#power-chart .uplot').kept = true")
+    page.point_at("#power-chart .u-over")
+    before, words = page.text("#power-chart .readout"), chart_words(page)
+    assert "package-0" in before
+    page.until_later(2)
+    assert page.script("return document.querySelector('#power-chart .uplot').kept") is True
+    assert "package-0" in page.text("#power-chart .readout")
+    assert chart_words(page) == words
+    page.press('#range label:has([value="600"])')
+    page.until(lambda: "over the last 10 min" in chart_words(page), "its words are of another range")
+
+
 @pytest.mark.parametrize(
     ("token", "watts", "said", "field"),
     [

@@ -8,6 +8,7 @@ from typing import Any
 
 from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
 
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 GRAVE = ("serious", "critical")
@@ -51,15 +52,32 @@ class LivePage:
     def until_text(self, selector: str, part: str) -> None:
         self.until(lambda: part in self.text(selector), f"{selector} does not come to say {part!r}")
 
+    def until_later(self, times: int) -> None:
+        """Until it has shown windows of so many later seconds."""
+        seen = {self.text("#power-when")}
+
+        def later() -> bool:
+            seen.add(self.text("#power-when"))
+            return len(seen) > times
+
+        self.until(later, "no other window is shown")
+
     def fill(self, selector: str, value: str) -> None:
         field = self.driver.find_element(By.CSS_SELECTOR, selector)
         field.clear()
         field.send_keys(value)
 
+    def point_at(self, selector: str) -> None:
+        """The pointer at its middle."""
+        ActionChains(self.driver).move_to_element(self._seen(selector)).perform()
+
     def press(self, selector: str) -> None:
+        self._seen(selector).click()
+
+    def _seen(self, selector: str) -> WebElement:
         there = "document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})"
         self.script(there, selector)
-        self.driver.find_element(By.CSS_SELECTOR, selector).click()
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def rows(self, selector: str) -> list[str]:
         """What each row or line there begins with: the name of a limit, the place and id of an item."""

@@ -24,17 +24,19 @@ export class Chart {
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.canvas);
   }
 
-  /** Draws these columns; the time axis ends at `endS`, and is `spanS` long where so much is known. */
+  /**
+   * Draws these columns; the time axis ends at `endS`, and is `spanS` long where so much is known. The plot is made
+   * anew only where other lines are drawn: it would lose the pointer.
+   */
   draw(columns, lines, { endS, spanS, bands = [], label }) {
     this.holder.hidden = !columns.slice(1).some((column) => column.some((value) => value !== null));
     if (this.holder.hidden) return;
-    const key = JSON.stringify([lines, bands]);
+    const key = JSON.stringify([lines, bands], (name, value) => (name === "told" ? undefined : value));
     this.range = [Math.max(endS - spanS, Math.min(columns[0][0] ?? endS, endS - LEAST_S)), endS];
     this.lines = lines;
-    const anew = key !== this.key;
-    if (anew) this.make(key, columns, lines, bands);
+    if (key !== this.key) this.make(key, columns, lines, bands);
     else this.plot.setData(columns);
-    this.describe(label, anew);
+    this.describe(label, `${key} ${spanS}`);
   }
 
   make(key, columns, lines, bands) {
@@ -107,10 +109,10 @@ export class Chart {
     ctx.restore();
   }
 
-  /** Read out slowly: words for a picture need not change every second. */
-  describe(label, anew) {
-    if (!anew && Date.now() - (this.describedMs ?? 0) < 10_000) return;
-    this.describedMs = Date.now();
+  /** Read out slowly: words for the same picture need not change every second. */
+  describe(label, picture) {
+    if (picture === this.described && Date.now() - this.describedMs < 10_000) return;
+    [this.described, this.describedMs] = [picture, Date.now()];
     this.canvas.setAttribute("aria-label", label);
   }
 
