@@ -33,7 +33,7 @@ def running() -> Iterator[FakeLive]:
 @pytest.fixture
 def server(running: FakeLive) -> FakeLive:
     """A steady day under a limit of computation."""
-    running.world.state, running.world.still_s, running.full = "steady", None, False
+    running.world.state, running.world.still_s, running.full, running.mute = "steady", None, False, False
     running.traced.clear()
     running.world.limits.clear()
     running.world.limits["capacity"] = {"kind": "compute", "limit": 1.6, "unit": "busy_s/s"}

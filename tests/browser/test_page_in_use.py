@@ -144,6 +144,21 @@ def test_a_controller_that_is_away_is_told_and_its_return_too(page: LivePage, se
     page.until(lambda: page.state == "live", "it does not go on")
 
 
+@pytest.mark.parametrize("ahead_s", [-60, 60])
+def test_figures_are_late_where_none_come_and_not_where_the_browsers_clock_is_wrong(
+    page: LivePage, server: FakeLive, ahead_s: int
+) -> None:
+    with page.clock_ahead(ahead_s):
+        page.open(server.url)
+        page.until_later(2)
+        assert (page.state, page.text("#state-word")) == ("live", "Live")
+        server.mute = True
+        page.until(lambda: page.state == "late", "it takes what is old for new", most_s=12)
+        assert page.text("#state-age") in ("newest figures 6 s old", "newest figures 7 s old")
+        server.mute = False
+        page.until(lambda: page.state == "live", "it does not hear the new figures")
+
+
 def test_nobody_is_asked_while_the_page_is_hidden(page: LivePage, server: FakeLive) -> None:
     page.open(server.url)
     page.until(lambda: server.watched == 1, "it does not look")

@@ -36,6 +36,7 @@ class FakeLive:
     """The server. It may be stopped and started again on the same port.
 
     full     answers nobody's stream: 503
+    mute     keeps streams open, and says nothing in them
     watched  streams that are open now, and all that ever were
     traced   users of all requests that were traced
     """
@@ -44,6 +45,7 @@ class FakeLive:
     window_s: float = 1.0
     port: int = 0
     full: bool = False
+    mute: bool = False
     watched: int = 0
     opened: int = 0
     resumed: list[str] = field(default_factory=list)
@@ -121,7 +123,9 @@ class FakeLive:
         }
         await self._send(response, "history", now_s, history, "retry: 300\n")
         while not self._stop[1].is_set():
-            if self.world.state == "away":
+            if self.mute:
+                await response.write(b": \n\n")
+            elif self.world.state == "away":
                 await self._send(
                     response, "gone", time.time(), {"detail": "the controller is away; it comes back by itself"}
                 )

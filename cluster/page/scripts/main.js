@@ -29,6 +29,7 @@ class Page {
   constructor() {
     this.points = new Points();
     this.told = null;
+    this.heardMs = 0;
     this.state = "connecting";
     this.why = "";
     const { units } = JSON.parse(at("facts").textContent);
@@ -60,6 +61,7 @@ class Page {
   hear(event, data) {
     if (event === "history") this.points.take(data);
     if (event === "window") {
+      if (data.time_s !== this.told?.time_s) this.heardMs = performance.now();
       this.told = data;
       this.stream.silentS = Math.max(30, 3 * data.window_s);
       this.points.add(pointOf(data));
@@ -75,7 +77,7 @@ class Page {
   /** How old the newest figures are, which every reader of them should know. */
   age() {
     const newestS = this.told?.time_s ?? this.points.all.at(-1)?.time_s;
-    const ageS = newestS ? Date.now() / 1000 - newestS : null;
+    const ageS = newestS ? this.ageOf(newestS) : null;
     const late = this.state === "live" && this.told && ageS > 5 + 3 * this.told.window_s;
     const state = late ? "late" : this.state;
     document.body.dataset.state = state;
@@ -83,6 +85,11 @@ class Page {
     say(at("state-age"), ageS === null ? "" : state === "live" ? clock(newestS) : `newest figures ${span(ageS)} old`);
     say(at("state-why"), this.why);
     at("state-why").hidden = !this.why;
+  }
+
+  /** Since a window was heard, for the browser's clock may be wrong; by it only where nothing but history is known. */
+  ageOf(newestS) {
+    return (this.told ? performance.now() - this.heardMs : Date.now() - 1000 * newestS) / 1000;
   }
 
   render() {
