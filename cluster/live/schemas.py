@@ -136,7 +136,10 @@ class WindowEvent(BaseModel):
     time_s: Annotated[float, Field(description="When the window ended, Unix time; also the event's id.")]
     window_s: float
     power: Annotated[PowerResponse | None, Field(description="Null where joules are not accounted for.")]
-    energy: EnergyOut | None
+    energy: Annotated[
+        EnergyOut | None,
+        Field(description="Null without an account of joules, and while the ledger has nothing or cannot be read."),
+    ]
     carbon: CarbonOut | None
     constraints: list[LimitOut]
     requests: RequestsOut

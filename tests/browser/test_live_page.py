@@ -97,11 +97,20 @@ def test_what_is_not_accounted_for_or_decided_is_said_plainly(page: LivePage, se
     server.world.state = "off"
     page.open(server.url)
     assert "energy.enabled" in page.text("#power-says")
+    assert page.text("#today-energy-says") == page.text("#today-grams-says") == "Joules are not accounted for."
     assert "every request runs the static chain" in page.text("#mix-says")
     assert "nothing could hold a limit" in page.text("#limits-says")
     assert not page.shown("#limit-form")
     page.trace("1")
     assert "the static chain ran" in page.text("#trace-answer")
+
+
+def test_a_ledger_that_tells_nothing_yet_is_not_taken_for_none(page: LivePage, server: FakeLive) -> None:
+    server.world.state = "blank"
+    page.open(server.url)
+    assert page.text("#power-w") != "– W"
+    for figure in ("energy", "grams"):
+        assert page.text(f"#today-{figure}-says") == "The ledger cannot be read yet, or holds nothing yet."
 
 
 def test_a_cold_start_says_what_is_not_known_yet(page: LivePage, server: FakeLive) -> None:

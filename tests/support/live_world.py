@@ -20,7 +20,8 @@ MOST_RPS = 140.0
 class World:
     """What is the case. Tests change it while it is told.
 
-    state   fresh, steady, lost (a sensor), off (nothing is accounted for or decided) or away (no controller)
+    state   fresh, steady, lost (a sensor), blank (a ledger that has nothing or cannot be read), off (nothing is
+            accounted for or decided) or away (no controller)
     born_s  the controller's start, before which only the ledger remembers
     limits  by name: kind, limit, unit, and from when on (at_s)
     still_s when set, all windows are like the one of that time
@@ -47,7 +48,7 @@ class World:
         return {
             **self._traffic(time_s, window_s),
             "power": self.power(time_s),
-            "energy": energy(time_s, self.state == "fresh", self.state == "lost"),
+            "energy": None if self.state == "blank" else energy(time_s, self.state == "fresh", self.state == "lost"),
             "carbon": carbon(time_s),
             "savings": savings(self.state == "fresh"),
             "policy": {

@@ -52,7 +52,7 @@ def test_every_module_is_in_the_page() -> None:
     assert [file.stem for file in MODULES if f"const _{file.stem} = (" not in text] == []
 
 
-@pytest.mark.parametrize("state", ["steady", "fresh", "lost", "off"])
+@pytest.mark.parametrize("state", ["steady", "fresh", "lost", "blank", "off"])
 def test_what_browsers_are_shown_in_tests_is_what_servers_tell(state: str) -> None:
     now_s = time.time()
     world = World(state, born_s=now_s - 60, limits={"cap": {"kind": "power", "limit": 100.0, "unit": "W"}})

@@ -6,22 +6,24 @@ import { inWords, mark, worst, worstOf } from "./known.js";
 
 const WIDEST = 4; // an interval so wide leaves no room between 0% and 100%
 const OFF = "Joules are not accounted for.";
+const NOT_YET = "The ledger cannot be read yet, or holds nothing yet.";
 const NO_GRID =
   "Nobody tells the grid's carbon intensity: set GREENFLOW_CARBON_G_PER_KWH, or another GREENFLOW_CARBON_PROVIDER.";
 const NO_SAVINGS = "Nothing is decided here, or nobody is held back, so there is nothing to compare with.";
 
 /** Joules, grams and savings. */
-export function showToday({ energy: account, carbon, savings }) {
-  showEnergy(account);
-  showCarbon(account, carbon);
+export function showToday({ power, energy: account, carbon, savings }) {
+  const nothing = power ? NOT_YET : OFF;
+  showEnergy(account, nothing);
+  showCarbon(account, carbon, nothing);
   showSaved(savings);
 }
 
-function showEnergy(account) {
+function showEnergy(account, nothing) {
   const today = account?.today;
   figure(at("today-energy"), energy(today?.energy_j));
   mark(at("today-energy-known"), today && worstOf(today.shares), today && inWords(today.shares));
-  if (!account) return say(at("today-energy-says"), OFF);
+  if (!account) return say(at("today-energy-says"), nothing);
   const each = today.requests ? ` for ${fixed(today.requests)} requests` : "";
   const building = today.facility_j > today.energy_j ? `, ${text(energy(today.facility_j))} with the building` : "";
   say(
@@ -30,16 +32,15 @@ function showEnergy(account) {
   );
 }
 
-function showCarbon(account, carbon) {
+function showCarbon(account, carbon, nothing) {
   const today = account?.today;
   figure(at("today-grams"), grams(today?.grams));
   const known = today && carbon ? worst(worstOf(today.shares), carbon.quality, carbon.pue_quality) : null;
   mark(at("today-grams-known"), today?.grams === null ? null : known);
-  say(at("today-grams-says"), carbonSays(account, carbon));
+  say(at("today-grams-says"), account ? carbonSays(carbon) : nothing);
 }
 
-function carbonSays(account, carbon) {
-  if (!account) return OFF;
+function carbonSays(carbon) {
   if (!carbon) return NO_GRID;
   const stale = carbon.stale ? ", stale" : "";
   const now = `Grid${carbon.zone && ` ${carbon.zone}`}: ${number(carbon.g_per_kwh)} g/kWh now, ${carbon.kind}${stale}`;
