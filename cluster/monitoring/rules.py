@@ -79,7 +79,7 @@ ALERTS = (
     Alert(
         "GreenflowPriceSaturated",
         f"{_PRICE} > 0 and {_PRICE} >= 0.9 * max_over_time({_PRICE}[30m])"
-        f" and avg_over_time({_SPEND}[10m]) > avg_over_time({_LIMIT}[10m])",
+        f" and avg_over_time({_SPEND}[10m]) > 1.05 * avg_over_time({_LIMIT}[10m])",
         "10m",
         "warning",
         "The price of {{ $labels.constraint }} is at its highest, and the limit is exceeded all the same.",
