@@ -105,7 +105,8 @@ class Controller:
         self._kept = Kept(self._ledger, parts, time.time)
         self._bookkeeper: Bookkeeper | None = None
         metrics = RayMetrics()
-        self._told, self._tell = (Window.none(len(space)), Told()), ControlMetrics(metrics).tell
+        chains = tuple(chain.id for chain in space)
+        self._told, self._tell = (Window.none(len(space)), Told()), ControlMetrics(metrics, chains).tell
         self._desk.measure, self._desk.tell = self._measured, self._ticked
         self._live = LiveBook(Actions(space), self._sources(settings), time.monotonic, time.time, window_s)
         self._space, own = space, own_variants(settings, cascade.spec)

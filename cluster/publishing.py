@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from math import inf
 
+import numpy as np
+
+from allocator.choice import Ints
 from allocator.emissions import grams_of
 from allocator.joules import WindowAccount, worst
 from cluster.accountant import Closed
@@ -12,12 +15,23 @@ from cluster.snapshot import Standing
 
 Events = Mapping[tuple[str, str], int]
 
+OWN_LABEL = 0.01
+"""A chain with this share of all decisions so far has a label of its own from then on; the others are `other`."""
+LEAST_DECISIONS = 100
+"""Until there are so many, shares are of so many."""
+OTHER = "other"
+
 
 class ControlMetrics:
-    """What every tick says, whether or not joules are accounted for. Used from one event loop."""
+    """What every tick says, whether or not joules are accounted for, or outcomes. Used from one event loop.
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    chains  ids of the chain space, in its order
+    """
+
+    def __init__(self, metrics: Metrics, chains: Sequence[str]) -> None:
+        self._metrics, self._chains = metrics, chains
+        self._named = np.zeros(len(chains), bool)
+        self._billed: Ints = np.zeros(len(chains), np.int64)
         self._standings: Sequence[Standing] = ()
         self._degraded: Mapping[str, int] = {}
         self._energies = NO_ENERGIES
@@ -32,8 +46,18 @@ class ControlMetrics:
         for reason, times in books.degraded.items():
             if times > (before := self._degraded.get(reason, 0)):
                 self._metrics.inc("greenflow_degraded_total", float(times - before), {"reason": reason})
+        self._tell_decisions(books.billed)
         self._metrics.observe(ENERGY, books.energies - self._energies, {})
         self._degraded, self._energies = books.degraded, books.energies
+
+    def _tell_decisions(self, billed: Ints) -> None:
+        """What is new of `billed`, the requests that were answered so far by the chain that ran, (J,)."""
+        self._named |= billed > OWN_LABEL * max(int(billed.sum()), LEAST_DECISIONS)
+        new, self._billed = billed - self._billed, billed
+        for chain in np.flatnonzero(self._named & (new > 0)).tolist():
+            self._metrics.inc("greenflow_decisions_total", float(new[chain]), {"chain": self._chains[chain]})
+        if rest := int(new[~self._named].sum()):
+            self._metrics.inc("greenflow_decisions_total", float(rest), {"chain": OTHER})
 
     def _tell_cleared(self, standings: Sequence[Standing]) -> None:
         """Set the gauges of constraints that are no more once to what holds without them: nothing is spent or priced.

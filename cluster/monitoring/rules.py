@@ -37,6 +37,8 @@ class Alert:
 ESTIMATE = PLAIN.grown("device_energy_joules_total", "host", "10m", source="estimate")
 _SPEND, _LIMIT = "constraint:greenflow_spend:max", "constraint:greenflow_limit:max"
 _PRICE = "constraint:greenflow_price:max"
+_DEGRADED = PLAIN.rate("degraded_total")
+"""Who got no answer at all is among these and no decision; so a share of the degraded alone where they are more."""
 
 RECORDINGS = (
     Recording("device:greenflow_power_watts:max", PLAIN.newest("device_power_watts", "device, host")),
@@ -55,7 +57,7 @@ RECORDINGS = (
         "chain:greenflow_decisions:share5m",
         "chain:greenflow_decisions:rate5m / ignoring (chain) group_left () greenflow:decisions:rate5m",
     ),
-    Recording("greenflow:degraded:share5m", PLAIN.rate("degraded_total") + " / greenflow:decisions:rate5m"),
+    Recording("greenflow:degraded:share5m", f"{_DEGRADED} / (greenflow:decisions:rate5m > {_DEGRADED} or {_DEGRADED})"),
     Recording("bound:greenflow_savings_joules:max", PLAIN.newest("savings_joules", "bound")),
 )
 

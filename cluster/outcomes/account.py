@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from allocator.savings import GroupSums, estimate
 from allocator.savings.saved import dumped, restored
@@ -45,7 +44,7 @@ class OutcomesAccount:
     wall       Unix time
     cascade    its name
     reward_model  what predicts by the newest policy that is known; `since_version` is the first one of that model
-    decided    (J,) requests by the chain that ran, and the `predicted` reward of those that a policy decided
+    predicted  reward of the requests that a policy decided
     """
 
     experiment: Experiment
@@ -62,10 +61,6 @@ class OutcomesAccount:
     _taken: "OrderedDict[str, int]" = field(default_factory=OrderedDict)
     budgets: ByBudget = field(default_factory=ByBudget)
     predicted: float = 0.0
-    decided: NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.decided = np.zeros(len(self.chains), np.int64)
 
     def take(self, parcel: Parcel) -> None:
         """Take a parcel in, unless it has come before."""
@@ -114,7 +109,6 @@ class OutcomesAccount:
     def _account(self, joined: Joined) -> None:
         for batch in joined.decisions:
             self.sums = _with(self.sums, batch)
-            self.decided += np.bincount(batch.chains, minlength=len(self.decided))
             self.predicted += float(np.nansum(batch.predicted))
             self._log_of(batch.policy_version)
             self.log.add_decisions(batch, self.budgets.prices(batch.policy_version))

@@ -1,17 +1,12 @@
 """What the account of outcomes says in metrics. No Ray here."""
 
 from collections.abc import Mapping
-
-import numpy as np
+from math import isfinite
 
 from allocator.savings import estimate
 from cluster.metrics import Metrics
 from cluster.outcomes.account import OutcomesAccount
 from cluster.outcomes.log_tables import TABLES
-
-OWN_LABEL = 0.01
-"""A chain with this share of all decisions so far has a label of its own from then on; the others are `other`."""
-OTHER = "other"
 
 
 class OutcomesMetrics:
@@ -20,13 +15,10 @@ class OutcomesMetrics:
     def __init__(self, metrics: Metrics, account: OutcomesAccount) -> None:
         self._metrics, self._account = metrics, account
         self._told: dict[tuple[str, str], float] = {}
-        self._named = np.zeros(len(account.chains), bool)
-        self._decided = np.zeros(len(account.chains), np.int64)
 
     def tell(self, now_s: float) -> None:
         """Say how it stands."""
         account = self._account
-        self._decisions(account.decided)
         counts = account.joiner.counts
         for outcome in ("joined", "repeated", "late", "unknown"):
             self._rise("greenflow_feedback_total", {"outcome": outcome}, getattr(counts, outcome))
@@ -50,18 +42,8 @@ class OutcomesMetrics:
     def _drift(self, now_s: float) -> None:
         view = self._account.drift.view(now_s)
         self._metrics.set("greenflow_reward_drift_alarm", float(view.alarm is not None), {})
-        if np.isfinite(view.calibration.ratio):
+        if isfinite(view.calibration.ratio):
             self._metrics.set("greenflow_reward_realised_ratio", view.calibration.ratio, {})
-
-    def _decisions(self, decided: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        self._named |= decided > OWN_LABEL * max(int(decided.sum()), 100)
-        new = decided - self._decided
-        self._decided = decided.copy()
-        for chain in np.flatnonzero(self._named & (new > 0)).tolist():
-            labels = {"chain": self._account.chains[chain]}
-            self._metrics.inc("greenflow_decisions_total", float(new[chain]), labels)
-        if rest := int(new[~self._named].sum()):
-            self._metrics.inc("greenflow_decisions_total", float(rest), {"chain": OTHER})
 
     def _rise(self, name: str, labels: Mapping[str, str], value: float) -> None:
         key = (name, "".join(labels.values()))

@@ -174,14 +174,15 @@ def test_a_limit_is_met_soon_after_traffic_begins(space: ChainSpace) -> None:
 
 
 def test_metrics_are_told_in_every_tick_though_nobody_accounts_for_joules(space: ChainSpace) -> None:
-    metrics, ticks = RecordedMetrics(), list[int]()
-    control = ControlMetrics(metrics)
+    metrics, ticks, answered = RecordedMetrics(), list[int](), list[int]()
+    control = ControlMetrics(metrics, [chain.id for chain in space])
 
     async def story(world: World) -> None:
         assert world.desk is not None
 
         def tell(standings: Sequence[Standing], books: Books) -> None:
             ticks.append(len(standings))
+            answered.append(int(books.billed.sum()))
             control.tell(standings, books)
 
         world.desk.tell = tell
@@ -196,6 +197,8 @@ def test_metrics_are_told_in_every_tick_though_nobody_accounts_for_joules(space:
 
     play(World(space, limit_of(space)), story)
     assert ticks == [1] * 6
+    decided = sum(value for (name, _), value in metrics.values.items() if name == "greenflow_decisions_total")
+    assert decided == answered[-1] > RATE
     assert metrics.values["greenflow_degraded_total", (("reason", "late"),)] == 2.0
     assert metrics.values["greenflow_control_windows_total", ()] == 6.0
     assert dict(zip(METRICS[ENERGY].bounds, metrics.counts[ENERGY, ()].tolist(), strict=False))[0.2] == 2

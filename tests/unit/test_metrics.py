@@ -1,7 +1,7 @@
 """Metrics follow Prometheus' conventions, and counters rise by what is in the ledger and nothing else."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from cluster.accounts import Books
 from cluster.carbon.base import Intensity
 from cluster.metrics import ENERGY, METRICS, NO_ENERGIES, Metric, NullMetrics, RecordedMetrics
 from cluster.metrics_ray import inside, thinned
-from cluster.publishing import ControlMetrics, publish
+from cluster.publishing import OTHER, ControlMetrics, publish
 from cluster.snapshot import Standing
 
 DEVICE = DeviceJoules(
@@ -50,10 +50,13 @@ CLOSED = Closed(
     pue=1.5,
 )
 STANDING = Standing("flops", "flops", "FLOP/s", 1e6, 5e5, 0.25)
+CHAINS = ("a", "b", "c")
 
 
-def books(degraded: Mapping[str, int] | None = None, energies: np.ndarray = NO_ENERGIES) -> Books:
-    return Books(np.zeros(1, np.int64), degraded=degraded or {}, energies=energies)
+def books(
+    degraded: Mapping[str, int] | None = None, energies: np.ndarray = NO_ENERGIES, billed: Sequence[int] = (0, 0, 0)
+) -> Books:
+    return Books(np.array(billed, np.int64), degraded=degraded or {}, energies=energies)
 
 
 def of(metrics: RecordedMetrics, name: str, **labels: str) -> float:
@@ -89,7 +92,7 @@ def test_a_window_says_in_metrics_what_the_ledger_has() -> None:
 
 def test_a_tick_says_how_constraints_stand() -> None:
     metrics = RecordedMetrics()
-    ControlMetrics(metrics).tell((STANDING,), books())
+    ControlMetrics(metrics, CHAINS).tell((STANDING,), books())
     assert of(metrics, "greenflow_constraint_limit", constraint="flops") == 1e6
     assert of(metrics, "greenflow_constraint_spend", constraint="flops") == 5e5
     assert of(metrics, "greenflow_price", constraint="flops") == 0.25
@@ -106,22 +109,42 @@ def test_what_the_ledger_lacks_is_not_counted_until_it_has_it() -> None:
 
 def test_degraded_requests_are_counted_by_what_is_new() -> None:
     metrics = RecordedMetrics()
-    control = ControlMetrics(metrics)
+    control = ControlMetrics(metrics, CHAINS)
     for degraded in ({"late": 3}, {"late": 3}, {"late": 5, "full": 1}):
         control.tell((), books(degraded))
     assert of(metrics, "greenflow_degraded_total", reason="late") == 5.0
     assert of(metrics, "greenflow_degraded_total", reason="full") == 1.0
 
 
+def test_answered_requests_are_counted_by_chain_and_by_what_is_new() -> None:
+    metrics = RecordedMetrics()
+    control = ControlMetrics(metrics, CHAINS)
+    for billed in ((0, 0, 0), (995, 5, 0), (995, 5, 0), (1990, 8, 2)):
+        control.tell((), books(billed=billed))
+    told = {labels: value for (name, labels), value in metrics.values.items() if name == "greenflow_decisions_total"}
+    assert told == {(("chain", "a"),): 1990.0, (("chain", OTHER),): 10.0}
+
+
+@given(ticks=st.lists(st.lists(st.integers(0, 300), min_size=3, max_size=3), max_size=10))
+def test_each_answered_request_is_counted_once_whatever_its_chain_is_called_meanwhile(ticks: list[list[int]]) -> None:
+    metrics, billed = RecordedMetrics(), np.zeros(3, np.int64)
+    control = ControlMetrics(metrics, CHAINS)
+    for new in ticks:
+        billed = billed + new
+        control.tell((), books(billed=billed.tolist()))
+    told = [value for (name, _), value in metrics.values.items() if name == "greenflow_decisions_total"]
+    assert sum(told) == billed.sum()
+
+
 def test_without_a_limit_there_is_no_limit_to_show() -> None:
     metrics = RecordedMetrics()
-    ControlMetrics(metrics).tell((replace(STANDING, limit_per_s=float("inf")),), books())
+    ControlMetrics(metrics, CHAINS).tell((replace(STANDING, limit_per_s=float("inf")),), books())
     assert not any(name == "greenflow_constraint_limit" for name, _ in metrics.values)
 
 
 def test_gauges_of_a_constraint_that_was_cleared_say_so_and_are_then_left_alone() -> None:
     metrics = RecordedMetrics()
-    control, other = ControlMetrics(metrics), replace(STANDING, name="capacity")
+    control, other = ControlMetrics(metrics, CHAINS), replace(STANDING, name="capacity")
     control.tell((replace(STANDING, reachable=False), other), books())
     metrics.values.clear()
     control.tell((other,), books())
@@ -165,7 +188,7 @@ def test_what_ray_would_not_show_is_refused(value: float) -> None:
 
 def test_joules_of_requests_are_observed_by_what_is_new() -> None:
     metrics = RecordedMetrics()
-    control, counts = ControlMetrics(metrics), np.arange(len(NO_ENERGIES))
+    control, counts = ControlMetrics(metrics, CHAINS), np.arange(len(NO_ENERGIES))
     for energies in (counts, counts, 2 * counts):
         control.tell((), books(energies=energies))
     assert metrics.counts[ENERGY, ()].tolist() == (2 * counts).tolist()

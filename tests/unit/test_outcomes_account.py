@@ -145,7 +145,6 @@ def test_each_parcel_counts_once_whatever_comes_when_and_how_often(
         one.request_id for replica in "abc" for parcel in REPLICAS[replica] for one in parcel.shipment.rewards
     )
     assert found.account.lost.dropped == 15
-    assert found.account.decided.tolist() == expected.account.decided.tolist()
     assert found.told()["feedback"]["joined"] == 24
 
 
