@@ -112,7 +112,7 @@ class OutcomesAccount:
             self.predicted += float(np.nansum(batch.predicted))
             self._log_of(batch.policy_version)
             self.log.add_decisions(batch, self.budgets.prices(batch.policy_version))
-        self.log.add_outcomes((*joined.rewards, *joined.strays))
+        self.log.add_outcomes((*joined.rewards, *joined.missed, *joined.strays))
         if len(done := joined.matured):
             whole = done.whole
             self.sums = self.sums.matured(done.arms[whole], done.groups[whole], done.rewards[whole])
@@ -123,7 +123,8 @@ class OutcomesAccount:
     @property
     def hears(self) -> bool:
         """Whether anybody tells of rewards: until then, that none came says nothing."""
-        return bool(self.joiner.counts.joined or self.sums.totals[QUANTITIES.index("reward")].any())
+        counts = self.joiner.counts
+        return bool(counts.joined or counts.missed or self.sums.totals[QUANTITIES.index("reward")].any())
 
     def payload(self) -> dict[str, Any]:
         """As `cluster.outcomes.schemas.SavingsResponse`."""

@@ -23,6 +23,7 @@ class JoinCounts:
     decisions   that were taken in, of which `matured` have their reward, and `hurried` had to before their horizon
     duplicates  decisions that came a second time, and were left out
     joined      rewards that found their decision; `repeated` found it with one; `late` came when it had matured
+    missed      of the late rewards those whose decision, hurried, had none
     unknown     rewards whose decision nobody remembers
     waiting     rewards that came before their decision, and wait for it
     """
@@ -34,9 +35,15 @@ class JoinCounts:
     joined: int = 0
     repeated: int = 0
     late: int = 0
+    missed: int = 0
     unknown: int = 0
     pending: int = 0
     waiting: int = 0
+
+    @property
+    def hurries(self) -> bool:
+        """Whether most decisions that have matured had to before their horizon."""
+        return 2 * self.hurried > self.matured
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +52,8 @@ class Joined:
 
     decisions  those that were news, to be accounted for and logged
     rewards    that found their decision, each request's once
+    missed     the first reward of each decision that was hurried without one. Whether it came within the horizon is for
+               the log's readers to judge, who take a request without a reward for one that earned nothing
     strays     rewards of unknown requests, each once while it is remembered. After a restart these are what the log
                still lacks of decisions from before it
     matured    decisions whose reward is final
@@ -52,6 +61,7 @@ class Joined:
 
     decisions: tuple[Decisions, ...]
     rewards: tuple[Reward, ...]
+    missed: tuple[Reward, ...]
     strays: tuple[Reward, ...]
     matured: Matured
 
@@ -60,7 +70,8 @@ class Joiner:
     """Used by one thread at a time. Every reward that comes is counted once: joined, repeated, late or unknown.
 
     horizon_s   after a decision its reward is final: what came, else 0
-    most        decisions that wait; the oldest of more mature at once. As many ids are remembered after that
+    most        decisions that wait; the oldest of more mature at once, hurried. As many ids are remembered after that,
+                and of those that were hurried without a reward as many again
     early_s     a reward waits so long for its decision, which travels another way and may come later
     most_early  rewards that wait for it; the oldest of more are unknown
     """
@@ -69,11 +80,11 @@ class Joiner:
         self, horizon_s: float = HORIZON_S, most: int = MOST, early_s: float = EARLY_S, most_early: int = MOST_EARLY
     ) -> None:
         self._horizon_s, self._most, self._early_s, self._most_early = horizon_s, most, early_s, most_early
-        self._pending, self._recent = Pending(most), Recent(most)
+        self._pending, self._recent, self._unheard = Pending(most), Recent(most), Recent(most)
         self._early: dict[str, tuple[Reward, float]] = {}  # until when each waits; the oldest first
         self._due_s = -inf
         self._decisions = self._duplicates = self._matured = self._hurried = 0
-        self._joined = self._repeated = self._late = self._unknown = 0
+        self._joined = self._repeated = self._late = self._missed = self._unknown = 0
 
     @property
     def counts(self) -> JoinCounts:
@@ -86,6 +97,7 @@ class Joiner:
             joined=self._joined,
             repeated=self._repeated,
             late=self._late,
+            missed=self._missed,
             unknown=self._unknown,
             pending=len(self._pending),
             waiting=len(self._early),
@@ -93,14 +105,16 @@ class Joiner:
 
     def step(self, decisions: Sequence[Decisions], rewards: Sequence[Reward], now_s: float) -> Joined:
         """Take in what has come; `now_s`, Unix time, never goes back by more than it matters."""
-        fresh, joined = self._news(decisions), list[Reward]()
+        fresh, joined, missed = self._news(decisions), list[Reward](), list[Reward]()
         matured = [self._admit(run, joined, now_s) for run in _runs(fresh, self._most)]
-        strays = [reward for one in rewards for reward in self._heard(one, joined, now_s)]
+        strays = [reward for one in rewards for reward in self._heard(one, joined, missed, now_s)]
         strays += self._gave_up(now_s)
         matured.append(self._released(now_s))
         self._joined += len(joined)
+        self._late += len(missed)
+        self._missed += len(missed)
         self._unknown += len(strays)
-        return Joined(fresh, tuple(joined), tuple(strays), Matured.concat(matured))
+        return Joined(fresh, tuple(joined), tuple(missed), tuple(strays), Matured.concat(matured))
 
     def _news(self, decisions: Sequence[Decisions]) -> tuple[Decisions, ...]:
         """Without what has come before."""
@@ -132,7 +146,7 @@ class Joiner:
             joined.append(reward)
         return pushed
 
-    def _heard(self, reward: Reward, joined: list[Reward], now_s: float) -> Iterator[Reward]:
+    def _heard(self, reward: Reward, joined: list[Reward], missed: list[Reward], now_s: float) -> Iterator[Reward]:
         """Take one reward in; those whose decision nobody will know."""
         request_id = reward.request_id
         if request_id in self._pending:
@@ -140,6 +154,8 @@ class Joiner:
                 joined.append(reward)
             else:
                 self._repeated += 1
+        elif self._unheard.forget(request_id):
+            missed.append(reward)
         elif request_id in self._recent:
             self._late += 1
         elif request_id in self._early:
@@ -161,12 +177,13 @@ class Joiner:
         return found
 
     def _released(self, now_s: float, room: int = 0) -> Matured:
-        matured, ids = self._pending.release(now_s, room)
-        for run in ids:
+        released = self._pending.release(now_s, room)
+        for run in released.ids:
             self._recent.add(run)
-        self._matured += len(matured)
-        self._hurried += int((~matured.whole).sum())
-        return matured
+        self._unheard.add(released.unheard)
+        self._matured += len(released.matured)
+        self._hurried += int((~released.matured.whole).sum())
+        return released.matured
 
 
 def _runs(batches: Sequence[Decisions], most: int) -> Iterator[list[Decisions]]:

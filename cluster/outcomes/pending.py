@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import KeysView, Sequence
 from dataclasses import dataclass, fields
-from itertools import chain
+from itertools import chain, compress
 from typing import Any, Self
 
 import numpy as np
@@ -41,6 +41,19 @@ class Matured:
     def concat(cls, parts: Sequence["Matured"]) -> Self:
         """One or more of them, in their order."""
         return cls(**{f.name: np.concatenate([getattr(one, f.name) for one in parts]) for f in fields(cls)})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Released:
+    """What waits no longer.
+
+    ids      of all that has matured, as they came together
+    unheard  of those that gave way before their time while no reward had come: one still may
+    """
+
+    matured: Matured
+    ids: Sequence[tuple[str, ...]]
+    unheard: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +121,8 @@ class Pending:
         self._heard[at], self._rewards[at] = 1, reward
         return True
 
-    def release(self, now_s: float, room: int = 0) -> tuple[Matured, list[tuple[str, ...]]]:
-        """What is due, and before its time the oldest, until there is room for so many more; and the ids of it all."""
+    def release(self, now_s: float, room: int = 0) -> Released:
+        """What is due, and before its time the oldest, until there is room for so many more."""
         begin = whole = self._begin
         ids: list[tuple[str, ...]] = []
         while self._runs and (self._runs[0].due_s <= now_s or len(self) + room > self._most):
@@ -121,4 +134,6 @@ class Pending:
                 del self._places[request_id]
         places = np.arange(begin, self._begin)
         rows = {f.name: self._columns[f.name][places % self._most] for f in fields(Matured) if f.name != "whole"}
-        return Matured(**rows, whole=places < whole), ids
+        silent = (places >= whole) & (self._columns["heard"][places % self._most] == 0)
+        unheard = tuple(compress(chain.from_iterable(ids), silent.tolist())) if silent.any() else ()
+        return Released(Matured(**rows, whole=places < whole), ids, unheard)

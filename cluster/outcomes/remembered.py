@@ -24,6 +24,13 @@ class Recent:
         """Whether all of them are news."""
         return self._new.isdisjoint(ids) and self._old.isdisjoint(ids)
 
+    def forget(self, request_id: str) -> bool:
+        """Forget one; whether it was remembered."""
+        known = request_id in self
+        self._new.discard(request_id)
+        self._old.discard(request_id)
+        return known
+
     def add(self, ids: Sequence[str]) -> None:
         """Remember them; of more than it can remember the last."""
         for begin in range(0, len(ids), self._half):

@@ -56,8 +56,9 @@ def test_feedback_after_the_horizon_is_late() -> None:
     joiner = Joiner(horizon_s=100.0)
     joiner.step([decisions(numbered(2))], [], BEGAN_S)
     joiner.step([], [], BEGAN_S + 100)
-    assert joiner.step([], [reward("r0")], BEGAN_S + 101).rewards == ()
-    assert joiner.counts.late == 1
+    found = joiner.step([], [reward("r0")], BEGAN_S + 101)
+    assert (found.rewards, found.missed, found.strays) == ((), (), ())
+    assert (joiner.counts.late, joiner.counts.missed) == (1, 0)
 
 
 def test_a_decision_that_is_told_twice_counts_once() -> None:
@@ -80,6 +81,17 @@ def test_when_memory_is_full_the_oldest_mature_early_and_say_so() -> None:
     matured = joiner.step([decisions(numbered(25, "t"))], [], BEGAN_S + 2).matured
     assert matured.rewards.tolist() == [2.0] + [0.0] * 24
     assert joiner.counts.pending == 5
+
+
+def test_the_first_feedback_on_what_was_hurried_without_any_is_handed_out() -> None:
+    joiner = Joiner(horizon_s=100.0, most=10)
+    joiner.step([decisions(numbered(6))], [reward("r0", 2.0)], BEGAN_S)
+    joiner.step([decisions(numbered(5, "s"))], [], BEGAN_S + 1)
+    came = [reward("r0", 3.0), reward("r1", 4.0), reward("r1", 5.0)]
+    found = joiner.step([], came, BEGAN_S + 2)
+    assert (found.rewards, found.missed, found.strays) == ((), (reward("r1", 4.0),), ())
+    assert (joiner.counts.late, joiner.counts.missed) == (3, 1)
+    assert joiner.counts.hurries
 
 
 def test_a_clock_of_another_machine_that_is_ahead_holds_nobody_back() -> None:
@@ -134,6 +146,7 @@ def test_no_reward_is_lost_or_joined_twice_and_memory_is_bounded(
     assert matured.sum() == sum(one.reward for one in joined), "and so each is in exactly one row"
     assert len(joined) == (matured > 0).sum()
     assert len([one for step in steps for one in step.strays]) == joiner.counts.unknown
+    assert len([one for step in steps for one in step.missed]) == joiner.counts.missed <= joiner.counts.late
     assert joiner.counts.pending == joiner.counts.waiting == 0
 
 

@@ -135,6 +135,21 @@ def test_several_writers_and_what_joined_in_between_make_one_log(tmp_path: Path)
     assert np.add.reduceat(rows.rewards, np.arange(0, 1000, 10)).tolist() == sums.tolist()
 
 
+def test_what_could_not_wait_for_its_reward_has_it_in_the_log(tmp_path: Path) -> None:
+    """Ten requests a second wait for 20 s in memory for 100 of them; every reward comes after 12 s."""
+    log, joiner = opened(tmp_path), Joiner(horizon_s=20.0, most=100, early_s=5.0)
+    for second in range(100):
+        batch = decisions(numbered(10, f"{second}-"), BEGAN_S + second)
+        rewards = [Reward(f"{second - 12}-{at}", 1.0, BEGAN_S + second) for at in range(10)] if second >= 12 else []
+        step = joiner.step([batch], rewards, BEGAN_S + second)
+        log.add_decisions(batch)
+        log.add_outcomes((*step.rewards, *step.missed, *step.strays))
+    log.flush(BEGAN_S + 100, everything=True)
+    rows = read_log(tmp_path, horizon_s=20.0)
+    assert len(rows) > 500
+    assert (rows.rewards == 1.0).all()
+
+
 def test_contexts_that_were_not_logged_are_nan(tmp_path: Path) -> None:
     written(tmp_path, decisions(numbered(3), width=4), decisions(numbered(2, "s"), BEGAN_S + 1, width=0), writer="a")
     written(tmp_path, decisions(numbered(1, "t"), BEGAN_S + 2, width=0), writer="b")

@@ -166,6 +166,15 @@ def test_requests_that_could_not_wait_for_their_rewards_count_as_neither_rewarde
     assert room.told()["decisions"]["hurried"] == 2
 
 
+def test_what_requests_earn_that_could_not_wait_for_it_is_logged_and_heard() -> None:
+    room = Room(most=2).take(parcel(1, decisions(numbered(2))), parcel(2, decisions(numbered(2, "s"))))
+    assert not room.account.hears
+    room.take(parcel(3, rewards=rewards("r0", "r0", "r1")))
+    assert [reward.request_id for reward in room.log.outcomes] == ["r0", "r1"]
+    assert room.told()["feedback"]["late"] == 3
+    assert room.account.hears
+
+
 def test_the_log_gets_each_decision_and_each_reward_once_with_the_prices_of_its_policy() -> None:
     one, other = decisions(numbered(2, "x"), policy_version=3), decisions(numbered(2, "y"), policy_version=4)
     room = Room().take(
