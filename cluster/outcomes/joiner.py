@@ -23,7 +23,7 @@ class JoinCounts:
     decisions   that were taken in, of which `matured` have their reward, and `hurried` had to before their horizon
     duplicates  decisions that came a second time, and were left out
     joined      rewards that found their decision; `repeated` found it with one; `late` came when it had matured
-    missed      of the late rewards those whose decision, hurried, had none
+    missed      of the late ones, the first of each decision that was hurried without any
     unknown     rewards whose decision nobody remembers
     waiting     rewards that came before their decision, and wait for it
     """

@@ -1,7 +1,7 @@
 """What people are told of savings, feedback and drift: /v1/savings."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -15,6 +15,10 @@ from cluster.outcomes.log_base import LogCounts
 
 NOBODY_HELD = "not known: nobody is held back (experiment.holdback is 0)"
 NO_FEEDBACK = "not known: no feedback has come (POST /v1/feedback)"
+HURRIED = (
+    "not known: requests give way before feedback.horizon_s is over, since feedback.most_pending is too small for this "
+    "traffic; raise it, or shorten feedback.horizon_s"
+)
 MOST_CHAINS = 50
 
 
@@ -59,7 +63,7 @@ def savings_payload(
     return {
         "holdback": told.holdback,
         "requests": requests,
-        "quantities": quantities(savings, told.holdback, told.hears),
+        "quantities": quantities(savings, told.holdback, told.hears, joins.hurries),
         "feedback": {key: counts[key] for key in ("joined", "repeated", "late", "unknown", "waiting")},
         "decisions": {key: counts[key] for key in ("pending", "matured", "hurried")},
         "reward": {
@@ -76,14 +80,19 @@ def savings_payload(
     }
 
 
-def quantities(savings: Savings, holdback: float, hears: bool) -> dict[str, Any]:
-    """Of each quantity, or why it is not known."""
+def quantities(savings: Savings, holdback: float, hears: bool, hurries: bool) -> dict[str, Any]:
+    """Of each quantity, or why it is not known.
+
+    hurries  whether most requests could not wait for their rewards, so that waiting longer makes none known
+    """
     why = "" if holdback else NOBODY_HELD
+    reward = savings.reward
+    lacking = hurries and reward.per_request is None
     return {
         "energy_j": _saved(savings.energy_j, why),
         "flops": _saved(savings.flops, why),
         "co2e_g": _saved(savings.grams, why),
-        "reward": _saved(savings.reward, why or ("" if hears else NO_FEEDBACK)),
+        "reward": _saved(replace(reward, reason=HURRIED) if lacking else reward, why or ("" if hears else NO_FEEDBACK)),
     }
 
 

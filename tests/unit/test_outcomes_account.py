@@ -20,7 +20,7 @@ from cluster.outcomes.drift import Drift
 from cluster.outcomes.joiner import Joiner
 from cluster.outcomes.log_base import LogCounts
 from cluster.outcomes.log_tables import Head
-from cluster.outcomes.payload import NO_FEEDBACK, NOBODY_HELD
+from cluster.outcomes.payload import HURRIED, NO_FEEDBACK, NOBODY_HELD
 from cluster.outcomes.recorder import Shipment
 from cluster.outcomes.records import Decisions, PolicyRow, Reward
 from cluster.outcomes.schemas import SavingsResponse
@@ -307,6 +307,16 @@ def many(arm: int, flops: float, count: int = 400, earned: float = 0.0) -> Parce
         static_j=0.02,
     )
     return parcel(1, batch, replica=f"of-{arm}", rewards=rewards(*ids, value=earned), policies=(policy(7),))
+
+
+def test_what_is_told_says_so_where_rewards_are_not_known_since_requests_cannot_wait_for_them() -> None:
+    both = many(POLICY, 10.0, earned=0.5), many(HOLDBACK, 20.0, earned=0.75)
+    found = Room(most=100).take(*both).matures().told()["quantities"]
+    assert found["reward"]["reason"] == HURRIED
+    assert found["reward"]["per_request"] is None
+    assert found["flops"]["reason"] == ""
+    unheard = Room(most=10).take(parcel(1, decisions(numbered(30)))).told()["quantities"]
+    assert unheard["reward"]["reason"] == NO_FEEDBACK
 
 
 def test_savings_budgets_and_chains_are_told_once_they_are_known() -> None:
