@@ -53,6 +53,11 @@ class Event(Enum):
     EXPERIMENT_OPENED = "experiment_opened", INFO, "so many users are held back; savings go on, or begin anew and why"
     DRIFT_BEGAN = "drift_began", WARNING, "requests do not earn what is predicted"
     DRIFT_ENDED = "drift_ended", INFO, "they do again"
+    FEEDBACK_HURRIED = (
+        "feedback_hurried",
+        WARNING,
+        "more requests wait for feedback than feedback.most_pending: the oldest count no reward",
+    )
     OUTCOMES_KEPT = "outcomes_kept", WARNING, "outcomes cannot be passed on, and are kept"
     OUTCOMES_PASSED = "outcomes_passed", INFO, "they can again"
     LOG_ERROR = "log_error", ERROR, "decisions cannot be logged (log.folder), or rows of them are dropped"

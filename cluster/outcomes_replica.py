@@ -20,6 +20,7 @@ from cluster.metrics_ray import RayMetrics
 from cluster.outcomes.account import KEY_BYTES, Experiment, OutcomesAccount
 from cluster.outcomes.drift import Drift
 from cluster.outcomes.drift_told import Drifting
+from cluster.outcomes.hurry_told import Hurrying
 from cluster.outcomes.joiner import Joiner
 from cluster.outcomes.log import FileLog
 from cluster.outcomes.log_base import Log, NoLog
@@ -62,7 +63,7 @@ class Outcomes:
             cascade.spec.name,
             reward_model_name(cascade.spec),
         )
-        self._drifting = Drifting()
+        self._drifting, self._hurrying = Drifting(), Hurrying()
         self._metrics = OutcomesMetrics(RayMetrics(), self._account)
         self._controller = controller
         self._known = False  # what an earlier account left
@@ -98,6 +99,7 @@ class Outcomes:
             await asyncio.sleep(STEP_S)
             self._account.step()
             self._drifting.look(self._account.drift.view(time.time()))
+            self._hurrying.look(self._account.joiner.counts, self._account.hears)
             self._metrics.tell(time.time())
             await asyncio.to_thread(self._account.log.flush, time.time())
             if time.monotonic() >= kept_s + (KEEP_S if self._known else TAKE_UP_S):

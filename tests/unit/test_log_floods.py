@@ -15,6 +15,8 @@ from cluster.outcomes.drift import Alarm, DriftView
 from cluster.outcomes.drift_evidence import Side
 from cluster.outcomes.drift_told import Drifting
 from cluster.outcomes.drift_window import Calibration
+from cluster.outcomes.hurry_told import Hurrying
+from cluster.outcomes.joiner import JoinCounts
 from cluster.schemas import RecommendRequest
 
 REQUEST = ("POST", "/v1/recommend", {"json": {"user_id": 2}})
@@ -61,3 +63,14 @@ def test_drift_is_told_when_it_begins_turns_and_ends(caplog: pytest.LogCaptureFi
         drifting.look(view)
     assert [record.event for record in ours(caplog)] == ["drift_began", "drift_began", "drift_ended"]
     assert "requests earn less than m predicts (0.6 times it)" in caplog.text
+
+
+def test_that_requests_cannot_wait_for_their_rewards_is_told_once_and_only_where_any_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    hurrying = Hurrying()
+    for hurried, hears in ((0, True), (9, False), (10, True), (11, True), (11, False), (12, True)):
+        hurrying.look(JoinCounts(matured=20, hurried=hurried), hears)
+    (told,) = ours(caplog)
+    assert (told.event, told.levelname) == ("feedback_hurried", "WARNING")
+    assert "Raise it, or shorten feedback.horizon_s" in caplog.text
