@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from math import nan
 
@@ -48,7 +48,8 @@ class Joules:
 class Shipment:
     """What a replica has not shipped yet.
 
-    policies  that are new to it since
+    policies  that are new to it since; where none is, the newest once more, as whoever keeps the account may have been
+              started anew and know of none
     dropped   requests that were too many to be remembered
     """
 
@@ -58,7 +59,7 @@ class Shipment:
     dropped: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.decisions or self.rewards or self.dropped)
+        return bool(self.decisions or self.rewards or self.policies or self.dropped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +99,7 @@ class Recorder:
         self._batches: list[_Batch] = []
         self._rewards: list[Reward] = []
         self._policies: dict[int, PolicyRow] = {}
+        self._newest: tuple[PolicyRow, ...] = ()
         self._version = 0
         self._rows, self._dropped = 0, 0
 
@@ -105,7 +107,9 @@ class Recorder:
         """Requests are decided by this snapshot's policy."""
         version = snapshot.policy.version
         if version != self._version:
-            self._version, self._policies[version] = version, _policy_row(snapshot)
+            row = _policy_row(snapshot)
+            self._version, self._newest = version, (row,)
+            self._policies[version] = row
             if len(self._policies) > MOST_POLICIES:
                 del self._policies[next(iter(self._policies))]
 
@@ -134,14 +138,16 @@ class Recorder:
         self._rewards += [Reward(request_id, reward, now_s) for request_id, reward in rewards]
 
     def take(self) -> Shipment:
-        """All that is remembered; the memory is empty then."""
+        """All that is remembered; nothing is then but the newest policy, which goes along with whatever comes."""
         batches, self._batches = self._batches, []
         rewards, self._rewards = self._rewards, []
         policies, self._policies = self._policies, {}
         dropped, self._dropped, self._rows = self._dropped, 0, 0
         runs = [tuple(run) for _, run in groupby(batches, key=lambda batch: batch.kind)]
         decisions = tuple(self._decisions(run) for run in runs)
-        return Shipment(decisions, tuple(rewards), tuple(policies.values()), dropped)
+        shipment = Shipment(decisions, tuple(rewards), tuple(policies.values()), dropped)
+        again = shipment and not shipment.policies
+        return replace(shipment, policies=self._newest) if again else shipment
 
     def _decisions(self, batches: Sequence[_Batch]) -> Decisions:
         """Of one kind, as one."""

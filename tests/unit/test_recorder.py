@@ -142,7 +142,7 @@ def test_contexts_are_remembered_only_when_asked_for() -> None:
     assert one.contexts.tolist() == [[0, 1, 100, 101, 102], [2, 3, 103, 104, 105]]
 
 
-def test_each_policy_is_told_once_with_its_prices_and_limits() -> None:
+def test_each_policy_is_told_with_its_prices_and_limits() -> None:
     room = Remembers()
     for version in (4, 4, 5):
         room.answered([given("a", version)], held=snapshot(version))
@@ -152,8 +152,17 @@ def test_each_policy_is_told_once_with_its_prices_and_limits() -> None:
     assert first.prices == '{"cap": 0.5, "flops": 0.0, "free": 0.0}'
     assert first.budget == "cap 150 W, flops 2e+09 FLOP/s"
     assert first.penalty == pytest.approx(np.where(np.arange(len(SPACE)) == 1, np.inf, 0.5 * SPACE.flops))
+
+
+def test_the_newest_policy_is_told_again_with_whatever_is_told_but_for_itself_only_once() -> None:
+    """While prices are zero it stays the same for ever, and whoever keeps the account may have been started anew."""
+    room = Remembers()
+    for version in (4, 5):
+        room.recorder.know(snapshot(version))
+    assert [one.policy_version for one in room.recorder.take().policies] == [4, 5]
+    assert not room.recorder.take()
     room.answered([given("b", 5)], held=snapshot(5))
-    assert room.recorder.take().policies == ()
+    assert [one.policy_version for one in room.recorder.take().policies] == [5]
 
 
 def test_the_policy_that_decided_is_told_though_another_is_the_newest_by_the_answer() -> None:
@@ -193,6 +202,9 @@ def test_an_empty_shipment_is_told_from_one_that_matters() -> None:
     room = Remembers()
     room.recorder.rewarded([("a", 0.0)])
     assert room.recorder.take()
+    room = Remembers()
+    room.recorder.know(snapshot())
+    assert room.recorder.take(), "of a policy that nobody was decided by yet, too"
 
 
 def test_rewards_keep_their_order_and_when_they_came() -> None:
