@@ -42,7 +42,7 @@ class Log(Protocol):
         ...
 
     def add_policy(self, policy: PolicyRow) -> None:
-        """Any; what is logged is one a minute, and the first of each reward model."""
+        """Any; what is logged is one a minute, the first of each reward model, and again what later decisions need."""
         ...
 
     def flush(self, now_s: float, everything: bool = False) -> None:

@@ -33,6 +33,8 @@ class Buffer:
         self._head, self._most, self._since_s = head, most, since_s
         self._lock = threading.Lock()
         self._open = _opened(head)
+        self._latest: dict[str, Any] = {}  # the policy that was told last, by reward model
+        self._before: Any = None  # the one that was in force when what is open began
         self._sealed: list[Sheet] = []  # complete, and not written yet
         self._lost_outcomes = False
         self._rows = 0
@@ -64,13 +66,14 @@ class Buffer:
         with self._lock:
             if head == self._head:
                 return False
-            self._seal()
-            self._head, self._open = head, _opened(head)
+            self._seal(head)
             return True
 
     def add(self, table: str, items: Sequence[Any], rows: int, time_s: float) -> None:
         """Items of so many rows, the first of them of that time."""
         with self._lock:
+            if table == POLICIES:
+                self._latest[self._head.reward_model] = items[-1]
             if self._rows >= self._most:
                 self._lose(table, rows)
             elif rows:
@@ -78,7 +81,8 @@ class Buffer:
                 sheet.items.extend(items)
                 sheet.rows += rows
                 self._rows += rows
-                self._since_s = min(self._since_s, time_s)
+                if table != POLICIES:  # one may be from long before anybody listened
+                    self._since_s = min(self._since_s, time_s)
 
     def sheets(self, now_s: float) -> list[Sheet]:
         """All of it, in the order in which it is to be written; what is added from now on comes later.
@@ -86,7 +90,7 @@ class Buffer:
         The last sheet of outcomes, without rows if need be, says from when to when none is missing.
         """
         with self._lock:
-            self._seal()
+            self._seal(self._head)
             if not self._sealed:
                 return []
             if self._lost_outcomes:
@@ -114,9 +118,20 @@ class Buffer:
             self._let_go(sheet)
             self._lose(sheet.table, sheet.rows)
 
-    def _seal(self) -> None:
+    def _seal(self, head: Head) -> None:
+        """What is open is complete, and what comes now is of this head.
+
+        Decisions take the policy along that was in force when they began: its first file leaves the folder before
+        theirs, and while prices stay the same no other policy comes.
+        """
+        policies = self._open[POLICIES]
+        if self._before is not None and self._open[DECISIONS].rows:
+            policies.items.insert(0, self._before)
+            policies.rows += 1
+            self._rows += 1
         self._sealed += [sheet for sheet in self._open.values() if sheet.rows]
-        self._open = _opened(self._head)
+        self._head, self._open = head, _opened(head)
+        self._before = self._latest.get(head.reward_model)
 
     def _let_go(self, sheet: Sheet) -> None:
         self._sealed.remove(sheet)

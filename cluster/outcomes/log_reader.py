@@ -114,9 +114,20 @@ def read_policies(folder: Path) -> LoggedPolicies:
         np.concatenate([empty, *(part[at] for part in parts)])
         for at, empty in enumerate((np.empty(0, np.int64), np.empty(0), np.empty((0, len(chains)), np.float32)))
     )
-    order = np.argsort(times_s, kind="stable")
+    order = _each_once(times_s, versions)
     models = [model for part in parts for model in part[3]]
     return LoggedPolicies(versions[order], times_s[order], tuple(models[at] for at in order), penalties[order], chains)
+
+
+def _each_once(times_s: NDArray[np.float64], versions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which rows in order of time, (P,): the first of each policy.
+
+    One is logged again while it is in force, so that decisions have theirs though the files before were deleted.
+    """
+    first: dict[tuple[float, int], int] = {}
+    for at, policy in enumerate(zip(times_s.tolist(), versions.tolist(), strict=True)):
+        first.setdefault(policy, at)
+    return np.array([first[policy] for policy in sorted(first)], np.int64)
 
 
 def _policies(file: LogFile, chains: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]:

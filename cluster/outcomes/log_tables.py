@@ -5,8 +5,9 @@
     outcomes   request_id, reward, time_s
     policies   policy_version, time_s, reward_model, penalty (J numbers, infinite where not available), prices
 
-A file of outcomes also says from when to when it has all of them. A null is a figure that nobody knows, and a context
-of NaNs one that was not logged.
+A file of outcomes also says from when to when it has all of them. A policy may stand in several files: in each that is
+written with decisions that it was in force for. A null is a figure that nobody knows, and a context of NaNs one that
+was not logged.
 """
 
 import json

@@ -18,6 +18,7 @@ import pytest
 from outcome_rows import BEGAN_S, CHAINS, HEAD, decisions, numbered
 from pydantic import ValidationError
 
+from allocator.ope.targets import newest
 from cluster.outcomes.log import FileLog
 from cluster.outcomes.log_base import Log, NoLog
 from cluster.outcomes.log_reader import read_log, read_policies
@@ -130,6 +131,66 @@ def test_the_oldest_files_give_way_and_those_of_others_are_left_alone(tmp_path: 
     rows = read_log(tmp_path, horizon_s=1.0)
     assert rows.times_s.max() == BEGAN_S + 60 * 24
     assert (rows.rewards.reshape(-1, 1000)[:, 0] == 1).all(), "decisions leave before their outcomes"
+
+
+def in_force(folder: Path) -> dict[float, int]:
+    """By the time of a decision, the version of the policy that was in force, as a reader of the log finds it."""
+    times_s, policies = np.unique(read_log(folder, horizon_s=1.0).times_s), read_policies(folder)
+    found = newest(policies.times_s, times_s)
+    assert (found >= 0).all()
+    return dict(zip(times_s.tolist(), policies.versions[found].tolist(), strict=True))
+
+
+def fill(log: FileLog, every_s: float) -> None:
+    """Forty minutes of decisions, with another policy after every so many seconds."""
+    for second in range(0, 2400, 30):
+        if second % every_s == 0:
+            log.add_policy(policy(second, BEGAN_S + second))
+        log.add_decisions(decisions(numbered(1000, f"{second}-"), BEGAN_S + second, width=10))
+        if second % 120 == 90:
+            log.flush(BEGAN_S + second, everything=True)
+
+
+@pytest.mark.parametrize("every_s", [90.0, np.inf], ids=["prices move", "prices are zero"])
+def test_decisions_have_the_policy_that_was_in_force_though_older_files_were_deleted(
+    every_s: float, tmp_path: Path
+) -> None:
+    fill(opened(tmp_path / "large"), every_s)
+    fill(opened(tmp_path / "small", max_bytes=1 << 20), every_s)
+    large, small = in_force(tmp_path / "large"), in_force(tmp_path / "small")
+    assert 0 < len(small) < len(large)
+    assert small.items() <= large.items()
+
+
+def test_a_policy_that_is_written_again_is_read_once(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.add_policy(policy(7))
+    for at in range(5):
+        log.add_decisions(decisions(numbered(3, f"{at}-"), BEGAN_S + at))
+        log.flush(BEGAN_S + at, everything=True)
+    log.flush(BEGAN_S + 100, everything=True)
+    assert log.counts.written["policies"] == 5, "one with each set of files that has decisions"
+    assert read_policies(tmp_path).versions.tolist() == [7]
+
+
+def test_the_first_policy_is_written_later_where_memory_was_full_when_it_came(tmp_path: Path) -> None:
+    log = opened(tmp_path, rotate_rows=100)
+    log.add_decisions(decisions(numbered(200)))
+    log.add_policy(policy(7))
+    log.flush(BEGAN_S + 1, everything=True)
+    assert len(read_policies(tmp_path)) == 0
+    log.add_decisions(decisions(numbered(3, "s")))
+    log.flush(BEGAN_S + 2, everything=True)
+    assert read_policies(tmp_path).versions.tolist() == [7]
+
+
+def test_a_policy_from_before_a_crash_does_not_claim_that_outcomes_were_heard_meanwhile(tmp_path: Path) -> None:
+    for writer, since in (("a", 0), ("b", 1000)):
+        log = FileLog(LogSettings(folder=tmp_path), HEAD, writer, BEGAN_S + since)
+        log.add_policy(policy(7))
+        log.add_decisions(decisions(numbered(3, writer), BEGAN_S + since))
+        log.flush(BEGAN_S + since + 100, everything=True)
+    assert len(read_log(tmp_path, horizon_s=500.0)) == 0, "between the writers nobody listened"
 
 
 def test_a_file_that_could_never_fit_is_told_and_not_written(tmp_path: Path) -> None:
