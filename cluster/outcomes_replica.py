@@ -42,6 +42,36 @@ Payload = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 
+class Keeping:
+    """Has the controller keep the account's sums, so that they outlive this replica; first takes up what it has kept.
+
+    known  whether that is taken up
+    """
+
+    def __init__(self, account: OutcomesAccount, controller: "DeploymentHandle[Controller]") -> None:
+        self._account, self._controller = account, controller
+        self.known = False
+
+    async def keep(self) -> None:
+        """Hand the sums on; later, where the controller is not there, or ends meanwhile."""
+        try:
+            with cancelled_there("the controller"):
+                async with asyncio.timeout(CALL_S):
+                    await self._exchange()
+        except (TimeoutError, TryAgain, RayActorError, RayServeException) as error:
+            logger.debug("savings are kept later: %s", error)
+
+    async def _exchange(self) -> None:
+        if not self.known:
+            self._take_up(await self._controller.kept_savings.remote())
+        await self._controller.keep_savings.remote(self._account.dumped())
+
+    def _take_up(self, kept: bytes | None) -> None:
+        self.known = True
+        if kept is not None and (problem := self._account.resume(kept)):
+            happened(logger, Event.EXPERIMENT_OPENED, "savings begin anew: %s", problem)
+
+
 class Outcomes:
     """Keeps the account of outcomes: who was held back, what was earned, and the log. The controller's ledger keeps
     its sums."""
@@ -65,8 +95,7 @@ class Outcomes:
         )
         self._drifting, self._hurrying = Drifting(), Hurrying()
         self._metrics = OutcomesMetrics(RayMetrics(), self._account)
-        self._controller = controller
-        self._known = False  # what an earlier account left
+        self._keeping = Keeping(self._account, controller)
         self._run = asyncio.get_running_loop().create_task(self._work())
         held_back = 100 * self._account.experiment.holdback
         happened(logger, Event.EXPERIMENT_OPENED, "%g%% of the users are held back on the static chain", held_back)
@@ -89,7 +118,7 @@ class Outcomes:
         """Called by Serve when the replica ends in order."""
         self._run.cancel()
         await asyncio.to_thread(self._account.log.flush, time.time(), everything=True)
-        await self._keep()
+        await self._keeping.keep()
         ended("the account of outcomes")
 
     async def _work(self) -> None:
@@ -102,24 +131,9 @@ class Outcomes:
             self._hurrying.look(self._account.joiner.counts, self._account.hears)
             self._metrics.tell(time.time())
             await asyncio.to_thread(self._account.log.flush, time.time())
-            if time.monotonic() >= kept_s + (KEEP_S if self._known else TAKE_UP_S):
-                await self._keep()
+            if time.monotonic() >= kept_s + (KEEP_S if self._keeping.known else TAKE_UP_S):
+                await self._keeping.keep()
                 kept_s = time.monotonic()
-
-    async def _keep(self) -> None:
-        """Hand the sums to the controller, which keeps them; but first take up what it has kept so far."""
-        try:
-            async with asyncio.timeout(CALL_S):
-                if not self._known:
-                    self._take_up(await self._controller.kept_savings.remote())
-                await self._controller.keep_savings.remote(self._account.dumped())
-        except (TimeoutError, TryAgain, RayActorError, RayServeException) as error:
-            logger.debug("savings are kept later: %s", error)
-
-    def _take_up(self, kept: bytes | None) -> None:
-        self._known = True
-        if kept is not None and (problem := self._account.resume(kept)):
-            happened(logger, Event.EXPERIMENT_OPENED, "savings begin anew: %s", problem)
 
 
 class RemoteOutcomes:

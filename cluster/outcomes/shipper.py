@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from cluster.events import Event, happened
 from cluster.outcomes.recorder import Recorder, Shipment
+from cluster.told_to_end import told_to_end
 
 LAST_S = 2.0
 """What a replica that ends spends on shipping what it still remembers."""
@@ -71,7 +72,7 @@ class Shipper:
         try:
             await self._desk.take(self._parcel)
         except asyncio.CancelledError as error:
-            if _told_to_end():
+            if told_to_end():
                 raise
             self._log(error)  # the call was cancelled over there, as when a channel is closed
         except Exception as error:  # whatever is wrong over there, requests are answered here
@@ -98,12 +99,6 @@ class Shipper:
         elif error is None and self._lost:
             happened(logger, Event.OUTCOMES_PASSED, "outcomes are passed on again")
         self._lost = error is not None
-
-
-def _told_to_end() -> bool:
-    """Whether it is this task that somebody has cancelled."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 @asynccontextmanager
