@@ -146,7 +146,7 @@ class Recorder:
         runs = [tuple(run) for _, run in groupby(batches, key=lambda batch: batch.kind)]
         decisions = tuple(self._decisions(run) for run in runs)
         shipment = Shipment(decisions, tuple(rewards), tuple(policies.values()), dropped)
-        again = shipment and not shipment.policies
+        again = bool(shipment) and not shipment.policies
         return replace(shipment, policies=self._newest) if again else shipment
 
     def _decisions(self, batches: Sequence[_Batch]) -> Decisions:
