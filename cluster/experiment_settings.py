@@ -63,7 +63,8 @@ class FeedbackSettings(BaseModel):
 
     horizon_s    so long after a request its reward is final: what was told until then, else zero
     most_pending requests that wait for feedback, as many as come within `horizon_s`: these defaults do for 111 a
-                 second. Of more, the oldest wait no longer, and do not count as rewarded or not. About 150 bytes each
+                 second. Of more, the oldest wait no longer, and do not count as rewarded or not. About 400 bytes each,
+                 with what is remembered of as many before
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
