@@ -96,7 +96,7 @@ class FeedbackOut(BaseModel):
 
     joined: Annotated[int, Field(description="Found its request.")]
     repeated: Annotated[int, Field(description="Its request had some already; it counts for nothing.")]
-    late: Annotated[int, Field(description="Came when its request's time for feedback was over.")]
+    late: Annotated[int, Field(description="Came when its request's time was over, or was not waited for any more.")]
     unknown: Annotated[int, Field(description="No request of that id is remembered.")]
     waiting: Annotated[int, Field(description="Came before its request, and waits for it.")]
 
