@@ -1,7 +1,7 @@
 """One control tick: what a window spent goes in, the prices of the next one come out as a policy. No Ray here."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf, nan
 from typing import Any, Self
 
@@ -16,15 +16,13 @@ from allocator.price.sample import Sample
 from allocator.price.start import Start, start_prices
 from cluster.accounts import Window
 from cluster.means import Aim, Means, Shown
+from cluster.measured import Measured
 
 WARM_UP = 3
 LEAST_ROWS = 512
 VERSIONS_PER_S = 10
 """No window is shorter than a tenth of a second, so versions that begin at the time never overtake it. Those of a later
 controller are therefore higher than all of an earlier one, also than those that it never hears of."""
-LEAST_SHARE = 0.02
-"""Measured spend less what is fixed may come out as nothing by noise; chains that ran have spent this share at least of
-what they are thought to."""
 GROWS = 1.5
 """What a start may spend more than the window before, where what chains spend is what meters tell less what machines
 draw anyway: in the first windows nobody knows where the one ends and the other begins."""
@@ -44,6 +42,7 @@ class ControlState:
     spend      (M,) of the window that ended last, in its resource's unit, with what is fixed
     load       requests in a window, smoothed
     reachable  (M,) whether the limit can be held by any choice of chains
+    measured   windows of late, for when nobody measures
     """
 
     policy: Policy
@@ -54,6 +53,7 @@ class ControlState:
     spend: Floats
     load: float
     reachable: Mask
+    measured: Measured = field(default_factory=Measured)
 
     @property
     def prices_by_key(self) -> dict[str, float]:
@@ -159,12 +159,14 @@ class Control:
             state = self._rearranged(state, means, state.prices_by_key)
         elif (scale := _rescaled(state.means.costs, means.costs)) is not None:
             state = self._rearranged(state, means, dict(zip(means.keys, state.policy.prices * scale, strict=True)))
-        controlled, total = _spend(window, means, self.window_s)
-        seen = self._seen(state.terms, window, means, controlled)
+        executed = window.executed_per_s * self.window_s
+        spent = state.measured.spend(executed, means)
+        seen = self._seen(state.terms, window, means, spent.chains)
         load = _smoothed(state.load, window.decided_per_s * self.window_s)
         past = replace(
             state,
-            spend=total,
+            spend=spent.total,
+            measured=state.measured.after(executed, means, self.window_s),
             terms=Terms(state.terms.prices, seen.next_limit, seen.next_available),
             means=means,
             load=load,
@@ -345,15 +347,6 @@ def _rescaled(before: Floats, costs: Floats) -> Floats | None:
 
 def _left(means: Means) -> Floats:
     return np.array([aim.left for aim in means.aims])
-
-
-def _spend(window: Window, means: Means, window_s: float) -> tuple[Floats, Floats]:
-    """What chains spent, (M,), and all that was spent, (M,): as measured, and where it was not, as modelled."""
-    modelled = window.executed_per_s @ means.costs * window_s
-    spent, fixed = (np.array([getattr(aim, name) for aim in means.aims]) for name in ("spent", "last_fixed"))
-    known = np.isfinite(spent)
-    controlled = np.where(known, np.maximum(spent - fixed, LEAST_SHARE * modelled), modelled)
-    return controlled, np.where(known, spent, modelled + fixed)
 
 
 def _ratio(rows: Rewards, seen: Observation) -> Floats:

@@ -13,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 import ray
-from answered_cpu import AnsweredCpu
+from answered_cpu import AnsweredCpu, write_profile
 from asking import Asked, Asking
 from live import kill, replicas_of
 from metered_app import ADMIN, Metered, metered, newest, without_packages
@@ -59,7 +59,9 @@ def processors() -> AnsweredCpu:
 
 @pytest.fixture(scope="module")
 def served(processors: AnsweredCpu, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Metered]:
-    with metered(tmp_path_factory.mktemp("served"), cpu_s=processors, placement="inline") as served:
+    folder = tmp_path_factory.mktemp("served")
+    write_profile(folder / "profile.json", CASCADE.spec, S_PER_FLOP)
+    with metered(folder, cpu_s=processors, profile=folder / "profile.json", placement="inline") as served:
         yield served
 
 

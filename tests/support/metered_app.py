@@ -37,15 +37,22 @@ class Metered:
 
 @contextmanager
 def metered(
-    folder: Path, start_j: float = 0.0, cpu_s: CpuSeconds = machine_cpu_s, **settings: Any
+    folder: Path,
+    start_j: float = 0.0,
+    cpu_s: CpuSeconds = machine_cpu_s,
+    profile: Path | None = None,
+    **settings: Any,
 ) -> Iterator[Metered]:
-    """Serves for as long as it is entered, with these settings besides; `start_j` and `cpu_s` are the stand-in's."""
+    """Serves for as long as it is entered, with these settings besides; `start_j` and `cpu_s` are the stand-in's, as
+    whose `profile` counts."""
     tree = SysfsTree.build(folder / "tree", sysfs_tree.intel_two_sockets())
     ledger = folder / "ledger.sqlite"
-    with driven(SysfsPower(tree, start_j), cpu_s=cpu_s) as power, _watched(power) as truth:
+    told = {} if cpu_s is machine_cpu_s else {"proc_root": tree.proc}
+    driver = driven(SysfsPower(tree, start_j), cpu_s=cpu_s, tell_cpus=2 if told else None)
+    with driver as power, _watched(power) as truth:
         served = Settings(
-            energy=EnergySettings(ledger=ledger),
-            power=PowerSettings(rapl_root=tree.powercap),
+            energy=EnergySettings(ledger=ledger, profile=profile),
+            power=PowerSettings(rapl_root=tree.powercap, **told),
             admin_token=SecretStr(f"anna:{TOKEN}"),
             **settings,
         )

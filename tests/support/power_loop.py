@@ -71,7 +71,7 @@ class Machine:
     joules_per_flop  of models; `request_j` around them, of each request
     core_j           joules of a processor's busy second, which meters tell of
     noise            relative standard deviation of a reading
-    blind            windows whose readings do not come
+    blind            windows whose readings do not come; the first one after them tells of the joules of all of these
     late             windows whose books are not closed in time: they are told with the next one's
     off              by how much the prior's joules are wrong
     g_per_kwh        of the grid; None while nobody knows it
@@ -137,6 +137,7 @@ class Loop:
     ) -> None:
         self.machine, self.limits, self.played = machine, list(limits), Played()
         self.rng, self.at = np.random.default_rng(machine.seed), 0
+        self.unread_j = 0.0
         self.pacer = pacer or EvenPace()
         chosen = strategy(name) if name else strategy()
         users = Start(REWARDS[:512]) if start else None
@@ -214,8 +215,9 @@ class Loop:
 
     def _closed(self, true_w: float, busy_w: float, executed: Floats, at: int) -> Closed:
         machine = self.machine
-        read = max(true_w * (1 + machine.noise * self.rng.standard_normal()), 0.0)
+        read = self.unread_j + max(true_w * (1 + machine.noise * self.rng.standard_normal()), 0.0)
         blind = machine.blind(at)
+        self.unread_j = read if blind else 0.0
         device = DeviceJoules(
             "web/package-0", POOL, "n", "web", "package", "rapl", Quality.MEASURED,
             0.0 if blind else read, 1.0, 0.0, "boot", not blind, busy_w / machine.core_j,

@@ -100,6 +100,23 @@ def test_while_meters_are_blind_the_cap_is_held_by_what_is_modelled() -> None:
     assert np.mean(played.watts[720:]) == pytest.approx(CAP_W, rel=0.03)
 
 
+@pytest.mark.parametrize("off", [0.1, 1.0, 10.0])
+def test_meters_that_are_lost_in_the_first_minute_have_told_enough(off: float) -> None:
+    for seed in range(3):
+        loop = Loop(Machine(off=off, seed=seed, blind=lambda at: 40 <= at < 70), [watts("power", CAP_W)])
+        played = loop.run(90)
+        assert np.mean(played.watts[42:70]) == pytest.approx(CAP_W, rel=0.03)
+        assert np.mean(played.watts[72:]) == pytest.approx(CAP_W, rel=0.05)
+
+
+def test_meters_that_are_lost_in_the_first_seconds_leave_a_limit_that_is_missed_rather_than_exceeded() -> None:
+    for off in (0.1, 1.0):
+        loop = Loop(Machine(off=off, blind=lambda at: 8 <= at < 38), [watts("power", CAP_W)])
+        played = loop.run(60)
+        assert LEAST_W - 1 < np.mean(played.watts[10:38]) < 1.02 * CAP_W
+        assert np.mean(played.watts[45:]) == pytest.approx(CAP_W, rel=0.05)
+
+
 @pytest.mark.parametrize("late", [lambda _: True, lambda at: at % 3 > 0], ids=["always", "often"])
 def test_a_cap_is_held_by_books_that_are_closed_late(late: Callable[[int], bool]) -> None:
     machine = Machine(late=late, others_w=lambda at: 12.0 if 100 <= at < 160 else 0.0)
