@@ -21,7 +21,7 @@ from urllib.request import urlopen
 import click
 import numpy as np
 from numpy.typing import NDArray
-from process_group import ProcessGroup
+from process_group import ProcessGroup, spent_between
 from rich.console import Console
 from rich.table import Table
 from servers import ROOT, SERVERS, Running, running
@@ -29,6 +29,8 @@ from servers import ROOT, SERVERS, Running, running
 from cluster.config import DEMO
 
 PARTS = ("attributed_j", "idle_j", "unattributed_j")
+NOT_VARIANTS = ("controller", "outcomes")
+"""Deployments whose work is no variant's, nor around them."""
 STAND_IN = ROOT / "tests" / "support" / "sysfs_power.py"
 GPU_STAND_IN = ROOT / "tests" / "support" / "nvml_power.py"
 EVENTS = (
@@ -147,6 +149,13 @@ def told(server: Running, after_s: float = 0.0) -> dict[str, float]:
         time.sleep(0.3)
 
 
+def working(group: ProcessGroup) -> dict[int, float]:
+    """CPU seconds so far of replicas that run variants, or serve requests, by process id."""
+    replicas = {one.pid for one in group.titled("ServeReplica")}
+    others = {one.pid for part in NOT_VARIANTS for one in group.titled(part)}
+    return {pid: cpu_s for pid, cpu_s in group.cpu_s().items() if pid in replicas - others}
+
+
 def kill(group: ProcessGroup, part: str) -> int:
     """Kill the processes of the server that are called after this actor or deployment; how many."""
     found = group.titled(part)
@@ -193,11 +202,11 @@ def main(seconds: float, rate: float, placement: str, kinds: str, json_file: Pat
             **({} if library is None else {"LD_LIBRARY_PATH": str(library)}),
         }
         with running(replace(chosen, environment={**chosen.environment, **settings}), DEMO) as server:
-            first = told(server)
+            first, worked = told(server), working(server.group)
             load = _load(server, seconds, rate, Path(folder) / "load.json")
             disturb(server, root, seconds, console)
             load.wait(120)
-            last = told(server, time.time())
+            last, worked_s = told(server, time.time()), spent_between(worked, working(server.group))
             time.sleep(1.5)  # the stand-in of GPUs writes once a second
             requests = json.loads((Path(folder) / "load.json").read_text())
         truth_told = json.loads((root / "truth.json").read_text())
@@ -212,6 +221,8 @@ def main(seconds: float, rate: float, placement: str, kinds: str, json_file: Pat
             "over_s": {name: last[name] - first[name] for name in PARTS},
             "events": truth_told["events"],
             "true_idle_w": truth_told["idle_w"],
+            "replicas_cpu_s": worked_s,
+            "true_replicas_j": worked_s * (truth_told["full_w"] - truth_told["idle_w"]) / (os.cpu_count() or 1),
             "load": requests,
         }
     _show(figures, console)
@@ -241,6 +252,7 @@ def _show(figures: dict[str, object], console: Console) -> None:
     if not figures["true_gpu_j"]:
         table.add_row("truly idle joules", f"{true_idle_j:,.1f}")
         table.add_row("truly drawn by all that works here", f"{true_j - true_idle_j:,.1f}")
+        table.add_row("of that by replicas", f"{figures['true_replicas_j']:,.1f}")
     for name in PARTS:
         table.add_row(name, f"{parts[name]:,.1f}")
     for name in ("requests", "joules_per_request", "closing_error_j"):

@@ -150,6 +150,7 @@ class SysfsPower:
             "at_s": time.clock_gettime(time.CLOCK_BOOTTIME),
             "total_j": sum(self.truth_j.values()),
             "idle_w": sum(watts_of(meter, self.tree.board, 0.0) for meter in self.tree.board.true_meters),
+            "full_w": sum(watts_of(meter, self.tree.board, 1.0) for meter in self.tree.board.true_meters),
             "truth_j": self.truth_j,
             "drawn_j": self.drawn_j,
             "zero_j": self._zero_j,
