@@ -44,11 +44,13 @@ def watts_of(meter: str, board: Board, busy: float) -> float:
 
 
 def machine_cpu_s() -> tuple[float, float]:
-    """CPU seconds of this machine since boot: busy, and in all."""
-    user, nice, system, idle, iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
+    """CPU seconds of this machine: busy since boot, and those that its processors could have been since some moment.
+
+    What the kernel says of idle time is no measure of these: it leaves out what other virtual machines stole.
+    """
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
     busy = user + nice + system + irq + softirq
-    hertz = os.sysconf("SC_CLK_TCK")
-    return busy / hertz, (busy + idle + iowait) / hertz
+    return busy / os.sysconf("SC_CLK_TCK"), time.monotonic() * (os.cpu_count() or 1)
 
 
 class SysfsPower:
