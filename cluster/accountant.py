@@ -1,7 +1,8 @@
 """Closes the books of every window: what devices drew, who it is put down to, and a ledger that keeps it. No Ray here.
 
-When a window cannot be written nothing is lost: it is kept, and the next one that can be written holds both. Should
-this process die before that, the next one bills from where the ledger stands, for counters count on. A ledger that
+When a window cannot be written nothing is lost: it is kept, and written with the next one that can be, in the hour that
+it belongs to. Should this process die before that, the next one bills from where the ledger stands, for counters count
+on. A ledger that
 stands elsewhere than it was left (it could not be read before, or its file is another one) knows best, and what it
 lacks is billed from there.
 """
@@ -30,7 +31,7 @@ from cluster.power.base import Refusal
 from cluster.power.billing import Billing
 from cluster.power.meter import MeterReport
 from cluster.resuming import met, resumed
-from cluster.unwritten import joined
+from cluster.unwritten import waiting
 from cluster.work import NO_WORK, Counts, Key, WorkCounts, as_work, pool_of, work_since
 from models.errors import GreenFlowError
 
@@ -43,7 +44,14 @@ logger = logging.getLogger(__name__)
 class Book(Protocol):
     """The ledger, as the accountant writes it. Errors are GreenFlowErrors and leave it usable."""
 
-    def write(self, account: WindowAccount, marks: Sequence[Mark], states: Sequence[State], intensity: Kind) -> bool:
+    def write(
+        self,
+        account: WindowAccount,
+        marks: Sequence[Mark],
+        states: Sequence[State],
+        intensity: Kind,
+        before: Sequence[WindowAccount] = (),
+    ) -> bool:
         """As `cluster.ledger.store.Ledger.write`."""
         ...
 
@@ -94,7 +102,7 @@ class Closed:
     devices       as billed
     refusals      what meters cannot read, and why
     ledger_error  why nothing can be written; None when the window was
-    written       what the ledger has got, with windows before that it lacked; None when it got nothing
+    written       what the ledger has got, with windows before that it lacked; none when it got nothing
     events        how often each has happened to a device's counter in the window
     intensity     of the grid; None while nobody knows it; and `pue` of the building
     account       of this window alone, written or not, and the energy model after it
@@ -105,7 +113,7 @@ class Closed:
     refusals: tuple[Refusal, ...]
     rates: Rates
     ledger_error: str | None = None
-    written: WindowAccount | None = None
+    written: tuple[WindowAccount, ...] = ()
     events: Mapping[tuple[str, str], int] = field(default_factory=dict)
     intensity: Intensity | None = None
     pue: float = 1.0
@@ -123,7 +131,7 @@ class Accountant:
         self._model, self._prior, self._book, self._carbon, self._pue = model, prior, book, carbon, pue
         self._written: Stand | None = None  # as the ledger has it; devices that it lacks, at their first reading
         self._live: Stand | None = None
-        self._kept: WindowAccount | None = None  # what lies between the two
+        self._kept: tuple[WindowAccount, ...] = ()  # what lies between the two
         self._tried: Stand | None = None  # may be in the ledger although it did not say so
         self._began_s: float | None = None
         self._sure = False  # that the ledger stands where it was left
@@ -141,15 +149,15 @@ class Accountant:
         error = None if self._sure else self._ask(now_s)
         start = self._live or self._begun(now_s)
         after, window, kind = self._closed(start, reports, done, policy_version, now_s)
-        account = joined(self._kept, window)
+        accounts = waiting(self._kept, window)
         if error is None:
-            after, error = self._write(after, account, kind, now_s, remember)
+            after, error = self._write(after, accounts, kind, now_s, remember)
         if error is None:
-            self._written, self._kept, self._sure = after, None, True
+            self._written, self._kept, self._sure = after, (), True
         else:
             written = self._written or start
             self._written = replace(written, billing=met(written.billing, after.billing))
-            self._kept, self._sure = account, False
+            self._kept, self._sure = accounts, False
         self._live = after
         self._tell(error)
         intensity = self._carbon.now(now_s)
@@ -159,7 +167,7 @@ class Accountant:
             refusals=tuple(dict.fromkeys(refusal for report in reports for refusal in report.refusals)),
             rates=rates_of(after.model, self._pue, _figure(intensity)),
             ledger_error=self._error,
-            written=None if error else account,
+            written=() if error else accounts,
             events=_events(start.billing, after.billing),
             intensity=intensity,
             pue=self._pue.ratio,
@@ -206,17 +214,18 @@ class Accountant:
         )
 
     def _write(
-        self, after: Stand, account: WindowAccount, kind: Kind, now_s: float, remember: Sequence[State]
+        self, after: Stand, accounts: Sequence[WindowAccount], kind: Kind, now_s: float, remember: Sequence[State]
     ) -> tuple[Stand, GreenFlowError | None]:
-        """Write the window, and now and then the energy model. Where the books then stand, or why they do not."""
+        """Write the windows, and now and then the energy model. Where the books then stand, or why they do not."""
         learned: tuple[State, ...] = ()
         self._began_s = now_s if self._began_s is None else self._began_s
         if now_s - after.saved_s >= min(max((now_s - self._began_s) / 2, SAVE_S[0]), SAVE_S[1]):
             learned = (State(MODEL_KEY, saved.dumped(after.model, after.debts), MODEL_FORMAT, now_s),)
+        *before, account = accounts
         last, saved_s = Last(account.number, account.end_s), now_s if learned else after.saved_s
         self._tried = replace(after, last=last, saved_s=saved_s)
         try:
-            self._book.write(account, billing.marks(after.billing), (*learned, *remember), kind)
+            self._book.write(account, billing.marks(after.billing), (*learned, *remember), kind, before)
         except GreenFlowError as error:
             return after, error
         return self._tried, None
@@ -247,7 +256,7 @@ class Accountant:
             debts=debts,
             saved_s=now_s,
         )
-        self._kept = self._tried = None
+        self._kept, self._tried = (), None
 
     def _remembered(self, state: State | None) -> tuple[EnergyState, Debts]:
         """The energy model as the ledger has it, else anew."""

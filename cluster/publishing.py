@@ -72,11 +72,11 @@ def publish(metrics: Metrics, closed: Closed) -> None:
         if device.fresh and device.window_s > 0:
             labels = {"device": device.device, "host": device.host}
             metrics.set("greenflow_device_power_watts", device.energy_j / device.window_s, labels)
-    metrics.set("greenflow_ledger_ok", float(closed.written is not None), {})
-    if closed.written is None:
+    metrics.set("greenflow_ledger_ok", float(bool(closed.written)), {})
+    if not closed.written:
         metrics.inc("greenflow_ledger_errors_total", 1.0, {})
-    else:
-        _account(metrics, closed.written)
+    for account in closed.written:
+        _account(metrics, account)
     for (device_name, event), times in closed.events.items():
         metrics.inc("greenflow_meter_events_total", float(times), {"device": device_name, "event": event})
     metrics.set("greenflow_pue_ratio", closed.pue, {})

@@ -1,12 +1,37 @@
-"""Windows that could not be written yet, as one. Pure."""
+"""Windows that could not be written yet, as few as hold what they held. Pure."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
+from math import floor
 from typing import TypeVar
 
 from allocator.joules import DeviceJoules, PoolAccount, Share, WindowAccount
+from allocator.limits import HOUR_S
 
 T = TypeVar("T")
+MOST = 200
+"""Of more the two oldest are one: a ledger that is out of reach for weeks loses the hours, and no joule."""
+
+
+def waiting(before: tuple[WindowAccount, ...], window: WindowAccount) -> tuple[WindowAccount, ...]:
+    """The windows that wait, in order, and one more. Their numbers follow each other from that of the first.
+
+    Those that began in one hour, on one grid and in one building are one: sums by hour, and their grams, come out as
+    if each had been written in its time.
+    """
+    first = before[0].number if before else window.number
+    if before and _footing(before[-1]) == _footing(window):
+        kept = (*before[:-1], joined(before[-1], window))
+    else:
+        kept = (*before, window)
+    if len(kept) > MOST:
+        kept = (joined(kept[0], kept[1]), *kept[2:])
+    return tuple(replace(one, number=first + at) for at, one in enumerate(kept))
+
+
+def _footing(one: WindowAccount) -> Hashable:
+    hour = floor((one.end_s - one.window_s) / HOUR_S)
+    return hour, one.intensity_g_per_kwh, one.intensity_quality, one.pue, one.pue_quality
 
 
 def joined(before: WindowAccount | None, after: WindowAccount) -> WindowAccount:

@@ -68,20 +68,24 @@ class Ledger:
         marks: Sequence[Mark] | None = None,
         states: Sequence[State] = (),
         intensity: Kind = Kind.AVERAGE,
+        before: Sequence[WindowAccount] = (),
     ) -> bool:
         """Write a window down, with what is to be remembered at its end. False when it is written already.
 
         marks      how far all devices are billed then, instead of those of before; None to leave these as they are
         states     each instead of what stood under its key; others stay
-        intensity  what the account's intensity is
+        intensity  what the accounts' intensity is
+        before     windows before it that are not written, in order: all of them are, or none is
         Raises ValueError for a number that another window has taken, and for figures that are none.
         """
         with self._transaction() as db:
             if _is_written(db, account):
                 return False
-            entry = entry_of(db, self._numbers, account, intensity)
-            add_detail(db, entry)
-            add_totals(db, entry)
+            _check_order(db, (*before, account))
+            for one in (*before, account):
+                entry = entry_of(db, self._numbers, one, intensity)
+                add_detail(db, entry)
+                add_totals(db, entry)
             if marks is not None:
                 put_marks(db, marks)
             put_states(db, states)
@@ -182,6 +186,15 @@ def _is_written(db: sqlite3.Connection, account: WindowAccount) -> bool:
     if row is None or row[0] != account.end_s:
         raise ValueError(f"window {account.number} is another one in this ledger, whose newest is {last.number}")
     return True
+
+
+def _check_order(db: sqlite3.Connection, accounts: Sequence[WindowAccount]) -> None:
+    """Raises ValueError unless their numbers ascend from beyond the newest window's."""
+    (number,) = db.execute("SELECT number FROM progress").fetchone()
+    for one in accounts:
+        if one.number <= number:
+            raise ValueError(f"window {one.number} cannot follow window {number}")
+        number = one.number
 
 
 def _make_folder(file: Path) -> None:

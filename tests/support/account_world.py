@@ -55,12 +55,19 @@ class FlakyBook:
     def mend(self) -> None:
         self.down = self.unwritten = self.unheard = None
 
-    def write(self, account: WindowAccount, marks: Sequence[Mark], states: Sequence[State], intensity: Kind) -> bool:
+    def write(
+        self,
+        account: WindowAccount,
+        marks: Sequence[Mark],
+        states: Sequence[State],
+        intensity: Kind,
+        before: Sequence[WindowAccount] = (),
+    ) -> bool:
         for error in (self.down, self.unwritten):
             if error is not None:
                 raise error
-        written = self.ledger.write(account, marks, states, intensity)
-        self.accounts.append(account)
+        written = self.ledger.write(account, marks, states, intensity, before)
+        self.accounts += [*before, account]
         if self.unheard is not None:
             raise self.unheard
         return written

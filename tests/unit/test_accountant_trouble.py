@@ -55,13 +55,13 @@ def test_the_window_after_an_outage_covers_it(world: AccountWorld) -> None:
 
 
 def test_what_was_written_is_told_and_nothing_else(world: AccountWorld) -> None:
-    told = [world.window().written for _ in range(2)]
+    told = [one for _ in range(2) for one in world.window().written]
     world.book.unwritten = ERRORS[0]
-    assert [world.window().written for _ in range(3)] == [None] * 3
+    assert [world.window().written for _ in range(3)] == [()] * 3
     world.book.mend()
-    told += [world.window().written for _ in range(2)]
+    told += [one for _ in range(2) for one in world.window().written]
     assert told == world.book.accounts
-    drawn = [device for account in told if account for device in account.devices if device.kind == "package"]
+    drawn = [device for account in told for device in account.devices if device.kind == "package"]
     assert sum(device.energy_j for device in drawn) == pytest.approx(joules_in(world.ledger)["web/package-0"])
 
 
@@ -84,6 +84,32 @@ def test_an_outage_of_hours_loses_nothing(world: AccountWorld) -> None:
     world.window()
     assert joules_in(world.ledger)["web/package-0"] == pytest.approx(5 * 1800 * 30 + 30)
     check(world)
+
+
+def test_windows_of_an_outage_are_put_down_to_the_hours_that_they_began_in(world: AccountWorld) -> None:
+    fine, trouble = AccountWorld(Ledger(None)), world
+    for here in (fine, trouble):
+        here.window()
+    trouble.book.unwritten = ERRORS[1]
+    for here in (fine, trouble):
+        for turn in range(40):
+            here.window(seconds=300.0, watts=10.0 + turn, requests=turn)
+    trouble.book.mend()
+    for here in (fine, trouble):
+        here.window()
+    assert by_hour(trouble.ledger) == by_hour(fine.ledger)
+    assert len(by_hour(fine.ledger)) > 3
+    numbers = [account.number for account in trouble.book.accounts]
+    assert numbers == list(range(1, len(numbers) + 1))
+    check(trouble)
+
+
+def by_hour(ledger: Ledger) -> list[tuple[float, ...]]:
+    """When each hour began, its requests and its joules."""
+    with ledger.use() as db:
+        query = """SELECT w.start_s, w.requests, w.items, sum(d.energy_j) FROM window_total w JOIN device_total d
+            ON d.span = w.span AND d.start_s = w.start_s WHERE w.span = 'hour' GROUP BY 1 ORDER BY 1"""
+        return [(*row[:3], round(row[3], 6)) for row in db.execute(query)]
 
 
 def test_an_outage_of_hours_that_began_before_the_first_window_loses_nothing(world: AccountWorld) -> None:

@@ -89,6 +89,22 @@ def test_a_number_that_another_window_has_is_refused(ledger: Ledger) -> None:
     assert ledger.write(window(9, MIDNIGHT_S + 2)), "numbers may be left out"
 
 
+def test_windows_that_waited_are_written_with_the_next_one_or_none_is(ledger: Ledger) -> None:
+    ledger.write(window(1))
+    waited = [window(2, MIDNIGHT_S + 2), window(3, MIDNIGHT_S + HOUR_S + 1)]
+    torn = window(4, devices=(device(float("nan")),), shares=(), pools=())
+    with pytest.raises(ValueError, match="window 4"):
+        ledger.write(torn, before=waited)
+    assert ledger.last().number == 1
+    with pytest.raises(ValueError, match="window 3 cannot follow window 3"):
+        ledger.write(window(3, MIDNIGHT_S + HOUR_S + 1), before=waited)
+    assert ledger.write(window(4, MIDNIGHT_S + HOUR_S + 2), [mark(40.0)], before=waited)
+    assert ledger.last().number == 4
+    with ledger.use() as db:
+        hours = db.execute("SELECT windows FROM window_total WHERE span = 'hour' ORDER BY start_s").fetchall()
+        assert hours == [(2,), (2,)]
+
+
 @pytest.mark.parametrize("energy_j", [float("nan"), float("inf"), -1.0])
 def test_a_device_cannot_draw_what_is_no_energy(ledger: Ledger, energy_j: float) -> None:
     with pytest.raises(ValueError, match="window 1"):

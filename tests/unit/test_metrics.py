@@ -44,7 +44,7 @@ CLOSED = Closed(
     devices=(DEVICE,),
     refusals=(),
     rates=Rates({}, None, Quality.MODELLED, Quality.MODELLED),
-    written=ACCOUNT,
+    written=(ACCOUNT,),
     events={("vm/package-0", "wrap"): 2},
     intensity=GRID,
     pue=1.5,
@@ -101,7 +101,7 @@ def test_a_tick_says_how_constraints_stand() -> None:
 
 def test_what_the_ledger_lacks_is_not_counted_until_it_has_it() -> None:
     metrics = RecordedMetrics()
-    publish(metrics, replace(CLOSED, written=None, ledger_error="disk full"))
+    publish(metrics, replace(CLOSED, written=(), ledger_error="disk full"))
     assert of(metrics, "greenflow_ledger_ok") == 0.0
     assert of(metrics, "greenflow_ledger_errors_total") == 1.0
     assert not any(name == "greenflow_device_energy_joules_total" for name, _ in metrics.values)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ledger_windows import device, pool_of, share, window
 
 from allocator.joules import Quality, WindowAccount
-from cluster.unwritten import joined
+from allocator.limits import HOUR_S
+from cluster.unwritten import MOST, joined, waiting
 
 JOULES = st.floats(0.0, 100.0)
 QUALITIES = st.sampled_from(list(Quality))
@@ -90,3 +91,40 @@ def test_joules_of_two_boots_and_of_two_qualities_stay_apart() -> None:
         ("boot-2", Quality.MEASURED, 2.0),
         ("boot-1", Quality.MODELLED, 4.0),
     ]
+
+
+def at(minute: float, **footing: object) -> WindowAccount:
+    """A window that begins so many minutes after an hour did, and lasts a minute."""
+    return replace(window(7, end_s=HOUR_S * 100 + (minute + 1) * 60.0), window_s=60.0, **footing)
+
+
+def test_windows_of_one_hour_wait_as_one_and_those_of_another_by_themselves() -> None:
+    kept: tuple[WindowAccount, ...] = ()
+    for minute in range(150):
+        kept = waiting(kept, at(minute))
+    assert [one.number for one in kept] == [7, 8, 9]
+    assert [one.window_s for one in kept] == [3600.0, 3600.0, 1800.0]
+    assert [one.end_s / HOUR_S for one in kept] == [101.0, 102.0, 102.5]
+
+
+@pytest.mark.parametrize(
+    "footing",
+    [
+        {"intensity_g_per_kwh": 7.0},
+        {"intensity_quality": Quality.MODELLED},
+        {"pue": 1.7},
+        {"pue_quality": Quality.MODELLED},
+    ],
+)
+def test_on_another_grid_or_in_another_building_they_wait_by_themselves(footing: dict[str, object]) -> None:
+    kept = waiting(waiting(waiting((), at(0)), at(1)), at(2, **footing))
+    assert [one.window_s for one in kept] == [120.0, 60.0]
+
+
+def test_of_too_many_the_oldest_are_one_and_nothing_is_lost() -> None:
+    kept: tuple[WindowAccount, ...] = ()
+    for hour in range(MOST + 50):
+        kept = waiting(kept, at(60.0 * hour))
+    assert len(kept) == MOST
+    assert sum(one.window_s for one in kept) == (MOST + 50) * 60.0
+    assert [one.number for one in kept] == list(range(7, 7 + MOST))
