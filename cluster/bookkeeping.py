@@ -20,6 +20,7 @@ from cluster.unwritten import joined
 from models.errors import TryAgain
 
 Payload = dict[str, Any]
+UNBILLED = "no window has been billed yet"
 SILENT_WINDOWS = 3.0
 METERS_SHARE, CLOSED_SHARE = 0.25, 0.35
 """Shares of a window that meters, and the closing of the books in all, may take before prices are made without them."""
@@ -128,7 +129,7 @@ class Bookkeeper:
     async def power(self) -> Payload:
         """As `EnergyDesk.power`."""
         if self._closed is None:
-            raise TryAgain("no window has been billed yet")
+            raise TryAgain(UNBILLED)
         return power_payload(self._closed)
 
     async def energy(self, windows: int) -> Payload:
@@ -170,6 +171,12 @@ def power_payload(closed: Closed) -> Payload:
         ],
         "ledger_error": closed.ledger_error,
     }
+
+
+def unbilled_payload(time_s: float) -> Payload:
+    """The same before any window was closed."""
+    unknown = {"power_w": None, "unknown": UNBILLED, "quality": None, "ledger_error": None}
+    return {"time_s": time_s, **unknown, "nodes": [], "not_read": []}
 
 
 def _why_unknown(closed: Closed) -> str:

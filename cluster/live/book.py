@@ -11,7 +11,7 @@ from typing import Any
 from allocator.emissions import Kind, Pue
 from cluster.accountant import Closed
 from cluster.accounts import Books, Window
-from cluster.bookkeeping import Payload, Told, power_payload
+from cluster.bookkeeping import Payload, Told, power_payload, unbilled_payload
 from cluster.events import Event, happened
 from cluster.live.actions import Actions
 from cluster.live.desk import Look
@@ -135,7 +135,7 @@ class LiveBook:
         return {
             "time_s": moment.time_s,
             "window_s": moment.window_s,
-            "power": None if self._closed is None else power_payload(self._closed),
+            "power": self._power(moment),
             "energy": self._spent,
             "carbon": None if self._closed is None else self._carbon(self._closed),
             "constraints": constraints,
@@ -149,6 +149,12 @@ class LiveBook:
             },
             "mix": self._actions.listed(moment.used),
         }
+
+    def _power(self, moment: Moment) -> Payload | None:
+        """None where joules are not accounted for; where they are, of the first windows nothing may be billed yet."""
+        if self._closed is not None:
+            return power_payload(self._closed)
+        return None if self._sources.spent is None else unbilled_payload(moment.time_s)
 
     def _carbon(self, closed: Closed) -> dict[str, Any] | None:
         now, building = closed.intensity, self._sources.building

@@ -43,7 +43,9 @@ def closed(end_s: float = MIDNIGHT_S + 1.0, requests: int = 10) -> Closed:
 class Bench:
     """A book on a clock of the test's own, and what it asks."""
 
-    def __init__(self, spent: Callable[[Kind | None], Any] | None = None, window_s: float = 1.0) -> None:
+    def __init__(
+        self, spent: Callable[[Kind | None], Any] | None = None, window_s: float = 1.0, accounts: bool = True
+    ) -> None:
         self.time, self.asked, self.listed = FakeTime(), list[Kind | None](), 0
         self.next_in_s, self.books = 0.9, opened(len(SPACE))
 
@@ -55,7 +57,7 @@ class Bench:
             self.asked.append(kind)
             return SPENT if spent is None else spent(kind)
 
-        sources = Sources(constraints, asks, Pue(1.2, Quality.MEASURED), lambda: self.next_in_s)
+        sources = Sources(constraints, asks if accounts else None, Pue(1.2, Quality.MEASURED), lambda: self.next_in_s)
         self.book = LiveBook(ACTIONS, sources, self.time, lambda: MIDNIGHT_S + self.time.now_s, window_s)
 
     def tick(self, told: Told | None = None, seconds: float = 1.0, executed: float = 4.0, **counted: Any) -> None:
@@ -119,9 +121,19 @@ def test_a_window_without_books_or_requests_is_told_of_as_far_as_it_is_known() -
         return await bench.window()
 
     told = asyncio.run(main())
-    assert (told["power"], told["carbon"]) == (None, None)
+    assert (told["power"]["power_w"], told["power"]["unknown"]) == (None, "no window has been billed yet")
+    assert told["carbon"] is None
     assert (told["requests"]["latency_ms"], told["requests"]["energy_j"]) == (None, None)
     assert all(one["actions"] == [] for one in told["mix"])
+
+
+def test_where_joules_are_not_accounted_for_nothing_is_said_of_power() -> None:
+    async def main() -> dict[str, Any]:
+        bench = Bench(accounts=False)
+        bench.tick()
+        return await bench.window()
+
+    assert asyncio.run(main())["power"] is None
 
 
 def test_nothing_is_put_into_words_or_asked_while_nobody_looks_and_once_a_window_however_many_do() -> None:
