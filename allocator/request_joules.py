@@ -69,6 +69,7 @@ class RequestJoules:
         self._items = np.take_along_axis(space.costs(0 * one, one), np.maximum(self._variant, 0), axis=1)
         self._max_rows = np.array([max_rows[name] for name in self._names])
         self._priced: tuple[Rates, Floats] | None = None
+        self._alike: dict[tuple[int, int], float] = {}
 
     def of(self, rates: Rates, chains: Ints) -> Floats:
         """Joules of each request of a micro-batch, (B,), under these chains, (B,) indices."""
@@ -81,6 +82,15 @@ class RequestJoules:
         batch_j, request_j = rates.joules.get(SERVING, (0.0, 0.0))
         total: Floats = joules + batch_j / len(chains) + request_j
         return total
+
+    def of_each(self, rates: Rates, chain: int, requests: int) -> float:
+        """Joules of each request of a micro-batch of so many that all run the chain of this index. Worked out once for
+        each rates and size."""
+        self._coefficients(rates)
+        found = self._alike.get((chain, requests))
+        if found is None:
+            found = self._alike[chain, requests] = float(self.of(rates, np.full(requests, chain))[0])
+        return found
 
     def alone(self, rates: Rates) -> Floats:
         """Joules of a request that is alone in its micro-batch, under each chain, (J,)."""
@@ -97,5 +107,5 @@ class RequestJoules:
     def _coefficients(self, rates: Rates) -> Floats:
         """(2, V); worked out once for each rates, which hold for many micro-batches."""
         if self._priced is None or self._priced[0] is not rates:
-            self._priced = rates, np.array([rates.joules[name] for name in self._names]).T
+            self._priced, self._alike = (rates, np.array([rates.joules[name] for name in self._names]).T), {}
         return self._priced[1]

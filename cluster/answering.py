@@ -141,8 +141,7 @@ class Answerer:
         snapshot = self._allocation.follower.snapshot
         joules = None
         if snapshot is not None and snapshot.rates is not None:
-            static = np.full(len(chains), self._space.static.index)
-            static_j = float(self._joules.of(snapshot.rates, static)[0])
+            static_j = self._joules.of_each(snapshot.rates, self._space.static.index, len(chains))
             joules = Joules(self._joules.of(snapshot.rates, chains), static_j, snapshot.rates)
             self._allocation.tally.cost(joules.each_j)
         if self._allocation.recorder is not None:

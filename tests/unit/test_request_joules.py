@@ -129,6 +129,17 @@ def test_new_rates_hold_at_once() -> None:
     assert (once.tolist(), twice.tolist()) == ([4.0], [8.0])
 
 
+def test_a_micro_batch_of_one_chain_costs_each_the_same_also_by_new_rates() -> None:
+    joules = RequestJoules(SPACE, dict.fromkeys(SPACE.variants, 8))
+    for factor in (1.0, 2.0, 1.0):
+        known = rates({name: (0.1 * factor * at, 0.01 * at) for at, name in enumerate(NAMES)})
+        for requests in (1, 9, 1):
+            for chain in (0, len(SPACE) - 1):
+                each = joules.of_each(known, chain, requests)
+                assert joules.of(known, np.full(requests, chain)).tolist() == [each] * requests
+
+
+
 class TestRates:
     def test_before_any_meter_spoke_they_are_the_priors(self) -> None:
         prior = World().prior()
