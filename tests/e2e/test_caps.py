@@ -30,7 +30,7 @@ RATE, S_PER_FLOP = 120.0, 1.5e-9
 USERS = user_ids(DEMO)
 CASCADE = Cascade.open(DEMO)
 SPACE = ChainSpace(CASCADE.spec, len(CASCADE.items))
-SETTLE_S, LOOK_S = 4.0, 6.0
+SETTLE_S, LOOK_S = 3.0, 6.0
 NEAR = 0.25
 """Of what chains can change: so near to the cap, over LOOK_S. Whoever ignored the cap would be off by twice that."""
 
