@@ -12,9 +12,9 @@ stands.
 
 Requests that the policy decided were given the chain that looked best for them, so what is peculiar to them would be
 taken for the chain's doing. Those that explored were not. So `level` is learned from all rows, and then `delta` from
-rows that weigh (p0 / p) ** POWER, at most 1, with p the propensity and p0 that of exploring ones: inverse propensities
-where POWER is 1, which would leave the policy's own choices without any say; less biased by them than with 0, and less
-noisy than with 1.
+rows that weigh (p0 / p) ** w, at most 1, with p the propensity and p0 that of exploring ones: inverse propensities
+where w is 1, which would leave the policy's own choices without any say; less biased by them than with 0, and less
+noisy than with 1. `POWER` says how large it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,9 @@ from allocator.ope.targets import RARELY
 from allocator.relearn.columns import Columns, OfContext, personal
 from allocator.relearn.evidence import Fitted, Sums, fit
 
-POWER = 0.5
+POWER = 0.5, 0.75
+"""With FEW rows that explored or fewer, and with ten times as many: of more, the noise counts less."""
+FEW = 1000
 LEVEL_RIDGE = 10.0
 CHUNK_ROWS = 4096
 Predict = Callable[[NDArray[Any]], Rewards]
@@ -53,8 +55,15 @@ class Seen:
         """How much each tells of differences between chains, (N,), in 0..1."""
         rare = self.propensities[self.propensities < RARELY]
         typical = float(np.median(rare)) if len(rare) else 1.0
-        weight: Floats = np.minimum(1.0, typical / self.propensities) ** POWER
+        weight: Floats = np.minimum(1.0, typical / self.propensities) ** _power(len(rare))
         return weight
+
+
+def _power(explored: int) -> float:
+    """Grows with the logarithm of the rows that explored, from the first of POWER to the second."""
+    least, most = POWER
+    share = float(np.clip(np.log10(max(explored, 1) / FEW), 0.0, 1.0))
+    return least + share * (most - least)
 
 
 @dataclass(frozen=True, eq=False)

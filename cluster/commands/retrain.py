@@ -21,6 +21,7 @@ from allocator.table import cascade_digest
 from allocator.violations import stages_to_free, violations
 from cluster.candidate import Candidate, write_candidate
 from cluster.commands.retrain_asked import Asked, free_stages
+from cluster.commands.retrain_contexts import alike, logged
 from cluster.commands.retrain_rows import Evidence, Reading, evidence
 from cluster.commands.retrain_show import show
 from models.batch import FloatArray
@@ -32,8 +33,6 @@ from models.session import Session
 if TYPE_CHECKING:
     from models.training.reward_shape import ContextShape
 
-MOST_CONTEXTS = 20_000
-"""A network is fitted to so many contexts of the log, drawn at random; each with what is now believed of all chains."""
 VALIDATION = 0.15
 PREDICT_ROWS = 256
 VERSIONED = ("greenflow", "torch", "numpy", "onnxruntime")
@@ -80,7 +79,7 @@ def _predictor(model: RewardModel) -> Predict:
 
 def _learned(progress: Progress, found: Evidence, cascade: Cascade, space: ChainSpace, current: Predict) -> Correction:
     bar = progress.add_task("what the log says", total=1.0, note="")
-    some = _drawn(found, np.random.default_rng(0))
+    some = logged(found.seen.contexts, np.random.default_rng(0))
     predicted = current(some)
     of_context = OfContext.of(context_shape(cascade), some, predicted)
     design = Design(of_context, of_chains(cascade.spec, space), ways_of(predicted))
@@ -104,13 +103,13 @@ def _fitted(
     from models.training.reward_shape import ChainShape
 
     rng = np.random.default_rng(asked.seed)
-    contexts = _drawn(found, rng)
-    believed = correction.corrected(contexts, current(contexts))
+    contexts = alike(logged(found.seen.contexts, rng), cascade, rng)
+    believed = correction.corrected(contexts.rows, current(contexts.rows))
     free = free_stages(cascade, asked.free, stages_to_free(violations(space, believed)))
     chains = ChainShape.of(cascade.spec, [[(a.variant, a.items) for a in chain.actions] for chain in space], free)
     shape, weights = context_shape(cascade), importance(believed, space.flops)
-    validates = rng.random(len(contexts)) < VALIDATION
-    train, valid = (Examples(contexts[of], believed[of], weights) for of in (~validates, validates))
+    validates = contexts.split(VALIDATION, rng)
+    train, valid = (Examples(contexts.rows[of], believed[of], weights) for of in (~validates, validates))
     config = RewardFit(seed=asked.seed) if asked.epochs is None else RewardFit(seed=asked.seed, epochs=asked.epochs)
     bar = progress.add_task("reward model", total=1.0, note="")
     network = fit_reward(
@@ -120,7 +119,7 @@ def _fitted(
         config,
         lambda share, note: progress.update(bar, completed=share, note=note),
     )
-    export_reward(network, contexts, model)
+    export_reward(network, contexts.rows, model)
     return free
 
 
@@ -137,12 +136,6 @@ def context_shape(cascade: Cascade) -> "ContextShape":
 
     items = open_array(cascade.folder, cascade.spec.tables.items.features, "tables.items.features", 2)
     return ContextShape.of(cascade.spec, items, cascade.users.history_length)
-
-
-def _drawn(found: Evidence, rng: np.random.Generator) -> FloatArray:
-    """Contexts to learn from, different ones and at most so many."""
-    distinct = np.unique(found.seen.contexts, axis=0)
-    return distinct[rng.permutation(len(distinct))[:MOST_CONTEXTS]]
 
 
 def _described(

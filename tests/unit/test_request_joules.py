@@ -139,7 +139,6 @@ def test_a_micro_batch_of_one_chain_costs_each_the_same_also_by_new_rates() -> N
                 assert joules.of(known, np.full(requests, chain)).tolist() == [each] * requests
 
 
-
 class TestRates:
     def test_before_any_meter_spoke_they_are_the_priors(self) -> None:
         prior = World().prior()
