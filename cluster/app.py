@@ -32,6 +32,8 @@ from models.spec import FILE_NAME, Device, VariantSpec
 ONGOING_STAGE_CALLS = 64
 ONGOING_REPORTS = 4096
 CONTROLLER, ALLOCATOR, OUTCOMES = "controller", "allocator", "outcomes"
+KEEPER_SHARE = 1e-3
+"""Of `Settings.keeper_resource`, that each takes: a node's whole of it is enough for many applications."""
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 """Replicas work on several batches side by side; a matrix product that also takes all cores makes them fight."""
 
@@ -67,7 +69,7 @@ def _outcomes(settings: Settings, cascade: Cascade, controller: Application | No
         name=OUTCOMES,
         num_replicas=1,
         max_ongoing_requests=ONGOING_REPORTS,
-        ray_actor_options=_resources(settings),
+        ray_actor_options=_of_keeper(settings),
         logging_config=logging_config(settings.logs),
     )(Outcomes).bind(_without_token(settings), controller)
 
@@ -106,7 +108,7 @@ def _allocation(settings: Settings, cascade: Cascade) -> tuple[Application | Non
         name=CONTROLLER,
         num_replicas=1,
         max_ongoing_requests=ONGOING_REPORTS,
-        ray_actor_options=_resources(settings),
+        ray_actor_options=_of_keeper(settings),
         logging_config=logging_config(settings.logs),
     )(Controller).bind(_without_token(settings))
     if settings.allocator.placement == "inline" or not allocates:
@@ -155,4 +157,12 @@ def _resources(settings: Settings, variant: VariantSpec | None = None) -> dict[s
     }
     if variant is not None and variant.device is Device.CUDA:
         resources["num_gpus"] = variant.gpus
+    return resources
+
+
+def _of_keeper(settings: Settings) -> dict[str, object]:
+    """Of who keeps files: where they lie, it must run again."""
+    resources = _resources(settings)
+    if settings.keeper_resource is not None:
+        resources["resources"] = {settings.keeper_resource: KEEPER_SHARE}
     return resources

@@ -133,6 +133,9 @@ class Settings(BaseModel):
     cpu_replicas      replicas of each CPU variant that has its own deployment
     gpu_replicas      replicas of each CUDA variant
     replica_cpus      logical CPUs that Ray reserves for each replica; a share, so that a whole cascade fits a laptop
+    keeper_resource   a custom resource of Ray's nodes (`ray start --resources='{"greenflow-books": 1}'`): who keeps the
+                      ledger, and who keeps the log and the account of outcomes, run on nodes that have it and nowhere
+                      else, so that what they keep stays on one disk; when left out, on any node
     ingress_replicas  replicas of the ingress, each with its own copy of the inline variants; when left out, as many
                       as cores (4 at most) if the static chain runs inline, for then they do all the work, else 1
     stage_threads     model runs at a time inside one replica of a variant
@@ -166,6 +169,7 @@ class Settings(BaseModel):
     cpu_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     gpu_replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     replica_cpus: Annotated[float, Field(ge=0, le=256)] = 0.1
+    keeper_resource: Annotated[str | None, Field(min_length=1, max_length=200)] = None
     ingress_replicas: Annotated[int | None, Field(ge=1, le=1000)] = None
     stage_threads: Annotated[int, Field(ge=1, le=256)] = 1
     inline_threads: Annotated[int, Field(ge=1, le=256)] = 2

@@ -19,7 +19,7 @@ from cluster.diagnosis import page
 from cluster.diagnosis.application import carbon_findings, cascade_finding, ledger_finding, port_finding
 from cluster.diagnosis.findings import Diagnosis, Finding, NodeFindings, State
 from cluster.diagnosis.node import Questions, examine
-from cluster.diagnosis.together import across
+from cluster.diagnosis.together import across, keeper_findings
 from cluster.launching import serve_env
 from cluster.launching.instances import Instance, Registry, default_root
 from cluster.launching.launch import LaunchOptions, refuse_conflicts
@@ -93,6 +93,7 @@ def _diagnose(
     application = (
         found,
         *across(nodes, cascade.spec if cascade is not None else None, settings.cascade, digest),
+        *keeper_findings(nodes, settings.keeper_resource),
         *_listening(options, instances, registry),
         *carbon_findings(settings.carbon, _opened, time.time()),
         _ledger(settings, options),

@@ -67,7 +67,8 @@ def _shortened(contexts: NDArray[Any], length: int, rng: np.random.Generator) ->
     """The contexts (n, Fc) without some of the newest clicks of their histories, which end with the newest."""
     history = contexts[:, -length:]
     clicks = np.cumsum(history > 0, axis=1)
-    left = clicks[:, -1] - np.ceil(rng.random(len(contexts)) * SHORTENED * clicks[:, -1]).astype(np.int64)
+    dropped = np.ceil(rng.random(len(contexts)) * SHORTENED * clicks[:, -1]).astype(np.int64)
+    left: NDArray[np.int64] = clicks[:, -1] - dropped
     newest = np.argmax(clicks >= left[:, None], axis=1)
     at = np.arange(length) - (length - 1 - newest)[:, None]
     earlier = np.where((at >= 0) & (left > 0)[:, None], np.take_along_axis(history, np.maximum(at, 0), axis=1), 0)

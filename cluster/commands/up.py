@@ -113,6 +113,8 @@ def up(host: str, port: int, dashboard_port: int, no_dashboard: bool, state_dir:
         cascade=str(settings.cascade),
         logs=settings.logs,
     )
+    if options.address is None:  # of a Ray of its own that is one node
+        settings = settings.model_copy(update={"keeper_resource": None})
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a shell starts background jobs deaf to it
     code = _serve(settings, options, Registry(state_dir), Console(highlight=False, soft_wrap=True))

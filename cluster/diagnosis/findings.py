@@ -57,6 +57,7 @@ class NodeFindings:
     cascade   digest of its cascade.yaml, "" where there is none
     devices   device classes of variants that can run there: cpu, cuda
     gpus      how many the driver shows
+    resources what Ray has of it, by name
     """
 
     node: str
@@ -65,6 +66,7 @@ class NodeFindings:
     cascade: str = ""
     devices: tuple[str, ...] = ()
     gpus: int = 0
+    resources: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

@@ -1,5 +1,6 @@
 """Asks every node of a running Ray cluster to examine itself."""
 
+from dataclasses import replace
 from typing import Any
 
 from cluster.diagnosis.findings import Finding, NodeFindings, State
@@ -43,12 +44,17 @@ def _answer(one: Any, node: dict[str, Any]) -> NodeFindings:
         found: NodeFindings = ray.get(one)
     except Exception as error:  # whatever breaks on a node is that node's finding
         return _silent(node, f"could not examine itself: {_last_line(error)}")
-    return found
+    return replace(found, resources=_resources(node))
 
 
 def _silent(node: dict[str, Any], says: str) -> NodeFindings:
     name = str(node["NodeManagerHostname"])
-    return NodeFindings(str(node["NodeID"]), name, (Finding("node", State.WRONG, says, _NO_ANSWER),))
+    finding = Finding("node", State.WRONG, says, _NO_ANSWER)
+    return NodeFindings(str(node["NodeID"]), name, (finding,), resources=_resources(node))
+
+
+def _resources(node: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(name for name, amount in node["Resources"].items() if amount > 0))
 
 
 def _last_line(error: Exception) -> str:

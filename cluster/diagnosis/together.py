@@ -1,4 +1,5 @@
-"""What only shows when nodes are laid side by side: the same cascade on all, GPUs for the variants that want one."""
+"""What only shows when nodes are laid side by side: the same cascade on all, GPUs for the variants that want one, and
+one disk for what is kept."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,3 +43,25 @@ def _gpus(nodes: Sequence[NodeFindings], spec: CascadeSpec) -> Iterator[Finding]
         )
     elif wanting:
         yield Finding("cascade", State.OK, f"{', '.join(wanting)}: can have a GPU on {', '.join(able)}")
+
+
+def keeper_findings(nodes: Sequence[NodeFindings], resource: str | None) -> Iterator[Finding]:
+    """Whether what is kept stays on one disk, wherever Ray starts who keeps it. Nothing where there is but one host.
+
+    resource  of the nodes where that may run; None for any
+    """
+    hosts = {node.host for node in nodes if node.node}
+    having = {node.host for node in nodes if node.node and resource in node.resources}
+    name = resource or "greenflow-books"
+    start = f"on the node whose disk is to keep it: ray start --resources='{{\"{name}\": 1}}'"
+    if resource is not None and hosts and not having:
+        says = f"no node has the resource {resource}: who keeps ledger and log could start nowhere"
+        yield Finding("keeper", State.WRONG, says, start)
+    elif resource is None and len(hosts) > 1:
+        says = f"on {len(hosts)} hosts: when Ray starts the controller anew on another, it begins a ledger there"
+        yield Finding("keeper", State.NOTE, says, f"{start}, and set GREENFLOW_KEEPER_RESOURCE={name}")
+    elif len(having) > 1:
+        says = f"{len(having)} hosts have the resource {resource}: ledger and log may be begun on each of them"
+        yield Finding("keeper", State.NOTE, says, "leave it to one of them")
+    elif having:
+        yield Finding("keeper", State.OK, f"ledger and log stay on {having.pop()}")

@@ -1,10 +1,12 @@
 """What is decided before anything is deployed."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from tiny_cascade import Document, TinyCascade, stage, variant
+from tiny_reward import with_reward
 
 from cluster.app import build, check, usual_ingress_replicas
 from cluster.config import Settings
@@ -38,6 +40,16 @@ def test_settings_move_cpu_variants_and_never_those_of_a_gpu(
 def test_a_whole_cascade_is_built_without_ray(tiny: TinyCascade) -> None:
     assert check(Settings(cascade=tiny.folder)).folder == tiny.folder
     build(Settings(cascade=tiny.folder))
+
+
+def test_who_keeps_files_runs_where_the_operator_says_and_nobody_else_has_to(tiny: TinyCascade, tmp_path: Path) -> None:
+    rewarded = with_reward(tiny, tmp_path / "cascade")
+    bound = build(Settings(cascade=rewarded.folder, keeper_resource="books"))._bound_deployment
+    ingress, controller, outcomes = bound, *(bound.init_args[at]._bound_deployment for at in (2, 4))
+    assert (controller.name, outcomes.name) == ("controller", "outcomes")
+    for one in (controller, outcomes):
+        assert one.ray_actor_options["resources"] == {"books": 1e-3}
+    assert "resources" not in (ingress.ray_actor_options or {})
 
 
 def rename_to_collide(document: Document) -> None:

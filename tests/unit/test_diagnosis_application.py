@@ -4,6 +4,7 @@ import random
 import socket
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from cluster.carbon.transport import HttpTransport
 from cluster.diagnosis import application
 from cluster.diagnosis.application import carbon_findings, cascade_finding, ledger_finding, port_finding
 from cluster.diagnosis.findings import Finding, NodeFindings, State
-from cluster.diagnosis.together import across
+from cluster.diagnosis.together import across, keeper_findings
 from cluster.launching import ports
 from cluster.ledger.store import Ledger
 from models.checking import check_cascade
@@ -177,3 +178,31 @@ def test_variants_that_want_a_gpu_are_wrong_unless_a_node_can_give_them_one(spec
         assert f"{first.name}/{variant.name}" in found.says
     (found,) = across([node("a"), able], cuda, Path("c"), "a")
     assert (found.state, "able" in found.says) == (State.OK, True)
+
+
+def with_resource(host: str, *names: str) -> NodeFindings:
+    return replace(node(host), resources=("CPU", *names))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "resource", "state", "says"),
+    [
+        ([with_resource("a"), with_resource("b")], None, State.NOTE, "on 2 hosts"),
+        ([with_resource("a", "books"), with_resource("b")], "books", State.OK, "stay on a"),
+        ([with_resource("a"), with_resource("b")], "books", State.WRONG, "no node has the resource books"),
+        ([with_resource("a", "books"), with_resource("b", "books")], "books", State.NOTE, "2 hosts have"),
+    ],
+)
+def test_what_is_kept_stays_on_one_disk_or_it_is_said_how(
+    nodes: list[NodeFindings], resource: str | None, state: State, says: str
+) -> None:
+    (found,) = keeper_findings(nodes, resource)
+    assert (found.subject, found.state) == ("keeper", state)
+    assert says in found.says
+    assert (found.remedy == "") is (state is State.OK)
+
+
+def test_where_there_is_but_one_host_nothing_is_said_of_disks() -> None:
+    assert list(keeper_findings([with_resource("a"), with_resource("a")], None)) == []
+    assert list(keeper_findings([NodeFindings("", "alone", (), "", ("cpu",))], None)) == []
+    assert list(keeper_findings([NodeFindings("", "alone", (), "", ("cpu",))], "books")) == []
