@@ -62,7 +62,8 @@ class Clusters:
             return Interval(mean, -inf, inf)
         if total == 0.0:
             return Interval(mean, mean, mean)
-        freedom = max(1.0, total * total / float((squares * squares).sum()) - 1.0)
+        shares = squares / total  # of squares themselves the squares may be too small for a number
+        freedom = max(1.0, 1.0 / float((shares * shares).sum()) - 1.0)
         error = sqrt(total * self._count / (self._count - 1)) / len(rows)
         half = float(stdtrit(freedom, 0.5 + level / 2)) * error
         return Interval(mean, mean - half, mean + half)

@@ -287,6 +287,15 @@ def test_one_user_tells_nothing_of_others() -> None:
     assert (alone.value, alone.low, alone.high) == (2.0, -inf, inf)
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-93, 1e-150, 1e150])
+def test_an_interval_grows_with_its_rows_however_small_or_large_they_are(size: float) -> None:
+    rows, users = np.arange(14.0), np.arange(14) // 2
+    one, other = Clusters(users).interval(rows), Clusters(users).interval(size * rows)
+    assert [other.value, other.low, other.high] == pytest.approx(
+        [size * part for part in (one.value, one.low, one.high)]
+    )
+
+
 def test_few_heavy_weights_widen_the_interval_beyond_the_normal_one() -> None:
     rows = np.zeros(1000)
     rows[:3] = 100.0
