@@ -68,7 +68,7 @@ class EnergyModel:
                    what makes old readings count less
     block_s        seconds of windows that are learned from together. Reports of work and of joules do not end at the
                    same instant; what one window lacks the next one has, and in a longer block it matters less
-    longest_s      a block whose counters are not updated for so long is dropped
+    longest_s      a longer block is dropped: nobody knows what ran in the hours in which no controller did
     most_pools     that a step learns from; the others' blocks grow by a window meanwhile, and fall out of step. Where
                    fewer at a time are enough for all to have their turn in `block_s` it is these, LEAST_POOLS or more,
                    so that no step takes longer than others
@@ -112,10 +112,10 @@ class EnergyModel:
             if pool is None:
                 continue
             pools[one.pool] = pool
-            if one.fresh and pool.held.window_s >= max(min(self.block_s, 1.0 + pool.blocks), LEAST_S):
-                due.append(one.pool)
-            elif pool.held.window_s > self.longest_s:
+            if pool.held.window_s > self.longest_s:
                 pools[one.pool] = replace(pool, held=nothing(pool))
+            elif one.fresh and pool.held.window_s >= max(min(self.block_s, 1.0 + pool.blocks), LEAST_S):
+                due.append(one.pool)
         for name in sorted(due, key=lambda name: -pools[name].held.window_s)[: self._turns(window)]:
             pools[name] = self._learned_block(state, pools[name])
         return replace(state, pools=pools, windows=number)

@@ -16,7 +16,7 @@ from allocator.energy.prior import Prior
 from allocator.energy.state import SETTLES_S, Block, EnergyState, PoolState, initial
 from allocator.joules import Quality
 
-FORMAT = 3
+FORMAT = 4
 _FIGURES = ("scale", "mean", "covariance", "point", "per_s", "figures", "debts")
 
 

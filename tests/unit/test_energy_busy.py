@@ -187,3 +187,13 @@ def test_meters_that_are_gone_for_an_hour_leave_it_to_the_estimate() -> None:
 
 def test_a_pool_that_no_meter_ever_told_of_is_learned_from_its_estimate() -> None:
     assert stood_in(MODEL.init(STEADY.prior()), 20).pools[POOL].blocks > 3
+
+
+@pytest.mark.parametrize("busy_s", [None, 9000.0])
+def test_hours_in_which_nobody_counted_teach_nothing(busy_s: float | None) -> None:
+    state, _ = followed(replace(STEADY, core_j=None if busy_s is None else STEADY.core_j).windows(120, 0), 1.0)
+    pause = replace(device(busy_s, energy_j=3 * 48.0 * 7200.0, name="host/package-0"), window_s=7200.0)
+    for work in ([], WORK):
+        after = MODEL.step(state, [pause], work)
+        assert coefficients(after, POOL).idle_w == coefficients(state, POOL).idle_w
+        assert after.pools[POOL].held.window_s == 0.0
