@@ -188,11 +188,19 @@ class _Window:
         """
         claim = self._claims.get(pool)
         if claim is None:
-            return None if not news or self._awaits(set(devices) - news.keys()) else _best(news.values())
+            return None if not news or self._awaits(set(devices) - news.keys()) else self._goes_on(news)
         heard = any(reading.counter.source == claim.source for reading in news.values())
         if heard or not news or self._now_s - claim.heard_s <= PATIENCE_S:
             return claim.source
         return _best(news.values())
+
+    def _goes_on(self, news: Mapping[str, Reading]) -> str:
+        """The best source; but where the ledger says that another one stood in for it, that one up to now."""
+        best = _best(news.values())
+        known = {device: tab.billed.epoch for device in news if (tab := self._tabs.get(device)) is not None}
+        replaced = {news[device].counter.source for device, epoch in known.items() if epoch == REPLACED}
+        stood_in = [news[device] for device, epoch in known.items() if epoch != REPLACED]
+        return _best(stood_in) if best in replaced and stood_in else best
 
     def _awaits(self, devices: Iterable[str]) -> bool:
         """Whether one of these is known from the ledger alone, and this controller is young."""

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,12 +67,15 @@ class Paired:
     """Throughputs with and without, pair by pair, in answers a second.
 
     rest_with_it, rest_without  cores that each took while the other one was under load
+    cpu_with_it, cpu_without    processor seconds that each took for an answer while it was under load itself
     """
 
     with_it: list[float] = field(default_factory=list)
     without: list[float] = field(default_factory=list)
     rest_with_it: list[float] = field(default_factory=list)
     rest_without: list[float] = field(default_factory=list)
+    cpu_with_it: list[float] = field(default_factory=list)
+    cpu_without: list[float] = field(default_factory=list)
     failed: int = 0
 
     @property
@@ -82,15 +85,24 @@ class Paired:
 
     def interval(self) -> tuple[float, float, float]:
         """Geometric mean of the ratios and its 95% interval, by the normal distribution, less the background."""
-        logs = [math.log(ratio) for ratio in self.ratios]
-        centre, half = mean(logs), NormalDist().inv_cdf(0.975) * stdev(logs) / math.sqrt(len(logs))
         left = 1 - self.background / cores()
-        return math.exp(centre) * left, math.exp(centre - half) * left, math.exp(centre + half) * left
+        centre, low, high = _interval(self.ratios)
+        return centre * left, low * left, high * left
+
+    def cpu_interval(self) -> tuple[float, float, float]:
+        """The same of processor seconds of an answer, with it over without; the background is in them."""
+        return _interval([one / other for one, other in zip(self.cpu_with_it, self.cpu_without, strict=True)])
 
     @property
     def background(self) -> float:
         """Cores that the part takes besides, whether or not there are requests."""
         return mean(self.rest_with_it) - mean(self.rest_without)
+
+
+def _interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    logs = [math.log(ratio) for ratio in ratios]
+    centre, half = mean(logs), NormalDist().inv_cdf(0.975) * stdev(logs) / math.sqrt(len(logs))
+    return math.exp(centre), math.exp(centre - half), math.exp(centre + half)
 
 
 def cores() -> int:
@@ -122,16 +134,24 @@ def compared(part: Part, clients: int, pairs: int, seconds: float, console: Cons
                 measured = {}
                 for server in order:
                     other = without if server is with_it else with_it
-                    before, began_s = other.group.cpu_s(), time.monotonic()
-                    measured[server.url] = throughput(server, clients, seconds, found)
-                    rest = spent_between(before, other.group.cpu_s()) / (time.monotonic() - began_s)
+                    before, own, began_s = other.group.cpu_s(), server.group.cpu_s(), time.monotonic()
+                    per_s = throughput(server, clients, seconds, found)
+                    took_s, cpu_s = time.monotonic() - began_s, spent_between(own, server.group.cpu_s())
+                    rest = spent_between(before, other.group.cpu_s()) / took_s
                     (found.rest_with_it if other is with_it else found.rest_without).append(rest)
-                found.with_it.append(measured[with_it.url])
-                found.without.append(measured[without.url])
+                    measured[server.url] = per_s, cpu_s / took_s / per_s
+                for server, answers, cpu in (
+                    (with_it, found.with_it, found.cpu_with_it),
+                    (without, found.without, found.cpu_without),
+                ):
+                    answers.append(measured[server.url][0])
+                    cpu.append(measured[server.url][1])
                 console.print(f"pair {number + 1} of {pairs}: {found.ratios[-1]:.3f}", style="dim")
         except KeyboardInterrupt:
             console.print(f"stopped after {len(found.with_it)} pairs")
-            del found.without[len(found.with_it) :]
+            shortest = len(found.cpu_without)
+            for one in (found.with_it, found.without, found.cpu_with_it):
+                del one[shortest:]
     return found
 
 
@@ -168,9 +188,12 @@ def main(part: str, clients: int, pairs: int, seconds: float, json_file: Path | 
         f" of it {found.background:.3f} cores in the background;"
         f" {len(found.ratios)} pairs, {mean(found.without):,.0f} answers/s without, failed {found.failed}"
     )
+    cpu, cpu_low, cpu_high = found.cpu_interval()
+    console.print(f"processor time of an answer, with / without: {cpu:.3f} ({cpu_low:.3f}..{cpu_high:.3f})")
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         document = {"machine": describe(ROOT), "part": part, "ratio": ratio, "low": low, "high": high}
+        document["cpu"] = {"ratio": cpu, "low": cpu_low, "high": cpu_high}
         json_file.write_text(json.dumps({**document, **vars(found)}, indent=1) + "\n")
 
 

@@ -134,6 +134,21 @@ def test_an_estimate_that_was_never_seen_beside_meters_is_taken_as_it_is() -> No
     assert (row.source, row.quality, row.energy_j) == ("estimate", Quality.ASSUMED, pytest.approx(150.0))
 
 
+def test_a_new_controller_bills_what_stood_in_up_to_when_the_meters_are_back() -> None:
+    """The ledger remembers of them that they were replaced: nobody can tell what they counted since it was written."""
+    cluster = Lossy(factor=1.0)
+    cluster.go(20)
+    cluster.lose()
+    cluster.go(15)
+    cluster.restart()
+    cluster.lose(False)
+    (row,) = cluster.go(1)
+    assert (row.source, row.energy_j) == ("estimate", pytest.approx(50.0))
+    (row,) = cluster.go(2)
+    assert (row.source, row.energy_j) == ("rapl", pytest.approx(50.0))
+    assert cluster.billed_j() == pytest.approx(cluster.drawn_j)
+
+
 def test_what_two_meters_tell_each_of_its_own_time_is_not_compared() -> None:
     cluster = package_and_estimate()
     cluster.window()
@@ -187,6 +202,29 @@ def test_whenever_meters_are_lost_and_come_back_no_joule_is_billed_twice(
         cluster.drawn_j += seconds * watts
         cluster.window()
         assert cluster.billed_j() <= cluster.drawn_j + 1e-6
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["lost", "back", "controller dies"]), st.sampled_from([0, 1, 7]), st.floats(1.0, MOST_W)
+        ),
+        max_size=12,
+    )
+)
+def test_whenever_controllers_die_meanwhile_all_is_billed_once(happenings: list[tuple[str, int, float]]) -> None:
+    cluster = Lossy(factor=1.0)
+    cluster.package.range_j = float("inf")  # how often it has wrapped nobody could tell, where none reads it for long
+    cluster.go(3)
+    for what, seconds, watts in happenings:
+        if what in ("lost", "back"):
+            cluster.lose(what == "lost")
+        cluster.happen(what, cluster.nodes[0])
+        cluster.go(seconds, watts)
+        assert cluster.billed_j() <= cluster.drawn_j + 1e-6
+    cluster.lose(False)
+    cluster.go(int(PATIENCE_S) + 2)
+    assert cluster.billed_j() == pytest.approx(cluster.drawn_j)
 
 
 def row(energy_j: float, window_s: float = 1.0, fresh: bool = True) -> DeviceJoules:
