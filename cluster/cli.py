@@ -13,6 +13,7 @@ COMMANDS = {
     "status": ("cluster.commands.up", "status"),
     "down": ("cluster.commands.up", "down"),
     "doctor": ("cluster.commands.doctor", "command"),
+    "settings": ("cluster.commands.settings", "command"),
     "budget": ("cluster.commands.budget", "command"),
     "promote": ("cluster.commands.promote", "command"),
     "watch": ("cluster.commands.watch", "command"),

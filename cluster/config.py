@@ -40,8 +40,8 @@ class BatchSettings(BaseModel):
                once; when left out, one more than there are stages with a deployment of their own
     most_waiting  requests that wait in one ingress replica to get into a micro-batch, and of those in a hurry as many
                again; more are answered 503 at once. When left out, 8 times max_rows, and 256 at least
-    timeout_ms of requests that do not say: the time after which they are of no use, and answered 504; when left out,
-               there is none
+    timeout_ms the time after which requests that do not say are of no use, and answered 504; when left out, there is
+               none
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +71,7 @@ class AllocatorSettings(BaseModel):
     safe_chain   id of the chain that a request takes when nobody can decide in time; when left out, the static one, or
                  under a limit that binds the best one that all requests could take
     placement    where decisions are worked out: inside each ingress replica, or in a deployment of their own
-    replicas     of that deployment
+    replicas     of that deployment, where there is one
     timeout_ms   a decision of that deployment that takes longer is not waited for
     window_s     how often prices change
     stale_s      a policy that the controller has not confirmed for so long is marked stale; its prices hold

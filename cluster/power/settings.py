@@ -27,9 +27,9 @@ class PowerSettings(BaseModel):
     rapl_root    the powercap tree; in containers, where the host's is mounted
     proc_root    what tells how busy the host is and what memory it has; in containers whose own /proc tells of the
                  container alone, where the host's is mounted
-    idle_w       what a host without meters draws when idle, and
-    full_w       with all processors busy; published averages, marked as assumed, when left out
-    memory_w_per_gb  of hosts whose processors do not meter their memory
+    idle_w       watts that a host without meters draws when idle; a published average, marked as assumed, when left out
+    full_w       the same with all its processors busy; give both or neither
+    memory_w_per_gb  watts for each GB of memory of a host whose processors do not meter it
     replay_file  a recording of `cluster.power.recording.record`, for the sensor replay
     """
 
