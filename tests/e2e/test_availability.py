@@ -20,6 +20,9 @@ CALM, RUSH = 4.0, 80.0
 """Requests a second at which the dearest chain is within the limit, and at which only the cheapest one is."""
 PATIENT_MS = 2e3
 """A replica that starts takes all of a small machine: that decisions are late then is not what is tested here."""
+SELDOM_S = 5.0
+"""A variant that is not called for so long goes. Few requests a second may take one now and then, and the one that comes
+when it has just gone takes another chain, which is not what is tested here either."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def app(rewarded: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> Iter
         cascade=rewarded.folder,
         placement="own",
         allocator=AllocatorSettings(flops_per_s=limit, expected_rps=CALM, window_s=WINDOW_S, timeout_ms=PATIENT_MS),
-        autoscale=AutoscaleSettings(enabled=True, upscale_delay_s=0, downscale_delay_s=2, look_back_s=2),
+        autoscale=AutoscaleSettings(enabled=True, upscale_delay_s=0, downscale_delay_s=SELDOM_S, look_back_s=2),
     )
     with live(settings, tmp_path_factory.mktemp("state")) as running:
         yield running
