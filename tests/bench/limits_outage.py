@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from joules import kill
@@ -25,6 +25,7 @@ class Outage:
     away_s         until it worked again, and `back` whether it did in time
     away_w         mean true watts meanwhile, and `after_w` in the AFTER_S from then on
     mean_w         of both together
+    start_w        of the watts meanwhile, those of the processes that started in its stead
     load           requests of both
     qualities      how the joules were known meanwhile: how often each was told, "none" for no answer
     watts          of each second of both
@@ -40,6 +41,7 @@ class Outage:
     qualities: Mapping[str, int] = field(default_factory=dict)
     watts: tuple[float, ...] = ()
     back: bool = True
+    start_w: float = 0.0
 
     @property
     def over(self) -> float:
@@ -85,8 +87,9 @@ def killed(stand: Driven, cap_w: float, part: str) -> Outage:
         if _pids(stand.server.group, part) - before and WORKS[part](stand, began_s):
             break
         qualities[quality(stand)] += 1
+    start_w = stand.cpu_j * _cpu_s(stand.server.group, _pids(stand.server.group, part) - before) / away_s
     told = _told(stand, f"{part} is killed ({number})", cap_w, began_s, away_s, qualities)
-    return replace(told, back=away_s < LONGEST_S)
+    return replace(told, back=away_s < LONGEST_S, start_w=start_w)
 
 
 def quality(stand: Driven) -> str:
@@ -119,6 +122,11 @@ def _told(
 
 def _pids(group: ProcessGroup, part: str) -> set[int]:
     return {process.pid for process in group.titled(part)}
+
+
+def _cpu_s(group: ProcessGroup, pids: Collection[int]) -> float:
+    """What these have taken since they began."""
+    return sum(cpu_s for pid, cpu_s in group.cpu_s().items() if pid in pids)
 
 
 def _prices(stand: Driven, since_s: float) -> bool:

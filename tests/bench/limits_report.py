@@ -110,7 +110,8 @@ def outage_line(one: Outage) -> str:
     """The same of an outage."""
     word = "reached" if one.reached else "missed"
     return (
-        f"{one.about}: away for {one.away_s:.1f} s, {100 * one.over:+.1f} % of the cap,"
+        f"{one.about}: away for {one.away_s:.1f} s, {100 * one.over:+.1f} % of the cap"
+        f" ({100 * one.start_w / one.cap_w:.1f} % for starting anew),"
         f" {100 * one.over_in_all:+.1f} % with the time after: {word}; {_load(one.load)}"
     )
 
@@ -165,8 +166,18 @@ def steady_table(those: Sequence[Steady]) -> Table:
 
 def outages_table(those: Sequence[Outage]) -> Table:
     """A row an outage."""
-    columns = ("what", "cap W", "away s", "over % meanwhile", "over % with 20 s after", "failed", "degraded", "joules")
-    table = Table(*columns, "verdict", title="outages under a cap")
+    columns = (
+        "what",
+        "cap W",
+        "away s",
+        "over % meanwhile",
+        "its start %",
+        "over % with 20 s after",
+        "failed",
+        "degraded",
+    )
+    caption = "its start: of the watts meanwhile, those of the processes that started in its stead, by their CPU time"
+    table = Table(*columns, "joules", "verdict", title="outages under a cap", caption=caption)
     for one in those:
         known = ", ".join(f"{name} {times}" for name, times in one.qualities.items())
         row = (
@@ -174,6 +185,7 @@ def outages_table(those: Sequence[Outage]) -> Table:
             f"{one.cap_w:.1f}",
             f"{one.away_s:.1f}",
             f"{100 * one.over:+.1f}",
+            f"{100 * one.start_w / one.cap_w:.1f}",
             f"{100 * one.over_in_all:+.1f}",
         )
         word = "reached" if one.reached else "missed"

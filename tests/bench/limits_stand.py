@@ -30,12 +30,14 @@ class Stand:
 
     root    of the stand-in's tree
     idle_w  what the stand-in draws while nothing works: no choice of chains saves it
+    cpu_j   what it draws besides for a second of a processor
     """
 
     server: Running
     root: Path
     truth: Truth
     idle_w: float
+    cpu_j: float
 
     def put(self, cap_w: float) -> None:
         """Set the cap; a controller that has just been lost is waited for. Raises OSError when it stays away."""
@@ -92,11 +94,12 @@ def standing(placement: str, settings: Mapping[str, str]) -> Iterator[Stand]:
             **settings,
         }
         os.environ["GREENFLOW_ADMIN_TOKEN"] = TOKEN
-        idle_w = json.loads((root / "truth.json").read_text())["idle_w"]
+        draws = json.loads((root / "truth.json").read_text())
+        cpu_j = (draws["full_w"] - draws["idle_w"]) / (os.cpu_count() or 1)
         try:
             with running(replace(chosen, environment={**chosen.environment, **environment}), DEMO) as server:
                 told(server)
-                yield Stand(server, root, truth, idle_w)
+                yield Stand(server, root, truth, draws["idle_w"], cpu_j)
         finally:
             truth.close()
 
@@ -107,6 +110,6 @@ def driven(placement: str, rate: float, settings: Mapping[str, str]) -> Iterator
     with standing(placement, settings) as stand:
         traffic = Traffic(stand.server.url, request_bodies(user_ids(DEMO), seed=0), rate)
         try:
-            yield Driven(stand.server, stand.root, stand.truth, stand.idle_w, traffic)
+            yield Driven(stand.server, stand.root, stand.truth, stand.idle_w, stand.cpu_j, traffic)
         finally:
             traffic.close()
