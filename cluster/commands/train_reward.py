@@ -57,6 +57,7 @@ class _Data:
 )
 @click.option("--table", type=click.Path(path_type=Path), help="Reward table of greenflow replay.")
 @log_options
+@click.option("--first", is_flag=True, help="Instead of a table or a log: a guess, to begin logging with.")
 @click.option("--more", type=click.Path(path_type=Path), multiple=True, help="Table of replay-past; repeatable.")
 @click.option("--free", multiple=True, help="A stage without structure, or `none`; repeatable.  [default: as found]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="The same seed gives the same model.")
@@ -67,6 +68,7 @@ class _Data:
 def command(
     folder: Path,
     table: Path | None,
+    first: bool,
     more: tuple[Path, ...],
     free: tuple[str, ...],
     seed: int,
@@ -85,17 +87,25 @@ def command(
     model gets wrong is learned from all but the newest fifth of the requests, and both are judged on that fifth. The
     cascade is left as it is.
 
+    With --first nothing is trained: a cascade that has no reward model gets one that guesses, the same of every
+    request, so that a policy can choose and explore and there is something to log (needs no PyTorch).
+
     \b
     Examples:
       greenflow train-reward --cascade my-cascade --table out/table --report out/reward.json
       greenflow train-reward --table out/table --more out/past
+      greenflow train-reward --cascade my-cascade --first
       greenflow train-reward --cascade my-cascade --log /var/lib/greenflow/log --out out/candidate
     """
     console = Console(stderr=True)
     asked = asked_of(folder, free, seed, epochs, **of_log)
-    if (asked is None) == (table is None):
-        raise click.UsageError("name either --table or --log")
-    if asked is not None:
+    if [asked is not None, table is not None, first].count(True) != 1:
+        raise click.UsageError("name one of --table, --log and --first")
+    if first:
+        from cluster.commands.first_reward import first_reward
+
+        first_reward(console, folder)
+    elif asked is not None:
         _need_extras(compare=False)
         from cluster.commands.retrain import retrain
 

@@ -21,8 +21,8 @@ CALM, RUSH = 4.0, 80.0
 PATIENT_MS = 2e3
 """A replica that starts takes all of a small machine: that decisions are late then is not what is tested here."""
 SELDOM_S = 5.0
-"""A variant that is not called for so long goes. Few requests a second may take one now and then, and the one that comes
-when it has just gone takes another chain, which is not what is tested here either."""
+"""A variant that is not called for so long goes. Few requests a second may take one now and then, and the request that
+comes when it has just gone takes another chain, which is not what is tested here either."""
 
 
 @pytest.fixture(scope="module")

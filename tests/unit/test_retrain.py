@@ -101,11 +101,12 @@ def test_a_log_of_other_chains_or_of_another_cascade_is_refused(own: TinyCascade
         evidence(reading(log), Cascade.open(other.folder), space_of(other), Reading.read)
 
 
-def test_a_log_or_a_table_must_be_named_and_not_both(own: TinyCascade, tmp_path: Path) -> None:
-    for options in ([], ["--log", str(tmp_path), "--table", str(tmp_path)]):
+def test_a_log_or_a_table_must_be_named_or_that_there_is_neither_yet(own: TinyCascade, tmp_path: Path) -> None:
+    both = ["--log", str(tmp_path), "--table", str(tmp_path)]
+    for options in ([], both, ["--first", *both[:2]], ["--first", *both[2:]]):
         result = CliRunner().invoke(command, ["--cascade", str(own.folder), *options])
         assert result.exit_code == 2
-        assert "either --table or --log" in result.output
+        assert "one of --table, --log and --first" in " ".join(result.output.split())
 
 
 @pytest.mark.train
