@@ -21,12 +21,10 @@ import numpy as np
 from allocator.choice import Floats
 from allocator.energy.model import SILENT_WINDOWS
 from allocator.energy.state import EnergyState
-from allocator.energy.windows import Gathered, PoolWindow
+from allocator.energy.windows import LONGEST_S, Gathered, PoolWindow
 from allocator.joules import PoolAccount, Quality, Share
 
 OWED_S = 3600.0
-LONGEST_S = 300.0
-"""A longer window is billed at the least that its counters can have moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

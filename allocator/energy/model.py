@@ -48,7 +48,7 @@ from allocator.energy.state import (
     nothing,
     with_window,
 )
-from allocator.energy.windows import Gathered, PoolWindow, gathered
+from allocator.energy.windows import LONGEST_S, Gathered, PoolWindow, gathered
 from allocator.joules import DeviceJoules, Work
 
 SILENT_WINDOWS = 3600
@@ -68,7 +68,7 @@ class EnergyModel:
                    what makes old readings count less
     block_s        seconds of windows that are learned from together. Reports of work and of joules do not end at the
                    same instant; what one window lacks the next one has, and in a longer block it matters less
-    longest_s      a longer block is dropped: nobody knows what ran in the hours in which no controller did
+    longest_s      a longer block is dropped
     most_pools     that a step learns from; the others' blocks grow by a window meanwhile, and fall out of step. Where
                    fewer at a time are enough for all to have their turn in `block_s` it is these, LEAST_POOLS or more,
                    so that no step takes longer than others
@@ -81,7 +81,7 @@ class EnergyModel:
 
     drift_per_h: float = 0.01
     block_s: float = 15.0
-    longest_s: float = 300.0
+    longest_s: float = LONGEST_S
     most_pools: int = 32
     doubt: float = 0.25
     start_noise: float = 0.1

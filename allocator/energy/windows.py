@@ -15,6 +15,9 @@ Name = tuple[str, str]
 SERVING: Name = ("serving", "request")
 """Work around the models (HTTP, ingress, calls between replicas), as one more variant: calls are micro-batches, items
 are requests."""
+LONGEST_S = 300.0
+"""Of a longer window, in which no controller was there, nobody knows what ran, nor how often counters have wrapped:
+nothing is learned of it, and it may tell of more seconds than of joules."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

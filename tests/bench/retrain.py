@@ -1,9 +1,10 @@
 """Measures how much of what a shift costs is won back by a reward model that is trained from the log.
 
-python tests/bench/retrain.py [--shift tastes,ranker] [--explore 0.01,0.05] [--requests 50000,200000] [--json FILE]
+python tests/bench/retrain.py [--shift tastes,ranker,nothing] [--explore 0.01,0.05] [--requests 200000] [--json FILE]
 
 tastes  on phones users have enough of what they clicked last, elsewhere they want more of it (models/worlds/shifted.py)
 ranker  the dearest ranker scores all items alike, as if its features had stopped to arrive
+nothing no shift: a cascade that begins with a guess instead of a reward model (`greenflow train-reward --first`)
 
 The demo cascade serves a day of traffic after the shift by its own reward model, which is from before it; a share of
 the requests explores; `greenflow train-reward --log` makes a candidate of the log. Then users who were not in the log
@@ -28,7 +29,7 @@ from rich.table import Table
 ROOT = Path(__file__).parents[2]
 
 from machine import describe  # noqa: E402
-from retrain_world import HORIZON_S, SHIFTS, Traffic, Users, predictions  # noqa: E402
+from retrain_world import HORIZON_S, NOTHING, SHIFTS, Traffic, Users, predictions  # noqa: E402
 
 from allocator.choice import Floats  # noqa: E402
 from allocator.importance import importance  # noqa: E402
@@ -123,9 +124,9 @@ def one(users: Users, worlds: tuple[Any, Any], best: Any, traffic: Traffic, say:
         log, out = Path(folder) / "log", Path(folder) / "candidate"
         price = traffic.log(users, worlds[1], log)
         say(f"logged {traffic.requests:,} requests, {traffic.explored:.0%} explored; training")
-        options = ["--log", str(log), "--out", str(out), "--horizon", str(HORIZON_S)]
+        options = ["--cascade", str(users.folder), "--log", str(log), "--out", str(out), "--horizon", str(HORIZON_S)]
         command.main(options, standalone_mode=False)
-        candidate = predictions(DEMO, users.cascade, users.space, users.contexts, out / "reward.onnx")
+        candidate = predictions(users.folder, users.cascade, users.space, users.contexts, out / "reward.onnx")
         evaluation = read_candidate(out).evaluation
     return {
         "requests": traffic.requests,
@@ -179,7 +180,7 @@ def _numbers(text: str) -> list[float]:
 
 
 @click.command()
-@click.option("--shift", default=",".join(SHIFTS), show_default=True, help="Which, of these.")
+@click.option("--shift", default=",".join(SHIFTS), show_default=True, help=f"Which, of these and {NOTHING}.")
 @click.option("--explore", default="0.01,0.05", show_default=True, help="Shares of requests that explore.")
 @click.option("--requests", default="50000,200000", show_default=True, help="Logged requests.")
 @click.option("--served", type=float, default=0.4, show_default=True, help="The budget at which the log is served.")
@@ -193,8 +194,9 @@ def main(
     progress, console = Console(stderr=True, highlight=False), Console(width=None if sys.stdout.isatty() else 160)
     document: dict[str, Any] = {"machine": describe(ROOT), "served": served, "seed": seed}
     progress.print("running every chain for every user")
-    users = Users.of(DEMO, cache)
+    demo, folder = Users.of(DEMO, cache), tempfile.TemporaryDirectory()
     for name in shift.split(","):
+        users = demo.with_first(Path(folder.name) / "first") if name == NOTHING else demo
         worlds = users.worlds(name)
         progress.print(f"{name}: training the oracle")
         best = oracle(users, worlds[1].sum(axis=2, dtype=np.float64))

@@ -1,11 +1,13 @@
 """A cascade under users who change: what every chain earns before and after, and traffic with its log."""
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
 
 from allocator.arms import HOLDBACK, POLICY, Assignment
 from allocator.chains import ChainSpace
@@ -16,6 +18,7 @@ from allocator.replay import Replay
 from allocator.reward import RewardModel, context_of
 from allocator.rewards import ClickChance
 from allocator.table import held_out
+from cluster.commands.first_reward import first_reward
 from cluster.control_settings import reward_model_name
 from cluster.outcomes.log import FileLog
 from cluster.outcomes.log_settings import LogSettings
@@ -23,6 +26,7 @@ from cluster.outcomes.log_tables import Head
 from cluster.outcomes.records import Decisions, PolicyRow, Reward
 from models.features import UserQuery
 from models.loading import Cascade
+from models.spec import write_spec
 from models.worlds.shifted import ShiftedTruth
 from models.worlds.simulate import synthetic_world
 from models.worlds.synthetic import SyntheticConfig
@@ -34,18 +38,20 @@ LASTS_S = 86_400.0
 HORIZON_S = 1800.0
 HOLDBACK_SHARE = 0.02
 BROKEN = "dien"
-SHIFTS = ("tastes", "ranker")
+SHIFTS, NOTHING = ("tastes", "ranker"), "nothing"
 
 
 @dataclass(frozen=True, eq=False)
 class Users:
     """All users of the cascade's table.
 
+    folder  of the cascade
     lists    (U, J, k) items that each chain recommends
     held     (U,) users who never come by while the log is written: what is earned from them is the result
     contexts, predicted  (U, Fc), and (U, J) by the cascade's own reward model
     """
 
+    folder: Path
     cascade: Cascade
     space: ChainSpace
     lists: NDArray[np.int32]
@@ -69,7 +75,17 @@ class Users:
             cache.parent.mkdir(parents=True, exist_ok=True)
             np.save(cache, lists)
         contexts = context_of(users)
-        return cls(cascade, space, lists, contexts, predictions(folder, cascade, space, contexts), held_out(ids))
+        predicted = predictions(folder, cascade, space, contexts)
+        return cls(folder, cascade, space, lists, contexts, predicted, held_out(ids))
+
+    def with_first(self, folder: Path) -> "Users":
+        """The same, of a copy of the cascade whose reward model is a guess (`train-reward --first`)."""
+        shutil.copytree(self.folder, folder)
+        write_spec(self.cascade.spec.model_copy(update={"reward": None}), folder)
+        first_reward(Console(stderr=True, quiet=True), folder)
+        cascade = Cascade.open(folder)
+        predicted = predictions(folder, cascade, self.space, self.contexts)
+        return replace(self, folder=folder, cascade=cascade, predicted=predicted)
 
     def chances(self, chance: ClickChance) -> NDArray[np.float32]:
         """The chance of a click on every item of every chain's list, (U, J, k)."""
@@ -91,9 +107,11 @@ class Users:
         return found
 
     def worlds(self, shift: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Chances before and after the shift."""
+        """Chances before and after the shift; `NOTHING` is none."""
         truth = synthetic_world(SyntheticConfig())[1]
         before = self.chances(truth)
+        if shift == NOTHING:
+            return before, before
         after = self.with_broken_ranker(before) if shift == "ranker" else self.chances(ShiftedTruth(truth))
         return before, after
 
