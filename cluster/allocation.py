@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from cluster.latency import TimeLeft
 from cluster.metrics import Metrics
 from cluster.metrics_ray import RayMetrics
 from cluster.outcomes.recorder import Recorder
+from cluster.plain_calls import plain
 from cluster.promotion.adopting import Loaded, Models
 from cluster.remote_desk import MODEL_S, RemoteDesk
 from cluster.serve_logs import open_logs, ready
@@ -93,8 +95,12 @@ class RemoteDecider:
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `cluster.deciding.Decider.decide`."""
-        decided: Decided = await self._answered(self._handle.decide.remote, (users, time), self._timeout_s)
+        decided: Decided = await self._answered(self._decide.remote, (users, time), self._timeout_s)
         return decided
+
+    @cached_property
+    def _decide(self) -> DeploymentHandle[Allocator]:
+        return plain(self._handle, "decide")
 
     async def explain(self, users: UserRows) -> Explained:
         """As `cluster.deciding.Decider.explain`. Nobody hurries, and there is more to tell."""

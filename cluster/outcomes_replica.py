@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import RayActorError
@@ -27,6 +28,7 @@ from cluster.outcomes.log_base import Log, NoLog
 from cluster.outcomes.log_tables import Head
 from cluster.outcomes.publishing import OutcomesMetrics
 from cluster.outcomes.shipper import Parcel
+from cluster.plain_calls import plain
 from cluster.serve_logs import ended, open_logs, ready
 from cluster.told_to_end import cancelled_there
 from models.errors import Late, TryAgain
@@ -144,7 +146,11 @@ class RemoteOutcomes:
 
     async def take(self, parcel: Parcel) -> None:
         """As `OutcomesDesk.take`."""
-        await _answered(self._handle.take.remote(parcel))
+        await _answered(self._take.remote(parcel))
+
+    @cached_property
+    def _take(self) -> DeploymentHandle[Outcomes]:
+        return plain(self._handle, "take")
 
     async def savings(self) -> Payload:
         """As `OutcomesDesk.savings`."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ray.exceptions import RayActorError, RayTaskError
@@ -11,6 +12,7 @@ from ray.serve.handle import DeploymentHandle
 from allocator.limits import Limit
 from cluster.accounts import Report
 from cluster.live.desk import Look
+from cluster.plain_calls import plain
 from cluster.snapshot import Answer
 from cluster.told_to_end import cancelled_there
 from models.errors import GreenFlowError, Late, TryAgain
@@ -34,8 +36,12 @@ class RemoteDesk:
 
     async def report(self, report: Report) -> Answer:
         """As `Desk.report`."""
-        answer: Answer = await self._answered(self._handle.report.remote(report))
+        answer: Answer = await self._answered(self._report.remote(report))
         return answer
+
+    @cached_property
+    def _report(self) -> "DeploymentHandle[Controller]":
+        return plain(self._handle, "report")
 
     async def power(self) -> Payload:
         """As `EnergyDesk.power`."""

@@ -31,6 +31,7 @@ from cluster.ongoing import LOAD, Ongoing
 from cluster.outcomes.shipper import OutcomesDesk, Shipper, shipped
 from cluster.outcomes_replica import RemoteOutcomes
 from cluster.placing import deployment_name
+from cluster.plain_calls import plain
 from cluster.reaching import Reach, Waker
 from cluster.remote_desk import CALL_S, RemoteDesk
 from cluster.serve_logs import ended, open_logs, ready
@@ -108,9 +109,7 @@ class RemoteRunner:
 
     @cached_property
     def _run(self) -> "DeploymentHandle[StageReplica]":
-        # Plain arrays and dataclasses need nothing of cloudpickle, which takes several times as long. Not made before
-        # the first call: a handle with options of its own binds to the event loop that it is made on.
-        return self._handle.options(method_name="run", request_serialization="pickle", response_serialization="pickle")
+        return plain(self._handle, "run")
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `cluster.cascade.StageRunner.run`. Raises Lost, at once, when there is no replica."""

@@ -36,9 +36,14 @@ class StandInHandle:
         explain: Callable[..., Awaitable[Any]] | None = None,
     ) -> None:
         self._method, self.fault = method, fault
-        self.decide = self.report = self.look = self
+        self.look = self
         self.explain = self if explain is None else StandInHandle(explain, fault)
         self.calls = 0
+
+    def options(self, *, method_name: str, request_serialization: str, response_serialization: str) -> "StandInHandle":
+        assert method_name in ("decide", "report")
+        assert request_serialization == response_serialization == "pickle", "what this stand-in does"
+        return self
 
     async def remote(self, *args: object) -> object:
         self.calls += 1

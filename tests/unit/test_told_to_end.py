@@ -50,7 +50,7 @@ def test_a_task_that_is_cancelled_ends() -> None:
 
 
 def test_a_replica_that_reports_hears_of_it_as_of_any_other_failure() -> None:
-    handle = cast(Any, SimpleNamespace(report=SimpleNamespace(remote=cancelled)))
+    handle = cast(Any, SimpleNamespace(options=lambda **_: SimpleNamespace(remote=cancelled)))
     nothing = Totals.none(0.0, 3)
     report = Report("one", nothing, nothing, np.zeros((0, 3), np.float32), 0, np.zeros(0))
     with pytest.raises(TryAgain, match="the controller: the call was cancelled there"):
