@@ -62,31 +62,30 @@ class RequestJoules:
     def __init__(self, space: ChainSpace, max_rows: Mapping[Name, int]) -> None:
         self._names = space.variants
         place = {name: at for at, name in enumerate(self._names)}
+        skipped = len(place)
         self._variant = np.array(
-            [[place.get((a.stage, a.variant or ""), -1) for a in chain.actions] for chain in space], np.int64
+            [[place.get((a.stage, a.variant or ""), skipped) for a in chain.actions] for chain in space], np.int64
         )
-        one = np.eye(len(self._names))
-        self._items = np.take_along_axis(space.costs(0 * one, one), np.maximum(self._variant, 0), axis=1)
-        self._max_rows = np.array([max_rows[name] for name in self._names])
-        self._priced: tuple[Rates, Floats] | None = None
+        one = np.eye(skipped)
+        items = np.take_along_axis(space.costs(0 * one, one), np.minimum(self._variant, skipped - 1), axis=1)
+        self._items = np.where(self._variant < skipped, items, 0.0)
+        self._max_rows = np.array([*(max_rows[name] for name in self._names), 1])
+        self._priced: _Priced | None = None
         self._alike: dict[tuple[int, int], float] = {}
 
     def of(self, rates: Rates, chains: Ints) -> Floats:
         """Joules of each request of a micro-batch, (B,), under these chains, (B,) indices."""
-        call_j, item_j = self._coefficients(rates)
-        variant, items = self._variant[chains], self._items[chains]
-        used = variant >= 0
-        rows = np.bincount(variant[used], minlength=len(self._names))
-        run_j = call_j * -(-rows // self._max_rows) / np.maximum(rows, 1)
-        joules = np.where(used, run_j[variant] + item_j[variant] * items, 0.0).sum(axis=1)
-        batch_j, request_j = rates.joules.get(SERVING, (0.0, 0.0))
-        total: Floats = joules + batch_j / len(chains) + request_j
+        priced = self._at(rates)
+        variant = self._variant[chains]
+        rows = np.bincount(variant.ravel(), minlength=len(priced.call_j))
+        run_j = priced.call_j * -(-rows // self._max_rows) / np.maximum(rows, 1)
+        total: Floats = run_j[variant].sum(axis=1) + priced.own_j[chains] + priced.batch_j / len(chains)
         return total
 
     def of_each(self, rates: Rates, chain: int, requests: int) -> float:
         """Joules of each request of a micro-batch of so many that all run the chain of this index. Worked out once for
         each rates and size."""
-        self._coefficients(rates)
+        self._at(rates)
         found = self._alike.get((chain, requests))
         if found is None:
             found = self._alike[chain, requests] = float(self.of(rates, np.full(requests, chain))[0])
@@ -100,12 +99,31 @@ class RequestJoules:
     def by_stage(self, rates: Rates) -> Floats:
         """Of these, what each stage takes, (J, stages): 0 for one that is skipped. The work around the models is in
         none of them."""
-        call_j, item_j = self._coefficients(rates)
-        joules: Floats = np.where(self._variant >= 0, call_j[self._variant] + item_j[self._variant] * self._items, 0.0)
+        priced = self._at(rates)
+        joules: Floats = priced.call_j[self._variant] + priced.item_j[self._variant] * self._items
         return joules
 
-    def _coefficients(self, rates: Rates) -> Floats:
-        """(2, V); worked out once for each rates, which hold for many micro-batches."""
-        if self._priced is None or self._priced[0] is not rates:
-            self._priced, self._alike = (rates, np.array([rates.joules[name] for name in self._names]).T), {}
-        return self._priced[1]
+    def _at(self, rates: Rates) -> "_Priced":
+        """Worked out once for each rates, which hold for many micro-batches."""
+        if self._priced is None or self._priced.rates is not rates:
+            call_j, item_j = np.array([*(rates.joules[name] for name in self._names), (0.0, 0.0)]).T
+            batch_j, request_j = rates.joules.get(SERVING, (0.0, 0.0))
+            own_j = (item_j[self._variant] * self._items).sum(axis=1) + request_j
+            self._priced, self._alike = _Priced(rates, call_j, item_j, own_j, batch_j), {}
+        return self._priced
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Priced:
+    """What follows from rates alone. A skipped stage counts as one variant more, of no joules.
+
+    call_j, item_j  (V + 1,) joules of a run and of an item
+    own_j           (J,) of a request under each chain, what it bears whoever else is in its micro-batch
+    batch_j         of the work around a micro-batch
+    """
+
+    rates: Rates
+    call_j: Floats
+    item_j: Floats
+    own_j: Floats
+    batch_j: float

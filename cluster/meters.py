@@ -181,6 +181,7 @@ def started(node: str, sensors: PowerSettings, owner: str | None = None) -> Hand
         "num_cpus": 0,
         "num_gpus": 0,
         "max_restarts": -1,
+        "enable_task_events": False,  # a call a second for ever, which nobody looks up in Ray's list of tasks
         "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
     }
     if owner is not None:
