@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import click
 from machine import describe
-from process_group import spent_between
+from process_group import spent_between, spent_by_name
 from rich.console import Console
 from servers import ROOT, Running, Server, running
 
@@ -35,6 +35,7 @@ UP = (str(Path(sys.executable).with_name("greenflow")), "up", "--placement", "in
 SAME_WORK = {"GREENFLOW_LIMITS_CAPACITY_SHARE": "0"}
 OFF = {"GREENFLOW_ENERGY_ENABLED": "false"}
 LEAST_PAIRS = 4
+SMALL_S = 2e-6
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Paired:
 
     rest_with_it, rest_without  cores that each took while the other one was under load
     cpu_with_it, cpu_without    processor seconds that each took for an answer while it was under load itself
+    parts_with_it, parts_without  of these, those of the processes of each name, stretch by stretch
     """
 
     with_it: list[float] = field(default_factory=list)
@@ -76,6 +78,8 @@ class Paired:
     rest_without: list[float] = field(default_factory=list)
     cpu_with_it: list[float] = field(default_factory=list)
     cpu_without: list[float] = field(default_factory=list)
+    parts_with_it: list[dict[str, float]] = field(default_factory=list)
+    parts_without: list[dict[str, float]] = field(default_factory=list)
     failed: int = 0
 
     @property
@@ -97,6 +101,19 @@ class Paired:
     def background(self) -> float:
         """Cores that the part takes besides, whether or not there are requests."""
         return mean(self.rest_with_it) - mean(self.rest_without)
+
+    def differences(self) -> list[tuple[str, float, float]]:
+        """By how much the processes of each name take more for an answer with it: seconds, and half of a 95%
+        interval; the largest first, but for those that are small and not told apart from nothing."""
+        names = {name for part in (*self.parts_with_it, *self.parts_without) for name in part}
+        found = []
+        for name in names:
+            pairs = zip(self.parts_with_it, self.parts_without, strict=True)
+            more = [one.get(name, 0.0) - other.get(name, 0.0) for one, other in pairs]
+            centre, half = mean(more), NormalDist().inv_cdf(0.975) * stdev(more) / math.sqrt(len(more))
+            if abs(centre) >= SMALL_S or abs(centre) > half:
+                found.append((name, centre, half))
+        return sorted(found, key=lambda one: -abs(one[1]))
 
 
 def _interval(ratios: Sequence[float]) -> tuple[float, float, float]:
@@ -134,23 +151,24 @@ def compared(part: Part, clients: int, pairs: int, seconds: float, console: Cons
                 measured = {}
                 for server in order:
                     other = without if server is with_it else with_it
-                    before, own, began_s = other.group.cpu_s(), server.group.cpu_s(), time.monotonic()
+                    before, own, began_s = other.group.cpu_s(), server.group.named_cpu_s(), time.monotonic()
                     per_s = throughput(server, clients, seconds, found)
-                    took_s, cpu_s = time.monotonic() - began_s, spent_between(own, server.group.cpu_s())
+                    took_s, parts = time.monotonic() - began_s, spent_by_name(own, server.group.named_cpu_s())
                     rest = spent_between(before, other.group.cpu_s()) / took_s
                     (found.rest_with_it if other is with_it else found.rest_without).append(rest)
-                    measured[server.url] = per_s, cpu_s / took_s / per_s
-                for server, answers, cpu in (
-                    (with_it, found.with_it, found.cpu_with_it),
-                    (without, found.without, found.cpu_without),
+                    measured[server.url] = per_s, {name: cpu_s / took_s / per_s for name, cpu_s in parts.items()}
+                for server, answers, cpu, by_name in (
+                    (with_it, found.with_it, found.cpu_with_it, found.parts_with_it),
+                    (without, found.without, found.cpu_without, found.parts_without),
                 ):
                     answers.append(measured[server.url][0])
-                    cpu.append(measured[server.url][1])
+                    cpu.append(sum(measured[server.url][1].values()))
+                    by_name.append(measured[server.url][1])
                 console.print(f"pair {number + 1} of {pairs}: {found.ratios[-1]:.3f}", style="dim")
         except KeyboardInterrupt:
             console.print(f"stopped after {len(found.with_it)} pairs")
-            shortest = len(found.cpu_without)
-            for one in (found.with_it, found.without, found.cpu_with_it):
+            shortest = len(found.parts_without)
+            for one in (found.with_it, found.without, found.cpu_with_it, found.cpu_without, found.parts_with_it):
                 del one[shortest:]
     return found
 
@@ -189,7 +207,13 @@ def main(part: str, clients: int, pairs: int, seconds: float, json_file: Path | 
         f" {len(found.ratios)} pairs, {mean(found.without):,.0f} answers/s without, failed {found.failed}"
     )
     cpu, cpu_low, cpu_high = found.cpu_interval()
-    console.print(f"processor time of an answer, with / without: {cpu:.3f} ({cpu_low:.3f}..{cpu_high:.3f})")
+    whole_us = 1e6 * mean(found.cpu_without)
+    console.print(
+        f"processor time of an answer, with / without: {cpu:.3f} ({cpu_low:.3f}..{cpu_high:.3f}),"
+        f" {whole_us:,.0f} us without; more with it, by process:"
+    )
+    for name, more_s, half_s in found.differences():
+        console.print(f"  {name}: {1e6 * more_s:+.1f} ± {1e6 * half_s:.1f} us")
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         document = {"machine": describe(ROOT), "part": part, "ratio": ratio, "low": low, "high": high}

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event, Thread
 
 import psutil
@@ -37,13 +38,17 @@ class ProcessGroup:
 
     def cpu_s(self) -> dict[int, float]:
         """CPU seconds so far, user and system, by process id."""
+        return {pid: cpu_s for pid, (_, cpu_s) in self.named_cpu_s().items()}
+
+    def named_cpu_s(self) -> dict[int, tuple[str, float]]:
+        """The same, with what the process is called: as Ray calls it, where it does, else by its program."""
         spent = {}
         for process in self.members():
             try:
-                times = process.cpu_times()
+                times, title = process.cpu_times(), _title(process)
             except psutil.Error:
                 continue
-            spent[process.pid] = times.user + times.system
+            spent[process.pid] = _name(title), times.user + times.system
         return spent
 
     def pss_bytes(self) -> int:
@@ -73,9 +78,23 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
+def _name(title: str) -> str:
+    if title.startswith("ray::"):
+        return title.removeprefix("ray::").split(".")[0].strip()
+    return Path(title.split(" ")[0]).name
+
+
 def spent_between(before: dict[int, float], after: dict[int, float]) -> float:
     """CPU seconds spent between two calls of `cpu_s`."""
     return sum(cpu_s - before.get(pid, 0.0) for pid, cpu_s in after.items())
+
+
+def spent_by_name(before: dict[int, tuple[str, float]], after: dict[int, tuple[str, float]]) -> dict[str, float]:
+    """The same between two calls of `named_cpu_s`, by what processes are called."""
+    spent: dict[str, float] = {}
+    for pid, (name, cpu_s) in after.items():
+        spent[name] = spent.get(name, 0.0) + cpu_s - before.get(pid, (name, 0.0))[1]
+    return spent
 
 
 class PeakMemory:
