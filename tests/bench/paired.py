@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import NormalDist, mean, stdev
 from tempfile import TemporaryDirectory
@@ -63,29 +63,37 @@ PARTS = {
 }
 
 
-@dataclass
-class Paired:
-    """Throughputs with and without, pair by pair, in answers a second.
+@dataclass(frozen=True)
+class Stretch:
+    """One of the two servers under load.
 
-    rest_with_it, rest_without  cores that each took while the other one was under load
-    cpu_with_it, cpu_without    processor seconds that each took for an answer while it was under load itself
-    parts_with_it, parts_without  of these, those of the processes of each name, stretch by stretch
+    per_s   answers a second
+    parts   processor seconds of an answer, by what the processes are called that took them
+    rest    cores that the other server took meanwhile
     """
 
-    with_it: list[float] = field(default_factory=list)
-    without: list[float] = field(default_factory=list)
-    rest_with_it: list[float] = field(default_factory=list)
-    rest_without: list[float] = field(default_factory=list)
-    cpu_with_it: list[float] = field(default_factory=list)
-    cpu_without: list[float] = field(default_factory=list)
-    parts_with_it: list[dict[str, float]] = field(default_factory=list)
-    parts_without: list[dict[str, float]] = field(default_factory=list)
+    per_s: float
+    parts: dict[str, float]
+    rest: float
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds of an answer, of all processes."""
+        return sum(self.parts.values())
+
+
+@dataclass
+class Paired:
+    """Stretches with and without, pair by pair."""
+
+    with_it: list[Stretch] = field(default_factory=list)
+    without: list[Stretch] = field(default_factory=list)
     failed: int = 0
 
     @property
     def ratios(self) -> list[float]:
-        """With it over without."""
-        return [one / other for one, other in zip(self.with_it, self.without, strict=True)]
+        """Throughput with it over without."""
+        return [one.per_s / other.per_s for one, other in zip(self.with_it, self.without, strict=True)]
 
     def interval(self) -> tuple[float, float, float]:
         """Geometric mean of the ratios and its 95% interval, by the normal distribution, less the background."""
@@ -95,21 +103,21 @@ class Paired:
 
     def cpu_interval(self) -> tuple[float, float, float]:
         """The same of processor seconds of an answer, with it over without; the background is in them."""
-        return _interval([one / other for one, other in zip(self.cpu_with_it, self.cpu_without, strict=True)])
+        return _interval([one.cpu_s / other.cpu_s for one, other in zip(self.with_it, self.without, strict=True)])
 
     @property
     def background(self) -> float:
-        """Cores that the part takes besides, whether or not there are requests."""
-        return mean(self.rest_with_it) - mean(self.rest_without)
+        """Cores that the part takes besides, whether or not there are requests: each server rests while the other
+        one is under load."""
+        return mean(one.rest for one in self.without) - mean(one.rest for one in self.with_it)
 
     def differences(self) -> list[tuple[str, float, float]]:
         """By how much the processes of each name take more for an answer with it: seconds, and half of a 95%
         interval; the largest first, but for those that are small and not told apart from nothing."""
-        names = {name for part in (*self.parts_with_it, *self.parts_without) for name in part}
         found = []
-        for name in names:
-            pairs = zip(self.parts_with_it, self.parts_without, strict=True)
-            more = [one.get(name, 0.0) - other.get(name, 0.0) for one, other in pairs]
+        for name in {name for one in (*self.with_it, *self.without) for name in one.parts}:
+            pairs = zip(self.with_it, self.without, strict=True)
+            more = [one.parts.get(name, 0.0) - other.parts.get(name, 0.0) for one, other in pairs]
             centre, half = mean(more), NormalDist().inv_cdf(0.975) * stdev(more) / math.sqrt(len(more))
             if abs(centre) >= SMALL_S or abs(centre) > half:
                 found.append((name, centre, half))
@@ -144,33 +152,28 @@ def compared(part: Part, clients: int, pairs: int, seconds: float, console: Cons
     with both(part) as (with_it, without):
         for server in (with_it, without):
             throughput(server, clients, 2 * seconds, found)
-        found.failed = 0
+        found.failed, servers = 0, {True: with_it, False: without}
         try:
             for number in range(pairs):
-                order = (with_it, without) if number % 2 else (without, with_it)
-                measured = {}
-                for server in order:
-                    other = without if server is with_it else with_it
-                    before, own, began_s = other.group.cpu_s(), server.group.named_cpu_s(), time.monotonic()
-                    per_s = throughput(server, clients, seconds, found)
-                    took_s, parts = time.monotonic() - began_s, spent_by_name(own, server.group.named_cpu_s())
-                    rest = spent_between(before, other.group.cpu_s()) / took_s
-                    (found.rest_with_it if other is with_it else found.rest_without).append(rest)
-                    measured[server.url] = per_s, {name: cpu_s / took_s / per_s for name, cpu_s in parts.items()}
-                for server, answers, cpu, by_name in (
-                    (with_it, found.with_it, found.cpu_with_it, found.parts_with_it),
-                    (without, found.without, found.cpu_without, found.parts_without),
-                ):
-                    answers.append(measured[server.url][0])
-                    cpu.append(sum(measured[server.url][1].values()))
-                    by_name.append(measured[server.url][1])
+                first = bool(number % 2)
+                pair = {
+                    on: _stretch(servers[on], servers[not on], clients, seconds, found) for on in (first, not first)
+                }
+                found.with_it.append(pair[True])
+                found.without.append(pair[False])
                 console.print(f"pair {number + 1} of {pairs}: {found.ratios[-1]:.3f}", style="dim")
         except KeyboardInterrupt:
-            console.print(f"stopped after {len(found.with_it)} pairs")
-            shortest = len(found.parts_without)
-            for one in (found.with_it, found.without, found.cpu_with_it, found.cpu_without, found.parts_with_it):
-                del one[shortest:]
+            del found.with_it[len(found.without) :]
+            console.print(f"stopped after {len(found.without)} pairs")
     return found
+
+
+def _stretch(server: Running, rests: Running, clients: int, seconds: float, found: Paired) -> Stretch:
+    resting, own, began_s = rests.group.cpu_s(), server.group.named_cpu_s(), time.monotonic()
+    per_s = throughput(server, clients, seconds, found)
+    took_s, parts = time.monotonic() - began_s, spent_by_name(own, server.group.named_cpu_s())
+    rest = spent_between(resting, rests.group.cpu_s()) / took_s
+    return Stretch(per_s, {name: cpu_s / took_s / per_s for name, cpu_s in parts.items()}, rest)
 
 
 def throughput(server: Running, clients: int, seconds: float, found: Paired) -> float:
@@ -203,11 +206,11 @@ def main(part: str, clients: int, pairs: int, seconds: float, json_file: Path | 
     word = "reached" if low >= least else "missed" if high < least else "not told apart"
     console.print(
         f"{PARTS[part].about}: throughput with / without {ratio:.3f} ({low:.3f}..{high:.3f}), to reach {least}: {word};"
-        f" of it {found.background:.3f} cores in the background;"
-        f" {len(found.ratios)} pairs, {mean(found.without):,.0f} answers/s without, failed {found.failed}"
+        f" of it {found.background:.3f} cores in the background; {len(found.ratios)} pairs,"
+        f" {mean(one.per_s for one in found.without):,.0f} answers/s without, failed {found.failed}"
     )
     cpu, cpu_low, cpu_high = found.cpu_interval()
-    whole_us = 1e6 * mean(found.cpu_without)
+    whole_us = 1e6 * mean(one.cpu_s for one in found.without)
     console.print(
         f"processor time of an answer, with / without: {cpu:.3f} ({cpu_low:.3f}..{cpu_high:.3f}),"
         f" {whole_us:,.0f} us without; more with it, by process:"
@@ -218,7 +221,7 @@ def main(part: str, clients: int, pairs: int, seconds: float, json_file: Path | 
         json_file.parent.mkdir(parents=True, exist_ok=True)
         document = {"machine": describe(ROOT), "part": part, "ratio": ratio, "low": low, "high": high}
         document["cpu"] = {"ratio": cpu, "low": cpu_low, "high": cpu_high}
-        json_file.write_text(json.dumps({**document, **vars(found)}, indent=1) + "\n")
+        json_file.write_text(json.dumps({**document, **asdict(found)}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
