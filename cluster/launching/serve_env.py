@@ -67,6 +67,7 @@ def _core(name: str) -> tuple[Variable, ...]:
         Variable(MARKER, name, "tells the processes of this instance from all others, orphans too"),
         Variable("RAY_worker_niceness", "0", "Ray's default of 15 starves replicas on a shared machine"),
         Variable("RAY_gcs_rpc_server_reconnect_timeout_s", "5", "workers without a cluster end soon"),
+        Variable("RAY_prestart_worker_first_driver", "0", "a worker that no actor of ours can use, and that stays"),
     )
 
 
