@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -80,6 +81,7 @@ def running(server: Server, cascade: Path) -> Iterator[Running]:
 
     Raises RuntimeError with the end of its output when it does not come up.
     """
+    _end_in_order()
     group = ProcessGroup(uuid.uuid4().hex)
     with tempfile.TemporaryDirectory(prefix="gfb-") as folder:
         log = Path(folder) / "log"
@@ -101,6 +103,12 @@ def running(server: Server, cascade: Path) -> Iterator[Running]:
             yield Running(url, group, time.perf_counter() - began_s)
         finally:
             _stop(process, group, server.name)
+
+
+def _end_in_order() -> None:
+    """Let SIGTERM unwind as Ctrl-C does: a server has a session of its own, and would outlive the benchmark."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
