@@ -14,12 +14,13 @@ Requests that the policy decided were given the chain that looked best for them,
 taken for the chain's doing. Those that explored were not. So `level` is learned from all rows, and then `delta` from
 rows that weigh (p0 / p) ** w, at most 1, with p the propensity and p0 that of exploring ones: inverse propensities
 where w is 1, which would leave the policy's own choices without any say; less biased by them than with 0, and less
-noisy than with 1. `POWER` says how large it is.
+noisy than with 1. `POWER` says how large it is. Nearly all rows then weigh nearly nothing; some of those are drawn to
+stand for the rest, so that a log of ten million requests takes as long as its exploring ones do.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,8 @@ from allocator.relearn.evidence import Fitted, Sums, fit
 POWER = 0.5, 0.75
 """With FEW rows that explored or fewer, and with ten times as many: of more, the noise counts less."""
 FEW = 1000
+LIGHT = 0.1
+"""Rows that weigh less are drawn, in proportion to what they weigh, and then weigh this."""
 LEVEL_RIDGE = 10.0
 CHUNK_ROWS = 4096
 Predict = Callable[[NDArray[Any]], Rewards]
@@ -49,6 +52,10 @@ class Seen:
 
     def __len__(self) -> int:
         return len(self.chains)
+
+    def take(self, rows: Ints) -> Self:
+        """Some of them."""
+        return type(self)(self.contexts[rows], self.chains[rows], self.rewards[rows], self.propensities[rows])
 
     @property
     def weights(self) -> Floats:
@@ -133,20 +140,30 @@ class Correction:
         return rewards
 
 
-def learned(seen: Seen, design: Design, current: Predict, tell: Tell = lambda _: None) -> Correction:
-    """Learn it. The rows are gone through twice, some at a time; no matrix of all rows is ever held."""
+def learned(
+    seen: Seen, design: Design, current: Predict, tell: Tell = lambda _: None, light: float = LIGHT
+) -> Correction:
+    """Learn it. The rows are gone through twice, some at a time; no matrix of all rows is ever held. Rows that weigh
+    less than `light` are drawn (`drawn`)."""
     level = _level(seen, design, current, lambda share: tell(0.3 * share))
-    weights, columns = seen.weights, len(design.groups)
-    sums, scale = Sums.none(columns), _scale(seen, design, current)
-    for rows in _chunks(len(seen)):
+    sums, scale = Sums.none(len(design.groups)), _scale(seen, design, current)
+    taken, weights = drawn(seen.weights, np.random.default_rng(0), light)
+    for part in _chunks(len(taken)):
+        rows = taken[part]
         predicted = current(seen.contexts[rows])
         c, chains = design.context(seen.contexts[rows], predicted), seen.chains[rows]
         missed = seen.rewards[rows] - predicted[np.arange(len(chains)), chains] - _with_one(c) @ level
-        sums = sums.plus(design.rows(c, design.personal(predicted) / scale, chains), missed, weights[rows])
-        tell(0.3 + 0.6 * rows.stop / len(seen))
+        sums = sums.plus(design.rows(c, design.personal(predicted) / scale, chains), missed, weights[part])
+        tell(0.3 + 0.6 * part.stop / len(taken))
     fitted = fit(sums, design.groups)
     tell(1.0)
     return Correction(design, level, fitted, scale, float(weights.sum()))
+
+
+def drawn(weights: Floats, rng: np.random.Generator, light: float = LIGHT) -> tuple[Ints, Floats]:
+    """The rows to learn from, in their order, and what each weighs: on the mean, every weighted sum is that of all."""
+    kept = (weights >= light) | (rng.random(len(weights)) * light < weights)
+    return np.flatnonzero(kept), np.maximum(weights[kept], light)
 
 
 def _level(seen: Seen, design: Design, current: Predict, tell: Tell) -> Floats:

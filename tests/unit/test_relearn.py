@@ -11,7 +11,7 @@ from tiny_reward import space_of
 
 from allocator.choice import Floats, Rewards
 from allocator.relearn.columns import OfContext, of_chains, ways_of
-from allocator.relearn.correction import Correction, Design, Seen, learned
+from allocator.relearn.correction import LIGHT, Correction, Design, Seen, drawn, learned
 from allocator.relearn.evidence import Sums, fit
 from models.loading import Cascade
 from models.training.reward_shape import ContextShape
@@ -90,6 +90,32 @@ def test_a_change_along_what_the_model_knows_of_chains_is_found_though_their_var
     corrected = case.learned(case.seen(8000, truth, 0.5)).corrected(case.contexts, current)
     missed = np.sqrt(((within(corrected) - within(truth)) ** 2).mean())
     assert missed < 0.15 * np.sqrt(((within(current) - within(truth)) ** 2).mean())
+
+
+@given(
+    weights=st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=50).map(np.array),
+    seed=st.integers(0, 1000),
+)
+def test_rows_of_little_weight_are_drawn_and_stand_for_all_of_them(weights: Floats, seed: int) -> None:
+    heavy = np.flatnonzero(weights >= LIGHT)
+    rows, weigh = drawn(weights, np.random.default_rng(seed))
+    assert (np.diff(rows) > 0).all()
+    assert np.isin(heavy, rows).all()
+    np.testing.assert_array_equal(weigh, np.maximum(weights[rows], LIGHT))
+    many = np.tile(weights, 4000)
+    rows, weigh = drawn(many, np.random.default_rng(seed))
+    spread = LIGHT * np.sqrt(4000 * (np.minimum(weights / LIGHT, 1) * (1 - np.minimum(weights / LIGHT, 1))).sum())
+    assert abs(weigh.sum() - many.sum()) <= 5 * spread + 1e-9 * len(many)
+
+
+def test_a_log_in_which_few_explored_tells_the_same_by_the_rows_that_are_drawn_of_it(tiny: TinyCascade) -> None:
+    case = Case(tiny)
+    current = case.current(case.contexts)
+    seen = case.seen(60_000, current - 1.5 * case.slope, 0.5, explores=0.02)
+    some, every = (learned(seen, case.design, case.current, light=light) for light in (LIGHT, 0.0))
+    assert some.told == pytest.approx(every.told, rel=0.05)
+    told = [within(found.corrected(case.contexts, current)) - within(current) for found in (some, every)]
+    assert np.sqrt(((told[0] - told[1]) ** 2).mean()) < 0.1 * np.sqrt((told[1] ** 2).mean())
 
 
 def test_the_ways_in_which_chains_differ_are_apart_the_widest_first_and_none_where_they_do_not() -> None:
