@@ -23,6 +23,7 @@ from models.training.reward_shape import ChainShape, ContextShape
 
 HIDDEN, ENCODED, STATE = 96, 32, 24
 DROPOUT = 0.4
+"""For a table of clicks, which are noise for the greater part."""
 BEND = 0.01
 LEAST_WEIGHT = 0.01
 """Of a positive weight at the start: nearer to zero it hardly learns."""
@@ -39,10 +40,10 @@ class RewardNet(nn.Module):
     place: Tensor
     positive: Tensor
 
-    def __init__(self, context: ContextShape, chains: ChainShape) -> None:
+    def __init__(self, context: ContextShape, chains: ChainShape, dropout: float = DROPOUT) -> None:
         super().__init__()
         self.chains = chains
-        self.encoder = Encoder(context, HIDDEN, ENCODED, DROPOUT)
+        self.encoder = Encoder(context, HIDDEN, ENCODED, dropout)
         widths = [stage.variants * STATE for stage in chains.stages]
         self.go_on = nn.ParameterList(nn.Parameter(torch.randn(STATE, width) * STATE**-0.5) for width in widths)
         self.of_context = nn.ModuleList(nn.Linear(ENCODED, width) for width in widths)

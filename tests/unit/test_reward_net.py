@@ -17,6 +17,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from allocator.chains import ChainSpace  # noqa: E402
+from allocator.choice import Floats, Rewards  # noqa: E402
 from allocator.reward import RewardModel, context_of, install  # noqa: E402
 from allocator.table import Manifest, Rows, begin, cascade_digest, held_out, write_part  # noqa: E402
 from allocator.violations import violations  # noqa: E402
@@ -30,6 +31,7 @@ from models.session import Session  # noqa: E402
 from models.training.reward_export import export_reward  # noqa: E402
 from models.training.reward_fit import Examples, RewardFit, fit_reward, predict  # noqa: E402
 from models.training.reward_net import Ensemble, PlainNet, RewardNet  # noqa: E402
+from models.training.reward_rows import Earned, fit_rows  # noqa: E402
 from models.training.reward_shape import ChainShape, ContextShape, StageShape  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -203,6 +205,56 @@ def test_what_cannot_be_learned_is_shrunk_away(tiny: TinyCascade) -> None:
     found = predict(network, case.contexts)
     personal = found - found.mean(axis=1, keepdims=True)
     assert (personal - personal.mean(axis=0)).std() < 0.15
+
+
+class Logged:
+    """A network that was fitted to what is believed, and rows that ran a chain at random."""
+
+    def __init__(self, tiny: TinyCascade, changed: float, noise: float) -> None:
+        self.case, self.rng = Case(tiny), np.random.default_rng(0)
+        contexts = self.case.contexts[self.rng.integers(0, len(self.case.contexts), 300)]
+        self.value = np.array([np.log1p(chain.actions[2].items) for chain in self.case.space])
+        believed = np.repeat(self.value[None].astype(np.float32), len(contexts), axis=0)
+        self.believed = Examples(contexts, believed, np.ones(len(self.value)))
+        self.config = RewardFit(members=1, epochs=30, weight_decay=0.01)
+        make = lambda: RewardNet(self.case.context, self.case.chains, 0.0)  # noqa: E731
+        self.network = fit_reward(make, self.believed, self.believed, self.config, lambda *_: None)
+        users, chains = (self.rng.integers(0, size, 20_000) for size in (len(self.case.contexts), len(self.value)))
+        rewards = self.truth(changed)[users, chains] + self.rng.normal(0, noise, len(users))
+        self.rows = Earned(self.case.contexts[users], chains, rewards, self.rng.uniform(0.1, 1.0, len(users)))
+
+    def truth(self, changed: float) -> Floats:
+        """What chains earn from every context (n, J): from those with a small first number, more or less of it."""
+        few = self.case.contexts[:, :1] <= np.median(self.case.contexts[:, 0])
+        found: Floats = self.value * np.where(few, 1.0 + changed, 1.0)
+        return found
+
+    def fit_rows(self, rows: Earned) -> Rewards:
+        fit_rows(self.network, rows, self.believed, self.config, lambda *_: None, worth=3_000.0)
+        return self.found
+
+    @property
+    def found(self) -> Rewards:
+        return predict(self.network, self.case.contexts)
+
+
+def test_what_logged_requests_earned_moves_the_network_where_what_was_believed_is_wrong(tiny: TinyCascade) -> None:
+    logged = Logged(tiny, changed=0.5, noise=0.5)
+    truth = logged.truth(0.5)
+    before = ((logged.found - truth) ** 2).mean()
+    assert ((logged.fit_rows(logged.rows) - truth) ** 2).mean() < 0.5 * before
+
+
+def test_what_logged_requests_earned_moves_it_little_where_what_was_believed_is_right(tiny: TinyCascade) -> None:
+    logged = Logged(tiny, changed=0.0, noise=1.5)
+    before = logged.found
+    assert np.sqrt(((logged.fit_rows(logged.rows) - before) ** 2).mean()) < 0.05
+
+
+def test_without_logged_requests_it_stays_as_it_is(tiny: TinyCascade) -> None:
+    logged = Logged(tiny, changed=0.5, noise=0.5)
+    before = logged.found
+    np.testing.assert_array_equal(logged.fit_rows(logged.rows.take(np.arange(0))), before)
 
 
 def test_a_file_keeps_equal_tensors_once_and_large_ones_halved(tiny: TinyCascade, tmp_path: Path) -> None:
