@@ -28,10 +28,11 @@ from models.errors import FixFile  # noqa: E402
 from models.features import UserQuery, open_array  # noqa: E402
 from models.loading import Cascade  # noqa: E402
 from models.session import Session  # noqa: E402
+from models.training.fit import prepare  # noqa: E402
 from models.training.reward_export import export_reward  # noqa: E402
 from models.training.reward_fit import Examples, RewardFit, fit_reward, predict  # noqa: E402
 from models.training.reward_net import Ensemble, PlainNet, RewardNet  # noqa: E402
-from models.training.reward_rows import Earned, fit_rows  # noqa: E402
+from models.training.reward_rows import BATCH, LEFT_OUT, Earned, fit_rows  # noqa: E402
 from models.training.reward_shape import ChainShape, ContextShape, StageShape  # noqa: E402
 
 pytestmark = pytest.mark.train
@@ -191,6 +192,15 @@ def test_the_same_seed_gives_the_same_model_and_it_learns(tiny: TinyCascade) -> 
     assert ((first - rewards) ** 2).mean() < 0.1 * rewards.var()
 
 
+def test_no_batch_is_of_one_user_whose_numbers_have_no_spread(tiny: TinyCascade) -> None:
+    case = Case(tiny)
+    contexts = case.contexts[np.random.default_rng(0).integers(0, len(case.contexts), 9)]
+    examples = Examples(contexts, np.ones((9, len(case.space)), np.float32), np.ones(len(case.space)))
+    make = lambda: RewardNet(case.context, case.chains)  # noqa: E731
+    config = RewardFit(members=1, epochs=1, batch=4)
+    assert np.isfinite(predict(fit_reward(make, examples, examples, config, lambda *_: None), contexts)).all()
+
+
 def test_what_cannot_be_learned_is_shrunk_away(tiny: TinyCascade) -> None:
     case = Case(tiny)
     rng = np.random.default_rng(0)
@@ -254,7 +264,15 @@ def test_what_logged_requests_earned_moves_it_little_where_what_was_believed_is_
 def test_without_logged_requests_it_stays_as_it_is(tiny: TinyCascade) -> None:
     logged = Logged(tiny, changed=0.5, noise=0.5)
     before = logged.found
-    np.testing.assert_array_equal(logged.fit_rows(logged.rows.take(np.arange(0))), before)
+    for few in (0, 1, 2):
+        np.testing.assert_array_equal(logged.fit_rows(logged.rows.take(np.arange(few))), before)
+
+
+def test_logged_requests_one_more_than_fill_their_batches_are_fitted_too(tiny: TinyCascade) -> None:
+    logged = Logged(tiny, changed=0.5, noise=0.5)
+    kept = np.cumsum(prepare(logged.config.seed, "reward rows").random(len(logged.rows)) >= LEFT_OUT)
+    rows = logged.rows.take(np.arange(int(np.argmax(kept > BATCH)) + 1))
+    assert np.isfinite(logged.fit_rows(rows)).all()
 
 
 def test_a_file_keeps_equal_tensors_once_and_large_ones_halved(tiny: TinyCascade, tmp_path: Path) -> None:
