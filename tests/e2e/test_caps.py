@@ -31,6 +31,8 @@ USERS = user_ids(DEMO)
 CASCADE = Cascade.open(DEMO)
 SPACE = ChainSpace(CASCADE.spec, len(CASCADE.items))
 SETTLE_S, LOOK_S = 3.0, 6.0
+LITTLE_J = 20.0
+"""What a fifth of a second draws, or a fourth."""
 NEAR = 0.25
 """Of what chains can change: so near to the cap, over LOOK_S. Whoever ignored the cap would be off by twice that."""
 
@@ -184,15 +186,19 @@ def test_a_node_that_joins_and_leaves_under_load_is_billed_nothing_twice(
     def nodes() -> int:
         return len(client.get("/v1/power").json()["nodes"])
 
+    def missed_j() -> float:
+        """What was billed of the windows since the start, less what was drawn in them."""
+        end = newest(client)
+        true_j = served.truth.at(end.windows[0].end_s) - served.truth.at(start.windows[0].end_s)
+        return float(end.total.energy_j - start.total.energy_j - true_j)
+
     start = newest(client)
     with ray_node(ray.get_runtime_context().gcs_address, tmp_path) as node:
         time.sleep(SETTLE_S)
         assert nodes() == 1, "one host, one bill, whichever node's meter tells of it"
         node.crash()
         time.sleep(SETTLE_S)
-    end = newest(client)
-    true_j = served.truth.at(end.windows[0].end_s) - served.truth.at(start.windows[0].end_s)
-    assert end.total.energy_j - start.total.energy_j == pytest.approx(true_j, rel=0.03)
+    until(lambda: abs(missed_j()) < LITTLE_J)  # the meter that is gone is waited for, so some joules are billed late
     assert_all_answered(asking, capped)
 
 

@@ -28,7 +28,7 @@ from models.batch import FloatArray, IntArray, RaggedBatch, UserRows
 from models.errors import FixFile, OutOfTime, Overloaded
 from models.loading import Cascade
 
-SLOW_S, HURRY_MS = 0.4, 300
+SLOW_S, HURRY_MS = 0.8, 600
 HEAVY, LIGHT = "seq>heavy@8>fine@4", "dot>light@4>skip"
 ALONE, TOGETHER = (
     BatchSettings(max_rows=1, wait_ms=0, in_flight=32),
