@@ -81,12 +81,11 @@ def _predictor(model: RewardModel) -> Predict:
 
 
 def _learned(progress: Progress, found: Evidence, cascade: Cascade, space: ChainSpace, current: Predict) -> Correction:
-    bar = progress.add_task("what the log says", total=1.0, note="")
     some = logged(found.seen.contexts, np.random.default_rng(0))
     predicted = current(some)
     of_context = OfContext.of(context_shape(cascade), some, predicted)
     design = Design(of_context, of_chains(cascade.spec, space), ways_of(predicted))
-    return learned(found.seen, design, current, lambda share: progress.update(bar, completed=share))
+    return learned(found.seen, design, current, _bar(progress, "what the log says"))
 
 
 def _fitted(
@@ -127,15 +126,15 @@ def _fitted(
     return free
 
 
-def _bar(progress: Progress, about: str) -> Callable[[float, str], None]:
+def _bar(progress: Progress, about: str) -> Callable[..., None]:
+    """A bar of its own, and how to tell it: a share, and what to say of it."""
     bar = progress.add_task(about, total=1.0, note="")
-    return lambda share, note: progress.update(bar, completed=share, note=note)
+    return lambda share, note="": progress.update(bar, completed=share, note=note)
 
 
 def _judged(progress: Progress, asked: Asked, found: Evidence, current: Predict, model: Path) -> Evaluation:
     candidate = _predictor(RewardModel(Session.open(model)))
-    bar = progress.add_task("judging it", total=1.0, note="")
-    both = judged(found.scene, (current, candidate), lambda share: progress.update(bar, completed=share))
+    both = judged(found.scene, (current, candidate), _bar(progress, "judging it"))
     return evaluate(found.logged, both, asked.most_weight)
 
 

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.training.fit import prepare
-from models.training.reward_fit import Examples, Floats, RewardFit, Tell
+from models.training.reward_fit import WARM_UP, Examples, Floats, RewardFit, Tell
 from models.training.reward_net import Ensemble
 
 WORTH = 100_000.0
 """Not tuned: of a million requests of `tests/bench/retrain.py`'s users 50,000 to 500,000 did alike, within a point."""
-LEARNING_RATE, WARM_UP = 1e-3, 0.15
+LEARNING_RATE = 1e-3
 BATCH, ANCHORED = 512, 128
 PASSES, MOST_ROWS = 6, 3_000_000
 """Over the rows at most; and rows that are gone through at most, in all."""
@@ -78,18 +78,16 @@ def fit_rows(
     optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, steps, pct_start=WARM_UP)
     best, kept = _missed(network, valid), copy.deepcopy(network.state_dict())
-    done = 0
-    for _ in range(passes):
+    for number in range(passes):
         network.train()
-        for batch in train.batches(rng.permutation(len(train))):
+        for step, batch in enumerate(train.batches(rng.permutation(len(train))), number * train.steps):
             optimiser.zero_grad()
             anchors = rng.integers(0, len(believed.contexts), ANCHORED)
             (_error(network, batch) + anchor * _astray(network, believed, anchors)).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
-            done += 1
-            if done % 20 == 0:
-                tell(done / steps, f"squared error {best:.4f}")
+            if step % 20 == 0:
+                tell(step / steps, f"squared error {best:.4f}")
         if (now := _missed(network, valid)) < best:
             best, kept = now, copy.deepcopy(network.state_dict())
     network.load_state_dict(kept)
