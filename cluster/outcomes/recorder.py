@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from math import nan
+from math import isfinite, nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,7 +131,10 @@ class Recorder:
         )
 
     def rewarded(self, rewards: Sequence[tuple[str, float]]) -> None:
-        """Requests have earned rewards, by id. Raises Overloaded, having taken none, when too many wait already."""
+        """Requests have earned rewards, by id. Raises Overloaded, having taken none, when too many wait already, and
+        ValueError for a reward that is no number."""
+        if wrong := [one for one in rewards if not isfinite(one[1])]:
+            raise ValueError(f"reward of {wrong[0][0]}: {wrong[0][1]}")
         if len(self._rewards) + len(rewards) > self._most:
             raise Overloaded("too many rewards wait to be passed on; send these again later")
         now_s = self._wall()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,21 +144,16 @@ def _unpacked(ids: tuple[str, ...], width: int, columns: bytes, scalars: tuple[A
     return Decisions(request_ids=ids, **found, **dict(zip(_SCALARS, scalars, strict=True)))
 
 
-@dataclass(frozen=True, slots=True)
-class Reward:
-    """What a request turned out to earn: one feedback. Raises ValueError for what is no number.
+class Reward(NamedTuple):
+    """What a request turned out to earn: one feedback.
 
-    reward  may be 0, may be negative
+    reward  finite, which whoever takes it in has seen to; may be 0, may be negative
     time_s  Unix time at which it came
     """
 
     request_id: str
     reward: float
     time_s: float
-
-    def __post_init__(self) -> None:
-        if not (isfinite(self.reward) and isfinite(self.time_s)):
-            raise ValueError(f"reward of {self.request_id}: {self.reward} at {self.time_s}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

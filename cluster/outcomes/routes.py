@@ -35,10 +35,10 @@ def add_outcomes(app: FastAPI, recorder: Recorder | None, desk: OutcomesDesk | N
     async def feedback(request: Request) -> Response:
         """What requests have earned: one, or many at a time. Whoever may ask for recommendations may tell of them."""
         try:
-            found = _read(await read_body(request.scope, request.receive, max_body_bytes))
+            found = read_feedback(await read_body(request.scope, request.receive, max_body_bytes))
             if recorder is None:
                 return JSONResponse({"detail": NOBODY}, 404)
-            recorder.rewarded([(one.request_id, one.reward) for one in found])
+            recorder.rewarded(found)
         except ValidationError as error:
             return invalid(error)
         except FixRequest as error:
@@ -58,15 +58,17 @@ def add_outcomes(app: FastAPI, recorder: Recorder | None, desk: OutcomesDesk | N
             return later(error)
 
 
-def _read(body: bytes) -> list[Feedback]:
-    """One, or many. Raises ValidationError."""
+def read_feedback(body: bytes) -> list[tuple[str, float]]:
+    """Requests' ids and rewards: one, or many. Raises ValidationError."""
     try:
         content = from_json(body)
     except ValueError:  # said in full by the validation that follows
         content = None
     if isinstance(content, dict) and "feedback" in content:
-        return FeedbackBatch.model_validate_json(body).feedback
-    return [Feedback.model_validate_json(body)]
+        found = FeedbackBatch.model_validate_json(body).feedback
+    else:
+        found = [Feedback.model_validate_json(body)]
+    return [(one.request_id, one.reward) for one in found]
 
 
 def _schema() -> dict[str, Any]:

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 from machine import describe  # noqa: E402
 
+from allocator.arms import Assignment  # noqa: E402
 from cluster.outcomes.drift import Drift  # noqa: E402
 from cluster.outcomes.joiner import Joiner  # noqa: E402
 from cluster.outcomes.log import FileLog  # noqa: E402
@@ -37,6 +38,8 @@ from cluster.outcomes.log_settings import LogSettings  # noqa: E402
 from cluster.outcomes.log_tables import Head  # noqa: E402
 from cluster.outcomes.pending import Matured  # noqa: E402
 from cluster.outcomes.records import Decisions, Reward, joined  # noqa: E402
+from cluster.outcomes.routes import read_feedback  # noqa: E402
+from cluster.traffic.clicks import MOST  # noqa: E402
 
 BEGAN_S, CHAINS, WAITING = 1_700_000_000.0, 105, 200_000
 HEAD = Head("cascade", "model", tuple(f"recall>pre-rank@{at}>rank@{at}" for at in range(CHAINS)))
@@ -106,6 +109,24 @@ def fill(log: FileLog, stream: list[Second], now_s: float) -> None:
         log.flush(now_s)
 
 
+def in_ingress(stream: list[Second]) -> dict[str, float]:
+    """What an ingress does besides, by name: CPU microseconds a request, or a reward."""
+    ids = [one for made, _ in stream for part in made for one in part.request_ids]
+    bodies = [
+        json.dumps({"feedback": [{"request_id": one, "reward": 1} for one in ids[at : at + MOST]]}).encode()
+        for at in range(0, len(ids), MOST)
+    ]
+    assignment, rewards = Assignment(0.02, "salt"), list[Reward]()
+    found = {"assign to an arm": cpu_us(lambda: [assignment.of(user) for user in range(len(ids))], len(ids))}
+    found["hear of a reward"] = cpu_us(
+        lambda: [rewards.append(Reward(*told, BEGAN_S)) for body in bodies for told in read_feedback(body)], len(ids)
+    )
+    found["pickle and unpickle a reward"] = cpu_us(
+        lambda: [pickle.loads(pickle.dumps(rewards[at : at + MOST], 5)) for at in range(0, len(ids), MOST)], len(ids)
+    )
+    return found
+
+
 def waiting_mb() -> float:
     """Of a joiner that is full, ids included."""
     tracemalloc.start()
@@ -121,7 +142,7 @@ def measure(rows: int, count: int, width: int, rate: int, folder: Path) -> dict[
     """Everything, by name: CPU microseconds a decision, but for what says otherwise."""
     stream = list(track(seconds(rows, count, width, rate), "making requests", rows // rate))
     rows = sum(len(one) for made, _ in stream for one in made)
-    found: dict[str, float] = {}
+    found = in_ingress(stream)
     shipped: list[Second] = []
     found["put together"] = cpu_us(
         lambda: shipped.extend((list(joined(made)), rewards) for made, rewards in stream), rows

@@ -5,6 +5,9 @@ loop of clients goes from one to the other every few seconds; each pair of stret
 the mean of their logarithms an interval. Which of the two comes first alternates. What both do in the background, under
 load or not, slows both alike and does not show in that: it is measured apart, in cores, as the processor time of each
 while the other one is under load, and what the part adds to it is taken off the ratio as its share of all cores.
+
+Where a part hears of rewards, the clients of both see to the same of what they are shown; those of the server with it
+tell of a reward for every answer, in batches once a second, and those of the other one find nothing to tell of.
 """
 
 import json
@@ -20,6 +23,7 @@ from statistics import NormalDist, mean, stdev
 from tempfile import TemporaryDirectory
 
 import click
+import numpy as np
 from machine import describe
 from process_group import spent_between, spent_by_name
 from rich.console import Console
@@ -28,6 +32,7 @@ from servers import ROOT, Running, Server, running
 from cluster.commands.load import run_fast
 from cluster.config import DEMO
 from cluster.traffic.bodies import request_bodies, user_ids
+from cluster.traffic.clicks import Clicks
 from cluster.traffic.load import LoadPlan, run_load
 
 UP = (str(Path(sys.executable).with_name("greenflow")), "up", "--placement", "inline")
@@ -43,23 +48,27 @@ class Part:
     """A part of the server: the environments of a server with it, and of one without.
 
     least  ratio that is to be reached
+    told   whether the one with it is told of a reward for every answer
     """
 
     about: str
     with_it: dict[str, str]
     without: dict[str, str]
     least: float
+    told: bool = False
 
 
+# Rewards are final after so short a time that they become so while the benchmark runs, as they do in a server that has
+# run for long. Exploration would run other chains than the other server.
+OUTCOMES = {
+    "GREENFLOW_LOG_FOLDER": "{folder}",
+    "GREENFLOW_FEEDBACK_HORIZON_S": "30",
+    "GREENFLOW_EXPERIMENT_EXPLORE": "0",
+}
 NO_EXPERIMENT = {"GREENFLOW_EXPERIMENT_ENABLED": "false"}
 PARTS = {
     "metering": Part("joules accounted for", {}, OFF, 0.98),
-    "outcomes": Part(
-        "holdback and a log of decisions",
-        {"GREENFLOW_LOG_FOLDER": "{folder}", "GREENFLOW_EXPERIMENT_EXPLORE": "0"},
-        NO_EXPERIMENT,
-        0.97,
-    ),
+    "outcomes": Part("holdback, a log of decisions, feedback", OUTCOMES, NO_EXPERIMENT, 0.97, told=True),
 }
 
 
@@ -84,11 +93,15 @@ class Stretch:
 
 @dataclass
 class Paired:
-    """Stretches with and without, pair by pair."""
+    """Stretches with and without, pair by pair.
+
+    failed  requests and rewards; `told` of the latter were taken in
+    """
 
     with_it: list[Stretch] = field(default_factory=list)
     without: list[Stretch] = field(default_factory=list)
     failed: int = 0
+    told: int = 0
 
     @property
     def ratios(self) -> list[float]:
@@ -150,14 +163,17 @@ def compared(part: Part, clients: int, pairs: int, seconds: float, console: Cons
     """Loads both in turn. Ctrl-C ends it with the pairs so far."""
     found = Paired()
     with both(part) as (with_it, without):
-        for server in (with_it, without):
-            throughput(server, clients, 2 * seconds, found)
-        found.failed, servers = 0, {True: with_it, False: without}
+        servers = {True: with_it, False: without}
+        tells: dict[bool, Clicks | None] = {on: told_of(int(on)) if part.told else None for on in servers}
+        for on, server in servers.items():
+            throughput(server, clients, 2 * seconds, found, tells[on])
+        found.failed = found.told = 0
         try:
             for number in range(pairs):
                 first = bool(number % 2)
                 pair = {
-                    on: _stretch(servers[on], servers[not on], clients, seconds, found) for on in (first, not first)
+                    on: _stretch(servers[on], servers[not on], clients, seconds, found, tells[on])
+                    for on in (first, not first)
                 }
                 found.with_it.append(pair[True])
                 found.without.append(pair[False])
@@ -168,20 +184,30 @@ def compared(part: Part, clients: int, pairs: int, seconds: float, console: Cons
     return found
 
 
-def _stretch(server: Running, rests: Running, clients: int, seconds: float, found: Paired) -> Stretch:
+def _stretch(
+    server: Running, rests: Running, clients: int, seconds: float, found: Paired, clicks: Clicks | None
+) -> Stretch:
     resting, own, began_s = rests.group.cpu_s(), server.group.named_cpu_s(), time.monotonic()
-    per_s = throughput(server, clients, seconds, found)
+    per_s = throughput(server, clients, seconds, found, clicks)
     took_s, parts = time.monotonic() - began_s, spent_by_name(own, server.group.named_cpu_s())
     rest = spent_between(resting, rests.group.cpu_s()) / took_s
     return Stretch(per_s, {name: cpu_s / took_s / per_s for name, cpu_s in parts.items()}, rest)
 
 
-def throughput(server: Running, clients: int, seconds: float, found: Paired) -> float:
+def throughput(server: Running, clients: int, seconds: float, found: Paired, clicks: Clicks | None = None) -> float:
     """Answers a second; what failed is added up."""
     bodies = request_bodies(user_ids(DEMO), seed=0)
-    report = run_fast(run_load(LoadPlan(server.url, bodies, clients, seconds=seconds, warmup_s=0.3)))
+    report = run_fast(run_load(LoadPlan(server.url, bodies, clients, seconds=seconds, warmup_s=0.3, clicks=clicks)))
     found.failed += report.failed
+    if report.clicks is not None:
+        found.failed += report.clicks.failed
+        found.told += report.clicks.sent
     return report.throughput_per_s
+
+
+def told_of(clicks: int) -> Clicks:
+    """So many clicks on every page."""
+    return lambda shown: np.full(len(shown), clicks, np.int64)
 
 
 @click.command(context_settings={"show_default": True})
@@ -208,6 +234,7 @@ def main(part: str, clients: int, pairs: int, seconds: float, json_file: Path | 
         f"{PARTS[part].about}: throughput with / without {ratio:.3f} ({low:.3f}..{high:.3f}), to reach {least}: {word};"
         f" of it {found.background:.3f} cores in the background; {len(found.ratios)} pairs,"
         f" {mean(one.per_s for one in found.without):,.0f} answers/s without, failed {found.failed}"
+        + (f", told of {found.told:,} rewards" if PARTS[part].told else "")
     )
     cpu, cpu_low, cpu_high = found.cpu_interval()
     whole_us = 1e6 * mean(one.cpu_s for one in found.without)

@@ -233,6 +233,14 @@ def test_of_too_many_rewards_none_is_taken() -> None:
     room.recorder.rewarded([("c", 1.0), ("d", 1.0)])
 
 
+@pytest.mark.parametrize("bad", [nan, np.inf, -np.inf])
+def test_of_rewards_of_which_one_is_no_number_none_is_taken(bad: float) -> None:
+    room = Remembers()
+    with pytest.raises(ValueError, match=f"reward of b: {bad}"):
+        room.recorder.rewarded([("a", 1.0), ("b", bad)])
+    assert not room.recorder.take()
+
+
 def test_a_shipment_travels() -> None:
     room = Remembers(contexts=True).answered([given("a"), given("b")], held=snapshot())
     room.recorder.rewarded([("a", 1.0)])
