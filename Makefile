@@ -47,5 +47,5 @@ screenshots: .venv ## pictures of the live page in every state, out/screenshots/
 constraints: .venv ## pin what is installed now
 	$(BIN)/pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' > constraints.txt
 
-clean: ## remove what the targets above made
-	rm -rf .venv out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove what the targets above made; what commands have written into out/ stays
+	rm -rf .venv out/serving.json out/price.json out/screenshots build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

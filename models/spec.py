@@ -162,6 +162,8 @@ class VariantSpec(_Frozen):
     index       recall only: .npy float32 (items, d), row r belongs to item row r
     approximate recall only: an approximate index over the same vectors
     device      cpu or cuda; a CUDA variant on a machine without a GPU is refused at start
+    placement   own: in a deployment of its own; inline: inside the ingress, which a CUDA variant cannot be. The setting
+                `placement` overrules it
     threads     intra-op threads of a CPU session, stated so that replicas do not fight for cores
     gpus        share of a GPU that a replica of a CUDA variant reserves
     max_rows    the most requests that one model run may take together
@@ -219,7 +221,15 @@ class StageSpec(_Frozen):
 
 
 class CascadeSpec(_Frozen):
-    """A whole cascade, as its file says it. Checked: the stages, their item numbers, and k fit together."""
+    """A whole cascade, as its file says it. Checked: the stages, their item numbers, and k fit together.
+
+    k             items of an answer; a request may ask for fewer
+    static_chain  the one that production runs, and that savings are measured against: of every stage the variant and how
+                  many items it infers, joined by `>`; the variant alone for recall, `skip` for a stage that is left out
+                  (tower-l>ydnn-l@400>dien@160)
+    reward        ONNX file of the reward model; left out, every request runs the static chain
+    about         for people to read
+    """
 
     format: Literal[1]
     name: Name

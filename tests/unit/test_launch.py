@@ -193,9 +193,13 @@ def test_a_ray_imported_in_another_mode_is_refused(constant: bool) -> None:
         serve_env.prepare(True, environment, {"ray.serve._private.constants": imported})
 
 
-def test_every_variable_says_why_and_is_named_once() -> None:
+def every_variable() -> tuple[serve_env.Variable, ...]:
     local = serve_env.LocalPorts(1, 2, 3, 4, 5, 6, range(10, 20), range(20, 30))
-    variables = serve_env.instance_variables("x", Path("/f"), Path("/f/haproxy"), local)
+    return serve_env.instance_variables("x", Path("/f"), Path("/f/haproxy"), local)
+
+
+def test_every_variable_says_why_and_is_named_once() -> None:
+    variables = every_variable()
     assert all(v.why for v in variables)
     assert len({v.name for v in variables}) == len(variables)
 
@@ -333,7 +337,7 @@ def test_signals_are_counted_while_something_must_not_be_interrupted() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-# The Serve config
+# The Serve config, and what Ray's nodes are told
 
 
 def test_the_shipped_serve_config_is_valid_and_its_arguments_are_settings() -> None:
@@ -342,3 +346,14 @@ def test_the_shipped_serve_config_is_valid_and_its_arguments_are_settings() -> N
     (application,) = config.applications
     assert application.import_path == "cluster.app:build"
     assert Settings.model_validate(application.args) == Settings(ingress_replicas=2)
+
+
+def test_nodes_of_a_cluster_are_told_what_up_tells_its_own() -> None:
+    path = Path(__file__).parents[2] / "deploy" / "ray.env"
+    shell = ["sh", "-c", '. "$1"; exec env -0', "sh", str(path)]
+    printed = subprocess.run(shell, check=True, capture_output=True, text=True, env={}).stdout
+    told = dict(line.split("=", 1) for line in printed.split("\0") if line.startswith("RAY_"))
+    assert told.pop("RAY_AUTH_MODE") == "token"
+    ours = {v.name: v.value for v in every_variable()}
+    assert told.items() <= ours.items()
+    assert {v.name for v in serve_env.MODE} - {"RAY_USAGE_STATS_ENABLED"} <= told.keys()
