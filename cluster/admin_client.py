@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from cluster.direct import DIRECT
 from cluster.limits.tokens import pairs
 from cluster.schemas import ProblemResponse
 from models.errors import FixFile, FixRequest, FixSetup, GreenFlowError, TryAgain
@@ -42,7 +43,6 @@ class AdminClient:
             raise FixRequest("url", f"{url!r} is no address such as http://127.0.0.1:8000")
         self._url, self._token, self._timeout_s = url.rstrip("/"), token, timeout_s
         self._most_bytes = most_bytes
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def call(self, method: str, path: str, body: bytes | None = None, kind: str = JSON) -> bytes:
         """The body of a good answer. Whatever changes something carries the token."""
@@ -86,7 +86,7 @@ class AdminClient:
 
     def _open(self, request: urllib.request.Request) -> Any:
         try:
-            return self._opener.open(request, timeout=self._timeout_s)
+            return DIRECT.open(request, timeout=self._timeout_s)
         except urllib.error.HTTPError as error:
             with error:
                 raise self._refusal(error.code, error.read(MOST_BYTES)) from None

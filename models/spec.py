@@ -224,9 +224,9 @@ class CascadeSpec(_Frozen):
     """A whole cascade, as its file says it. Checked: the stages, their item numbers, and k fit together.
 
     k             items of an answer; a request may ask for fewer
-    static_chain  the one that production runs, and that savings are measured against: of every stage the variant and how
-                  many items it infers, joined by `>`; the variant alone for recall, `skip` for a stage that is left out
-                  (tower-l>ydnn-l@400>dien@160)
+    static_chain  the one that production runs, and that savings are measured against: of every stage the variant and
+                  how many items it infers, joined by `>`; the variant alone for recall, `skip` for a stage that is left
+                  out (tower-l>ydnn-l@400>dien@160)
     reward        ONNX file of the reward model; left out, every request runs the static chain
     about         for people to read
     """

@@ -1,6 +1,7 @@
 """The `greenflow up` instances of this user on this machine: a small file each, and the processes that belong to one.
 
-A file outlives its instance when `up` is killed hard. Such a stale one is recognised by the pid and its start time.
+A file outlives its instance when `up` is killed hard. Such a stale one is recognised by the pid and its start time,
+counted from the machine's own start: the time of day at which a process began changes when the clock is set.
 """
 
 import contextlib
@@ -20,12 +21,14 @@ from cluster.launching.serve_env import MARKER
 
 FOLDER_PREFIX = "greenflow-"
 _KILL_S = 5.0
+_SAME_S = 0.05
 
 
 class Instance(BaseModel):
     """What is known of one `up`.
 
-    pid, created  its process, and when that started (s since 1970), so that a reused pid is not taken for it
+    pid, created  its process, and when that started (s since the machine did), so that a reused pid is not taken for it
+    boot          which start of the machine that is
     url           where it answers
     dashboard     Ray's dashboard, "" without one
     joined        the address of the Ray cluster that it joined; "" where it started its own
@@ -37,6 +40,7 @@ class Instance(BaseModel):
     name: str
     pid: int
     created: float
+    boot: str
     state: Literal["starting", "running", "stopping"]
     host: str
     port: int
@@ -48,9 +52,14 @@ class Instance(BaseModel):
     folder: str = ""
 
     @property
+    def process(self) -> psutil.Process | None:
+        """The process that wrote this; None when it is gone or a zombie."""
+        return _process(self.pid, self.created) if self.boot == boot() else None
+
+    @property
     def is_alive(self) -> bool:
         """Whether the process that wrote this still runs."""
-        return process(self.pid, self.created) is not None
+        return self.process is not None
 
 
 def default_root() -> Path:
@@ -110,12 +119,23 @@ class Registry:
         return self.root / f"{name}.json"
 
 
-def process(pid: int, created: float) -> psutil.Process | None:
-    """The process with that pid and start time (s since 1970); None when it is gone or a zombie."""
+def boot() -> str:
+    """Which start of the machine this is, "" where the kernel does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def created_s(candidate: psutil.Process) -> float:
+    """When the process started, in seconds since the machine did. Raises psutil.Error when it is gone."""
+    return psutil.Process(candidate.pid).create_time() - psutil.boot_time()
+
+
+def _process(pid: int, created: float) -> psutil.Process | None:
     try:
         found = psutil.Process(pid)
-        same = abs(found.create_time() - created) < 0.05 and found.status() != psutil.STATUS_ZOMBIE
-        return found if same else None
+        return found if abs(created_s(found) - created) < _SAME_S and runs(found) else None
     except psutil.Error:
         return None
 
@@ -167,14 +187,15 @@ def end(processes: Iterable[psutil.Process], grace_s: float) -> list[psutil.Proc
 def _wait(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
     """Those that still run after `timeout_s`. A zombie is gone: when it is reaped is up to its parent."""
     deadline = time.monotonic() + timeout_s
-    while processes := [p for p in processes if _runs(p)]:
+    while processes := [p for p in processes if runs(p)]:
         if time.monotonic() >= deadline:
             break
         time.sleep(0.05)
     return processes
 
 
-def _runs(candidate: psutil.Process) -> bool:
+def runs(candidate: psutil.Process) -> bool:
+    """Whether it is there, is the same as ever, and is no zombie."""
     try:
         return candidate.is_running() and candidate.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -78,7 +78,7 @@ class Running:
         """What has broken beyond repair, None while all is well. Replicas that die are Serve's to replace."""
         if self._raylet is None:
             return ray_joined.failure()
-        if instances.process(self._raylet.pid, self._raylet.create_time()) is None:
+        if not instances.runs(self._raylet):
             return f"Ray's node process (raylet, pid {self._raylet.pid}) has died"
         return None
 
@@ -135,7 +135,8 @@ def _new_instance(options: LaunchOptions) -> Instance:
     return Instance(
         name=secrets.token_hex(8),
         pid=os.getpid(),
-        created=psutil.Process().create_time(),
+        created=instances.created_s(psutil.Process()),
+        boot=instances.boot(),
         state="starting",
         host=options.host,
         port=options.port,
@@ -159,7 +160,8 @@ class _Launch:
     def __init__(self, instance: Instance, options: LaunchOptions, registry: Registry, hurried: Hurried) -> None:
         self._instance, self._options, self._registry, self._hurried = instance, options, registry, hurried
         self._raylet: psutil.Process | None = None
-        self._serve_was_there = False
+        self._serve_is_ours = options.address is None
+        self._deployed = False
 
     def start(self, build: Build, progress: Progress) -> None:
         options = self._options
@@ -170,11 +172,13 @@ class _Launch:
             progress(f"joining Ray at {options.address}")
             self._join(options.address)
         progress("starting Serve")
-        if not self._serve_was_there:
+        if self._serve_is_ours:
             host = options.host if options.address else "127.0.0.1"
             readiness.start_serve(host, options.port, options.logs)
         progress("deploying")
-        readiness.deploy(build(), options.app)
+        application = build()
+        self._deployed = True
+        readiness.deploy(application, options.app)
         readiness.wait_until_running(options.app, options.start_timeout_s, progress, self._check)
         readiness.wait_until_answering(self._instance.url, options.start_timeout_s, self._check)
         self._update(state="running")
@@ -198,8 +202,8 @@ class _Launch:
 
         if ray.is_initialized():
             with teardown.silenced():
-                if self.running().failure() is None:
-                    readiness.remove(self._instance.app, everything=not self._serve_was_there)
+                if (self._deployed or self._serve_is_ours) and self.running().failure() is None:
+                    readiness.remove(self._instance.app, everything=self._serve_is_ours)
                 ray.shutdown()
 
     def _stop_hard(self, gentle: threading.Thread, impatient: threading.Event) -> None:
@@ -232,8 +236,8 @@ class _Launch:
         self._update(dashboard=started.dashboard)
 
     def _join(self, address: str) -> None:
-        joined = ray_joined.join(address, self._options.host)
-        self._serve_was_there = joined.serves_already
+        joined = ray_joined.join(address, self._options.host, self._options.app)
+        self._serve_is_ours = not joined.serves_already
         self._update(dashboard=joined.dashboard, url=joined.url or self._instance.url)
 
     def _check(self) -> None:

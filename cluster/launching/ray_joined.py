@@ -1,6 +1,7 @@
 """Somebody else's Ray: join it, see whether it serves already, ask its dashboard."""
 
 import contextlib
+import http.client
 import json
 import logging
 import urllib.request
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from cluster.direct import DIRECT
 from cluster.launching import serve_env, teardown
 from models.errors import FixSetup
 
@@ -23,23 +25,24 @@ class Joined:
     url: str
 
 
-def join(address: str, host: str) -> Joined:
-    """Connect to the cluster at `address` ("auto", host:port of its GCS).
+def join(address: str, host: str, app: str) -> Joined:
+    """Connect to the cluster at `address` ("auto", host:port of its GCS), to serve an application there.
 
-    Raises FixSetup when it does not answer, or when it has several nodes and `host` is loopback, since the front end on
-    one node could then not reach the replicas on the others.
+    Raises FixSetup when it does not answer; when it has several nodes and `host` is loopback, since the front end on
+    one node could then not reach the replicas on the others; and when what it serves already is in the way.
     """
     import ray
 
     context = _connect(address)
     dashboard = f"http://{context.dashboard_url}" if context.dashboard_url else ""
-    front = _front_end(dashboard)
+    if _serves():
+        return Joined(dashboard, serves_already=True, url=_front_end(address, dashboard, app))
     nodes = len([node for node in ray.nodes() if node["Alive"]])  # type: ignore[no-untyped-call]
-    if front is None and nodes > 1 and host in _LOOPBACK:
+    if nodes > 1 and host in _LOOPBACK:
         raise FixSetup(
             f"the cluster at {address} has {nodes} nodes: give --host 0.0.0.0, so that they reach each other"
         )
-    return Joined(dashboard, front is not None, front or "")
+    return Joined(dashboard, serves_already=False, url="")
 
 
 @contextlib.contextmanager
@@ -89,12 +92,27 @@ def _connect(address: str) -> Any:
         raise FixSetup(f"no Ray cluster answers at RAY_ADDRESS={address}: {str(error).splitlines()[0]}") from None
 
 
-def _front_end(dashboard: str) -> str | None:
-    """Where Serve answers in this cluster; None when it does not run."""
+def _serves() -> bool:
+    """Whether Serve runs in this cluster, be it without an application or a front end."""
+    import ray
+    from ray.serve._private.constants import SERVE_CONTROLLER_NAME, SERVE_NAMESPACE
+
+    try:
+        ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+        return True
+    except ValueError:
+        return False
+
+
+def _front_end(address: str, dashboard: str, app: str) -> str:
+    """Where the Serve that runs answers. Raises FixSetup when it has no front end, or serves that application."""
     from ray import serve
 
-    if not serve.status().proxies:
-        return None
+    status = serve.status()
+    if app in status.applications:
+        raise FixSetup(f"the cluster at {address} serves an application {app!r} already; stop it first (serve.delete)")
+    if not status.proxies:
+        raise FixSetup(f"Serve runs in the cluster at {address} without an HTTP front end (proxy_location: Disabled)")
     options = (details(dashboard) or {}).get("http_options") or {}
     host = options.get("host") or "127.0.0.1"
     return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{options.get('port', 8000)}"
@@ -110,10 +128,10 @@ def details(dashboard: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
         return None
     request = urllib.request.Request(f"{dashboard}/api/serve/applications/", headers=token())
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+        with DIRECT.open(request, timeout=timeout_s) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return None
 
 

@@ -3,10 +3,10 @@
 import http.client
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cluster.direct import DIRECT
 from models.errors import FixSetup
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def wait_until_answering(url: str, timeout_s: float, check: Callable[[], None]) 
 def health_problem(url: str, timeout_s: float = 5.0) -> str | None:
     """What the health check says is wrong, None when it answers 200."""
     try:
-        with urllib.request.urlopen(url + HEALTH_PATH, timeout=timeout_s) as answer:
+        with DIRECT.open(url + HEALTH_PATH, timeout=timeout_s) as answer:
             answer.read()
         return None
     except urllib.error.HTTPError as error:

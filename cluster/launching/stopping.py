@@ -17,7 +17,7 @@ def stop(instance: Instance, registry: Registry, timeout_s: float = 60.0) -> Non
 
     After `timeout_s` it is killed. Raises FixSetup naming the pids that are still there after that.
     """
-    owner = instances.process(instance.pid, instance.created)
+    owner = instance.process
     if owner is not None:
         with contextlib.suppress(psutil.Error):
             owner.terminate()

@@ -2,11 +2,11 @@
 
 import subprocess
 import time
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster.direct import DIRECT
 from cluster.launching.haproxy_guard import die_with_parent
 from models.errors import FixSetup
 
@@ -71,7 +71,7 @@ def wait_until_ready(child: Child, path: str, timeout_s: float) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2.0) as answer:
+        with DIRECT.open(url, timeout=2.0) as answer:
             return bool(answer.status == 200)
     except (OSError, ValueError):
         return False

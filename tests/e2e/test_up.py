@@ -405,7 +405,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         owner.communicate("", timeout=STOP_S)
     instances.end(instances.processes_of("somebody"), 2)
     Registry(tmp_path_factory.mktemp("none")).forget(
-        Instance(name="x", pid=0, created=0, state="running", host="", port=0, url="", app="", folder=folder)
+        Instance(name="x", pid=0, created=0, boot="", state="running", host="", port=0, url="", app="", folder=folder)
     )
 
 

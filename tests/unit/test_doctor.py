@@ -17,7 +17,7 @@ from cluster.commands.doctor import command
 from cluster.diagnosis.findings import Diagnosis, Finding, NodeFindings, State
 from cluster.diagnosis.page import show
 from cluster.launching import ports
-from cluster.launching.instances import Instance, Registry
+from cluster.launching.instances import Instance, Registry, boot, created_s
 
 RULE = "write " + " ".join(f"word{n}" for n in range(60)) + " into the file"
 FINDINGS = (
@@ -86,8 +86,15 @@ def test_a_port_on_which_greenflow_answers_is_no_fault(tiny: TinyCascade, tmp_pa
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
         port = int(listener.getsockname()[1])
-        us = {"pid": os.getpid(), "created": psutil.Process().create_time(), "host": "127.0.0.1", "port": port}
-        serving = Instance(name="us", state="running", url=f"http://127.0.0.1:{port}", app="greenflow", **us)
+        us = {"pid": os.getpid(), "created": created_s(psutil.Process()), "host": "127.0.0.1", "port": port}
+        known = {
+            "name": "us",
+            "boot": boot(),
+            "state": "running",
+            "url": f"http://127.0.0.1:{port}",
+            "app": "greenflow",
+        }
+        serving = Instance.model_validate(us | known)
         Registry(tmp_path / "up").save(serving)
         result = run(tiny, tmp_path, port=port)
     assert f"{port}: GreenFlow answers there, at http://127.0.0.1:{port}" in result.stdout

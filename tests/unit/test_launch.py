@@ -16,7 +16,7 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from cluster.config import Settings
-from cluster.launching import haproxy_guard, instances, overview, serve_env, stopping, teardown
+from cluster.launching import haproxy_guard, instances, launch, overview, serve_env, stopping, teardown
 from cluster.launching.instances import Instance, Registry
 from cluster.launching.launch import LaunchOptions, refuse_conflicts
 from models.errors import FixSetup
@@ -39,7 +39,8 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
 
 def instance(name: str = "one", port: int = 8000, **changes: object) -> Instance:
     me = psutil.Process()
-    known = {"name": name, "pid": me.pid, "created": me.create_time(), "state": "running", "host": "127.0.0.1"}
+    known = {"name": name, "pid": me.pid, "created": instances.created_s(me), "boot": instances.boot()}
+    known |= {"state": "running", "host": "127.0.0.1"}
     return Instance.model_validate({**known, "port": port, "url": f"http://127.0.0.1:{port}", "app": "app", **changes})
 
 
@@ -72,6 +73,23 @@ def test_saving_again_replaces(registry: Registry) -> None:
 def test_a_reused_pid_is_not_taken_for_the_instance(registry: Registry) -> None:
     registry.save(dead())
     assert registry.alive() == []
+
+
+def test_an_instance_of_before_the_machine_started_anew_is_dead(registry: Registry) -> None:
+    registry.save(instance(boot="another"))
+    assert registry.alive() == []
+
+
+def test_a_clock_that_is_set_ends_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the clock moves, so does the time of day at which the machine started, from which psutil counts."""
+    running, raylet = instance(), psutil.Process()
+    raylet.create_time()  # which psutil keeps
+    registry.save(running)
+    moved_s = psutil.boot_time() + 2.0
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: moved_s)
+    assert psutil.Process().create_time() == raylet.create_time() + 2.0
+    assert registry.alive() == [running]
+    assert launch.Running(running, raylet).failure() is None
 
 
 def test_sweeping_forgets_a_dead_instance_without_processes_and_its_folder(registry: Registry, tmp_path: Path) -> None:
@@ -128,7 +146,7 @@ def test_stopping_an_instance_asks_its_process_and_clears_the_rest(
     registry: Registry, sleeper: subprocess.Popen[bytes]
 ) -> None:
     with subprocess.Popen(["sleep", "60"]) as owner:
-        running = instance("marked", free_port(), pid=owner.pid, created=psutil.Process(owner.pid).create_time())
+        running = instance("marked", free_port(), pid=owner.pid, created=instances.created_s(psutil.Process(owner.pid)))
         registry.save(running)
         stopping.stop(running, registry, timeout_s=5)
         assert owner.wait(5) == -signal.SIGTERM

@@ -15,7 +15,7 @@ from live import free_port
 
 from cluster.commands.monitoring_up import ray_settings, with_token
 from cluster.launching import prometheus_targets
-from cluster.launching.instances import Instance, Registry
+from cluster.launching.instances import Instance, Registry, boot, created_s
 from cluster.monitoring.children import started, wait_until_ready
 from cluster.monitoring.scraping import Targets
 from models.errors import FixSetup
@@ -32,7 +32,8 @@ def noted(registry: Registry, port: int = 8000, **changes: str) -> Instance:
     """An instance whose `up` is this process."""
     me = psutil.Process()
     known = {"name": f"on{port}", "host": "127.0.0.1", "url": f"http://127.0.0.1:{port}", "app": "greenflow"}
-    found = Instance(pid=me.pid, created=me.create_time(), state="running", port=port, **{**known, **changes})
+    known |= {"boot": boot(), **changes}
+    found = Instance(pid=me.pid, created=created_s(me), state="running", port=port, **known)  # type: ignore[arg-type]
     registry.save(found)
     return found
 
