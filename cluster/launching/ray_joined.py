@@ -110,7 +110,10 @@ def _front_end(address: str, dashboard: str, app: str) -> str:
 
     status = serve.status()
     if app in status.applications:
-        raise FixSetup(f"the cluster at {address} serves an application {app!r} already; stop it first (serve.delete)")
+        raise FixSetup(
+            f"the cluster at {address} serves an application {app!r} already; stop it first: `greenflow down` where "
+            f"`greenflow up` runs, else serve.delete({app!r}) or `serve shutdown`"
+        )
     if not status.proxies:
         raise FixSetup(f"Serve runs in the cluster at {address} without an HTTP front end (proxy_location: Disabled)")
     options = (details(dashboard) or {}).get("http_options") or {}

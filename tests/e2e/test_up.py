@@ -431,3 +431,12 @@ def test_the_shipped_serve_config_deploys_the_application(cluster: Cluster, tmp_
     url = f"http://127.0.0.1:{cluster.port}"
     readiness.wait_until_answering(url, START_S, lambda: None)
     assert readiness.health_problem(url) is None
+
+
+def test_up_leaves_alone_who_serves_there_already(cluster: Cluster, start: Start) -> None:
+    """The one before deployed it: `up` neither takes it over nor ends it, nor the Serve that it runs on."""
+    local = {v.name: v.value for v in serve_env.LOCAL_MODE}
+    up = start(free_port(), RAY_ADDRESS=cluster.address, **local)
+    assert exited(up, START_S) == 2
+    assert "serves an application 'greenflow' already" in up.log.read_text()
+    assert readiness.health_problem(f"http://127.0.0.1:{cluster.port}") is None
