@@ -6,6 +6,8 @@ the mean of their logarithms an interval. Which of the two comes first alternate
 load or not, slows both alike and does not show in that: it is measured apart, in cores, as the processor time of each
 while the other one is under load, and what the part adds to it is taken off the ratio as its share of all cores.
 
+Of two servers that are alike (`--part nothing`) neither is to be found slower: that tells what the rest is worth.
+
 Where a part hears of rewards, the clients of both see to the same of what they are shown; those of the server with it
 tell of a reward for every answer, in batches once a second, and those of the other one find nothing to tell of.
 """
@@ -69,6 +71,7 @@ NO_EXPERIMENT = {"GREENFLOW_EXPERIMENT_ENABLED": "false"}
 PARTS = {
     "metering": Part("joules accounted for", {}, OFF, 0.98),
     "outcomes": Part("holdback, a log of decisions, feedback", OUTCOMES, NO_EXPERIMENT, 0.97, told=True),
+    "nothing": Part("two servers that are alike", {}, {}, 1.0),
 }
 
 
