@@ -118,13 +118,14 @@ class Hindsight:
         return earned + max(high * (left - spent), 0.0)
 
     def _ceiling(self, resource: Resource, inside: Mask) -> float:
-        unit = self.costs.unit(resource)
-        tops = [
-            float(part.frontier.slopes[0]) / float((unit[part.windows] * part.scale).min())
-            for part in self.costs.segments(resource)
-            if len(part.frontier.slopes) and inside[part.windows].any()
-        ]
-        return 2 * max(tops, default=0.0)
+        """Where all requests that spend anything take their cheapest chain; those of a clean hour spend nothing."""
+        unit, tops = self.costs.unit(resource), [0.0]
+        for part in self.costs.segments(resource):
+            each = (unit[part.windows] * part.scale)[inside[part.windows]]
+            each = each[each > 0]
+            if len(part.frontier.slopes) and len(each):
+                tops.append(float(part.frontier.slopes[0]) / float(each.min()))
+        return 2 * max(tops)
 
     def _at_price(self, price: float, resource: Resource, inside: Mask) -> tuple[float, float]:
         """What the policy's requests of these windows spend and earn at a price per unit of the resource."""

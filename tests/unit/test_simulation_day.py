@@ -65,6 +65,13 @@ def test_a_carbon_quota_earns_more_than_a_flat_cap_with_equal_grams(short: Short
     assert grams < 1.001
 
 
+def test_hours_of_clean_power_take_nothing_of_a_carbon_quota(short: Short) -> None:
+    world = short("diurnal", grid={"series": [300.0, 0.0, 300.0]}, limits=[{"kind": "carbon", "limit": "80%"}])
+    outcome = play(world)
+    assert stated(outcome).most == pytest.approx(1.0, abs=0.01)
+    assert 0.99 < (outcome.of_optimum or 0) <= 1.001
+
+
 def test_without_a_limit_every_request_has_its_best_chain(short: Short) -> None:
     outcome = play(short("diurnal", holdback=0.0), limits=())
     assert outcome.of_optimum == pytest.approx(1.0, abs=1e-4)
