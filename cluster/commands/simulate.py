@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -19,7 +20,7 @@ from cluster.simulation.payload import as_json
 from cluster.simulation.scenario import Scenario, find, read_scenario, shipped
 from cluster.simulation.text import show, show_compared
 from cluster.simulation.world import World
-from models.errors import FixSetup
+from models.errors import FixRequest, FixSetup
 
 STOPPED, PIPED = 130, 120
 Runs = list[tuple[str, Outcome]]
@@ -106,7 +107,10 @@ def command(
 def _with(scenario: Scenario, seed: int | None, window_s: float | None) -> Scenario:
     given = {"seed": seed, "window_s": window_s}
     changed = {name: value for name, value in given.items() if value is not None}
-    return Scenario.model_validate({**scenario.model_dump(), **changed}) if changed else scenario
+    try:
+        return Scenario.model_validate({**scenario.model_dump(), **changed}) if changed else scenario
+    except ValidationError as error:  # a seed fits every scenario
+        raise FixRequest("--window-s", error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 def _list() -> None:

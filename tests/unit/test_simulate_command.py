@@ -161,6 +161,14 @@ def test_what_is_asked_wrongly_is_told() -> None:
         cases(None, ["power="])
 
 
+def test_windows_that_are_too_short_for_a_long_day_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, "hours": 48}), encoding="utf-8")
+    error = command(path, "--window-s", "1").exception
+    assert isinstance(error, FixRequest)
+    assert str(error) == "--window-s: hours: 172,800 windows are too many; make window_s longer"
+
+
 def test_limits_of_several_names_hold_together_and_values_follow_one_another() -> None:
     found = cases("none, 80%", ["power=90%"])
     assert list(found) == ["energy none, power 90%", "energy 80%, power 90%"]
