@@ -23,7 +23,8 @@ class LimitOutcome:
 
     limit       the lowest that was stated, in `unit`
     used, over  means over windows, or for a quota over its periods: min(spent, limit) / limit, and what was spent above
-                it; `most` is the largest spent / limit of one of them. NaN where the limit never held
+                it; `most` is the largest spent / limit of one of them, infinite where something was spent of nothing.
+                NaN where the limit never held, or was nothing and nothing was spent
     prices      least, mean and largest, reward per unit of the resource
     unreachable windows in which the controller said that no chains could hold it
     """
@@ -161,12 +162,12 @@ def _limit(one: Schedule, world: World, rows: Sequence[Row]) -> LimitOutcome:
     limit = np.array([nan if at is None else at.quota for at in held])
     period_s = one.any.period_s
     if period_s is None:
-        ratio = spent / (limit * world.window_s)
+        ratio = _ratios(spent, limit * world.window_s)
     else:
         period = world.starts_s // period_s
         each = [period == number for number in np.unique(period)]
-        ratio = np.array([spent[at].sum() / np.nanmax(limit[at]) for at in each if np.isfinite(limit[at]).any()])
-    ratio = ratio[np.isfinite(ratio)]
+        quotas = [(spent[at].sum(), np.nanmax(limit[at])) for at in each if np.isfinite(limit[at]).any()]
+        ratio = _ratios(*np.array(quotas).reshape(-1, 2).T)
     prices = [row.prices.get(one.name, 0.0) for row in rows] or [0.0]
     stated = [at.limit for _, at in one.steps if at is not None]
     return LimitOutcome(
@@ -180,6 +181,13 @@ def _limit(one: Schedule, world: World, rows: Sequence[Row]) -> LimitOutcome:
         prices=(min(prices), float(np.mean(prices)), max(prices)),
         unreachable=sum(one.name in row.unreachable for row in rows),
     )
+
+
+def _ratios(spent: Floats, limit: Floats) -> Floats:
+    """Spent over limit, infinite where that is zero; without those that have no limit, or of which 0 of 0 was spent."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: Floats = spent / limit
+    return ratio[~np.isnan(ratio)]
 
 
 def _series(world: World, rows: Sequence[Row], limits: Sequence[Schedule]) -> Series:

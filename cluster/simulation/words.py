@@ -1,12 +1,13 @@
 """What a simulated day came to, in words and figures: the same in the terminal and on the page."""
 
 from collections.abc import Iterator, Sequence
-from math import isnan
+from math import isinf, isnan
 
 from allocator.emissions import JOULES_PER_KWH
 from cluster.reporting.words import NONE, count, number
 from cluster.simulation.outcome import LimitOutcome, Outcome
 
+ENDLESS = "∞"
 LIMIT_HEADERS = ("limit", "at least", "used", "above it", "largest", "price", "out of reach")
 COMPARED = (
     "limits",
@@ -30,6 +31,8 @@ def share(part: float | None, whole: float | None = 1.0) -> str:
     """A ratio in percent with two places, for what differs by little."""
     if part is None or whole is None or not whole or isnan(part):
         return NONE
+    if isinf(part):
+        return ENDLESS
     return f"{100 * part / whole:.2f}%".replace("-", "−")
 
 

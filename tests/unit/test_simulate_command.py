@@ -147,6 +147,16 @@ def test_who_stops_a_day_keeps_what_was_played(
         assert json.loads(ledger.stdout)["total"]["covered_s"] == 3600
 
 
+@pytest.mark.parametrize("asked", ["power=0", "carbon-hour=0%"])
+def test_a_limit_of_nothing_is_exceeded_without_end(small: Path, asked: str) -> None:
+    (run,) = runs(command(small, "--limit", asked, "--json"))
+    (limit,) = run["limits"]
+    assert (limit["limit"], limit["used"], limit["over"], limit["most"]) == (0, 1, None, None)
+    assert limit["unreachable"] == run["degraded"] > 15
+    assert re.search(r"0 (W|g/h) +100.00% +∞ +∞ ", command(small, "--limit", asked).stdout)
+    assert "<td>&#8734;</td>" in command(small, "--limit", asked, "--html").stdout
+
+
 def test_what_is_asked_wrongly_is_told() -> None:
     assert isinstance(command("no-such-day").exception, FixFile)
     assert "name a scenario" in command().output
