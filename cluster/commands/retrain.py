@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from allocator.chains import ChainSpace
+from allocator.choice import Mask
 from allocator.importance import importance
 from allocator.ope.evaluation import Evaluation, evaluate
 from allocator.ope.targets import judged
@@ -22,11 +23,12 @@ from allocator.table import cascade_digest
 from allocator.violations import stages_to_free, violations
 from cluster.candidate import Candidate, write_candidate
 from cluster.commands.retrain_asked import Asked, free_stages
-from cluster.commands.retrain_contexts import alike, logged
+from cluster.commands.retrain_contexts import LEAST_TRAINED, Contexts, alike, logged
 from cluster.commands.retrain_rows import Evidence, Reading, evidence
 from cluster.commands.retrain_show import show
 from models.batch import FloatArray
 from models.checking import check_cascade, sha256_of
+from models.errors import FixFile
 from models.features import open_array
 from models.loading import Cascade
 from models.session import Session
@@ -111,7 +113,7 @@ def _fitted(
     free = free_stages(cascade, asked.free, stages_to_free(violations(space, believed)))
     chains = ChainShape.of(cascade.spec, [[(a.variant, a.items) for a in chain.actions] for chain in space], free)
     shape, importances = context_shape(cascade), importance(believed, space.flops)
-    validates = contexts.split(VALIDATION, rng)
+    validates = validated_by(contexts, rng, asked.reading.folder)
     train, valid = (Examples(contexts.rows[of], believed[of], importances) for of in (~validates, validates))
     config = RewardFit(seed=asked.seed, weight_decay=WEIGHT_DECAY)
     if asked.epochs is not None:
@@ -124,6 +126,15 @@ def _fitted(
     fit_rows(network, rows, train, config, _bar(progress, "what the log says, again"))
     export_reward(network, contexts.rows, model)
     return free
+
+
+def validated_by(contexts: Contexts, rng: np.random.Generator, log: Path) -> Mask:
+    """(n,) whether to validate by a context. Raises FixFile where they are too few for that."""
+    validates = contexts.split(VALIDATION, rng)
+    if not validates.any():
+        few = f"the log holds requests of too few different contexts: {len(np.unique(contexts.of))} with users on file"
+        raise FixFile(log, "context", f"{few}; at least {LEAST_TRAINED + 1} are needed to train and to validate")
+    return validates
 
 
 def _bar(progress: Progress, about: str) -> Callable[..., None]:

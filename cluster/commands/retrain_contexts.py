@@ -15,6 +15,8 @@ MOST_CONTEXTS = 20_000
 """A network is fitted to so many contexts at most, drawn at random; each with what is now believed of all chains."""
 VARIANTS = 4
 """Up to so many for each context of the log, itself included."""
+LEAST_TRAINED = 2
+"""Of one alone there is no variance, which a network is fitted in units of."""
 SHORTENED = 0.5
 """The largest share of its clicks by which a history is shortened."""
 
@@ -30,8 +32,15 @@ class Contexts:
     of: NDArray[np.int64]
 
     def split(self, share: float, rng: np.random.Generator) -> Mask:
-        """(n,) whether to validate by a context, true of about that share; what is made from one goes with it."""
-        drawn: Mask = rng.random(int(self.of.max(initial=-1)) + 1) < share
+        """(n,) whether to validate by a context, true of about that share; what is made from one goes with it.
+
+        At least LEAST_TRAINED and what is made from them are trained on and one is validated by: of fewer, none is.
+        """
+        chance = rng.random(int(self.of.max(initial=-1)) + 1)
+        drawn: Mask = chance < share
+        order = np.argsort(chance)
+        drawn[order[:1]] = True
+        drawn[order[-LEAST_TRAINED:]] = False
         return drawn[self.of]
 
 

@@ -1,11 +1,15 @@
 """What contexts a network is fitted to beside those of the log."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tiny_cascade import TinyCascade
 
 from allocator.reward import context_of
-from cluster.commands.retrain_contexts import MOST_CONTEXTS, SHORTENED, VARIANTS, alike, logged
+from cluster.commands.retrain import validated_by
+from cluster.commands.retrain_contexts import LEAST_TRAINED, MOST_CONTEXTS, SHORTENED, VARIANTS, Contexts, alike, logged
+from models.errors import FixFile
 from models.features import UserQuery
 from models.loading import Cascade
 
@@ -67,3 +71,18 @@ def test_what_is_made_from_a_context_is_validated_with_it(cascade: Cascade) -> N
     validates = found.split(0.3, np.random.default_rng(0))
     assert 0 < validates.mean() < 1
     assert (validates == validates[found.of]).all()
+
+
+@pytest.mark.parametrize("count", [3, 4, 8])
+def test_however_few_contexts_there_are_some_train_and_some_validate(count: int) -> None:
+    found = Contexts(np.eye(count), np.arange(count))
+    for seed in range(50):
+        validates = found.split(0.15, np.random.default_rng(seed))
+        assert 1 <= validates.sum() <= count - LEAST_TRAINED
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_contexts_too_few_to_validate_by_are_refused_with_the_logs_name(count: int) -> None:
+    found = Contexts(np.eye(5), np.arange(5) % count)
+    with pytest.raises(FixFile, match=f"out/log: context: .*too few different contexts: {count} .* 3 are needed"):
+        validated_by(found, np.random.default_rng(0), Path("out/log"))
