@@ -12,6 +12,7 @@ from allocator.choice import Floats, Mask, Rewards
 from allocator.constraints import Constraint, Resource
 from allocator.policy import Policy
 from allocator.price.base import Observation, PriceState, PriceStrategy, Terms, usable
+from allocator.price.predictive import PredictiveState
 from allocator.price.sample import Sample
 from allocator.price.start import Start, start_prices
 from cluster.accounts import Window
@@ -59,6 +60,11 @@ class ControlState:
     def prices_by_key(self) -> dict[str, float]:
         """The prices of the window that runs, by `Aim.key`."""
         return {aim.key: float(p) for aim, p in zip(self.means.aims, self.policy.prices, strict=True)}
+
+    @property
+    def expected(self) -> float | None:
+        """Requests of the next window, as the prices' strategy forecasts them; None where it has no forecast."""
+        return self.prices.expected if isinstance(self.prices, PredictiveState) else None
 
 
 @dataclass(frozen=True)

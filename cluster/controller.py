@@ -16,7 +16,6 @@ from ray import serve
 from ray.exceptions import RayError
 
 from allocator.chains import ChainSpace
-from allocator.emissions import Pue, grams_per_joule
 from allocator.energy.model import EnergyModel
 from allocator.energy.prior import Prior, from_flops, from_profile
 from allocator.limits import Limit
@@ -25,7 +24,7 @@ from cluster.accounts import Books, Report, Window
 from cluster.availability import Roster, without
 from cluster.bookkeeping import Bookkeeper, Payload, Told
 from cluster.capacity import capacity_limit
-from cluster.carbon.base import CarbonProvider, keep_fresh
+from cluster.carbon.base import CarbonProvider, grams_per_j, keep_fresh
 from cluster.carbon.select import open_remembered
 from cluster.carbon.transport import HttpTransport
 from cluster.config import Settings
@@ -94,7 +93,7 @@ class Controller:
         carbon = open_remembered(settings.carbon, HttpTransport(), time.time, asyncio.sleep, random.Random())
         building, window_s, meters = settings.carbon.building, settings.allocator.window_s, settings.energy.enabled
         self._pacer = QuotaPacer(carbon, building.ratio, lambda: self._desk.expected)
-        prior, grams = prior_of(settings, cascade.spec), partial(_grams_per_j, carbon, building)
+        prior, grams = prior_of(settings, cascade.spec), partial(grams_per_j, carbon, building)
         self._capacity = _capacity(settings, cascade.spec) if allocates else None
         self._purse = Purse(space, window_s, self._limited, self._pacer, prior, grams, meters)
         self._models = None if start is None else open_model_desk(cascade, space, start.rewards, self._ledger)
@@ -291,11 +290,6 @@ def spare_what_stays() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(MOST_NEW)
-
-
-def _grams_per_j(carbon: CarbonProvider, building: Pue, now_s: float) -> float | None:
-    intensity = carbon.now(now_s)
-    return None if intensity is None else grams_per_joule(building, intensity.figure)
 
 
 def _served(settings: Settings, cascade: Cascade) -> Served:

@@ -8,7 +8,6 @@ from typing import Protocol
 
 import numpy as np
 
-from allocator.price.predictive import PredictiveState
 from allocator.request_joules import Rates
 from cluster.accounts import Books, Report, Window, closed, heard, opened, without_rewards
 from cluster.control import WARM_UP, Control, ControlState
@@ -89,9 +88,8 @@ class ControllerDesk:
 
     @property
     def expected(self) -> float | None:
-        """Requests of the next window, as the prices' strategy forecasts them; None where it has no forecast."""
-        prices = None if self._state is None else self._state.prices
-        return prices.expected if isinstance(prices, PredictiveState) else None
+        """As `ControlState.expected`; None before the first snapshot, too."""
+        return None if self._state is None else self._state.expected
 
     @property
     def standings(self) -> tuple[Standing, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from allocator import emissions
-from allocator.emissions import Kind
+from allocator.emissions import Kind, Pue, grams_per_joule
 from allocator.joules import Quality
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -95,3 +95,9 @@ async def keep_fresh(provider: CarbonProvider, sleep: Sleep) -> None:
     """Refresh the provider whenever it is due, for ever; ends at once for one that never changes."""
     while math.isfinite(pause_s := await provider.refresh()):
         await sleep(pause_s)
+
+
+def grams_per_j(provider: CarbonProvider, building: Pue, now_s: float) -> float | None:
+    """Grams of CO2e of a joule of machines at that Unix time; None while nobody knows the intensity."""
+    intensity = provider.now(now_s)
+    return None if intensity is None else grams_per_joule(building, intensity.figure)

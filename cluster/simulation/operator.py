@@ -7,21 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from allocator.constraints import flops_per_second
-from allocator.emissions import Pue, grams_per_joule
+from allocator.emissions import Pue
 from allocator.energy.model import EnergyModel
 from allocator.energy.windows import SERVING
 from allocator.joules import Quality
 from allocator.limits import Limit
 from allocator.pacing.saved import dumped
 from allocator.policy import Policy
-from allocator.price.predictive import PredictiveState
 from allocator.price.select import strategy
 from allocator.price.start import Start
 from allocator.rows import RowsState
 from allocator.rows import dumped as dumped_rows
 from cluster.accountant import Accountant, Closed, Done
 from cluster.accounts import Report, Window, closed, heard, opened
-from cluster.carbon.base import CarbonProvider
+from cluster.carbon.base import grams_per_j
 from cluster.computing import ROWS
 from cluster.control import LEAST_ROWS, Control, ControlState
 from cluster.counting import ledgered
@@ -55,8 +54,10 @@ class Operator:
         self.ledger = Ledger.open(file, KEPT)
         prior = world.fleet.prior()
         self._accountant = Accountant(EnergyModel(), prior, self.ledger, world.grid, building)
-        self.pacer = QuotaPacer(world.grid, building.ratio, lambda: self._expected)
-        grams = partial(_grams_per_j, world.grid, building)
+        self.pacer = QuotaPacer(
+            world.grid, building.ratio, lambda: None if self._state is None else self._state.expected
+        )
+        grams = partial(grams_per_j, world.grid, building)
         self._purse = Purse(world.space, self._window_s, limits, self.pacer, prior, grams)
         self._books = opened(len(world.space))
         self._state: ControlState | None = None
@@ -87,11 +88,6 @@ class Operator:
     def state(self) -> ControlState | None:
         """All that the last tick left."""
         return self._state
-
-    @property
-    def _expected(self) -> float | None:
-        prices = None if self._state is None else self._state.prices
-        return prices.expected if isinstance(prices, PredictiveState) else None
 
     def begin(self, meters: Sequence[MeterReport]) -> None:
         """Before the first window: meters are heard for the first time, which bills nothing.
@@ -147,8 +143,3 @@ def _rows(world: World) -> bytes:
 def _forecasts(world: World) -> Mapping[str, bytes]:
     known = {LOAD: world.known_load(), GRID: world.known_grid()}
     return {key: dumped(state) for key, state in known.items() if state.number is not None}
-
-
-def _grams_per_j(carbon: CarbonProvider, building: Pue, now_s: float) -> float | None:
-    intensity = carbon.now(now_s)
-    return None if intensity is None else grams_per_joule(building, intensity.figure)
