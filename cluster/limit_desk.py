@@ -7,6 +7,7 @@ from typing import Any
 from allocator.limits import Limit
 from cluster.limits.book import LimitBook
 from cluster.limits.schemas import change_payload
+from cluster.limits.stated import document
 from cluster.snapshot import Standing
 from models.errors import FixRequest, NoSuch
 
@@ -65,7 +66,7 @@ class LocalLimitDesk:
 
     def _payload(self, limit: Limit) -> Payload:
         """A limit that has just been set has no standing yet; neither has one whose resource nobody can tell of."""
-        stated = {"name": limit.name, "kind": limit.kind.value, "limit": limit.limit, "unit": limit.unit}
+        stated = {"name": limit.name, **document(limit)}
         for one in self._standings():
             if (one.name, one.kind, one.unit, one.limit) == (limit.name, limit.kind.value, limit.unit, limit.limit):
                 return {**stated, "spend": one.spend, "price": one.price, "reachable": one.reachable}

@@ -6,6 +6,7 @@ import urllib.parse
 from allocator.limits import Limit
 from cluster.admin_client import TIMEOUT_S, AdminClient
 from cluster.limits.schemas import ChangesResponse, LimitOut, LimitsResponse
+from cluster.limits.stated import document
 
 PATH = "/v1/constraints"
 
@@ -26,8 +27,8 @@ class LimitClient:
 
     def put(self, limit: Limit) -> LimitOut:
         """Set a limit; how it stands then."""
-        body = {"kind": limit.kind.value, "limit": limit.limit, "unit": limit.unit}
-        return self._api.read(LimitOut, self._api.call("PUT", f"{PATH}/{limit.name}", json.dumps(body).encode()))
+        body = json.dumps(document(limit)).encode()
+        return self._api.read(LimitOut, self._api.call("PUT", f"{PATH}/{limit.name}", body))
 
     def clear(self, name: str) -> None:
         """Remove a limit."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from allocator.limits import Kind, Limit
 from cluster.ledger.marks import State
+from cluster.limits.stated import document
 from models.errors import FixFile
 
 KEY, FORMAT = "limits", 1
@@ -35,8 +36,8 @@ def to_state(overrides: Overrides, at_s: float, author: str) -> State:
     listed = [
         {
             "name": one.name,
-            "seed": _document(one.seed),
-            "value": _document(one.value),
+            "seed": one.seed and document(one.seed),
+            "value": one.value and document(one.value),
             "author": one.author,
             "at_s": one.at_s,
         }
@@ -69,11 +70,7 @@ def from_state(state: State | None) -> Overrides:
     return {one.name: one for one in found}
 
 
-def _document(limit: Limit | None) -> dict[str, Any] | None:
-    return None if limit is None else {"kind": limit.kind.value, "limit": limit.limit, "unit": limit.unit}
-
-
-def _limit(name: str, document: Mapping[str, Any] | None) -> Limit | None:
-    if document is None:
+def _limit(name: str, stated: Mapping[str, Any] | None) -> Limit | None:
+    if stated is None:
         return None
-    return Limit(name, Kind(document["kind"]), float(document["limit"]), document["unit"])
+    return Limit(name, Kind(stated["kind"]), float(stated["limit"]), stated["unit"])

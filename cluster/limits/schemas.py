@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, WithJsonSchema
 
-from allocator.limits import UNITS, Kind, Limit
+from allocator.limits import UNITS, Kind
 from cluster.ledger.changes import LimitChange
-from cluster.limits.stated import MOST
+from cluster.limits.stated import MOST, document
 
 UNIT_TEXT = "; ".join(f"{kind}: {' or '.join(units)}" for kind, units in UNITS.items())
 Amount = Annotated[float, Field(strict=True, ge=0, le=MOST, allow_inf_nan=False)]
@@ -85,10 +85,6 @@ def change_payload(change: LimitChange) -> dict[str, Any]:
         "at_s": change.at_s,
         "author": change.author,
         "name": change.name,
-        "before": _stated(change.before),
-        "after": _stated(change.after),
+        "before": change.before and document(change.before),
+        "after": change.after and document(change.after),
     }
-
-
-def _stated(limit: Limit | None) -> dict[str, Any] | None:
-    return None if limit is None else {"kind": limit.kind.value, "limit": limit.limit, "unit": limit.unit}

@@ -1,4 +1,6 @@
-"""From what somebody states to a Limit, or to a refusal that names the field."""
+"""From what somebody states to a Limit, or to a refusal that names the field; and back."""
+
+from typing import Any
 
 from allocator.limits import Kind, Limit
 from models.errors import FixRequest
@@ -19,6 +21,11 @@ def limit_of(name: str, kind: str, limit: float, unit: str) -> Limit:
     if made.limit > MOST:
         raise FixRequest("limit", f"must not be above {MOST:g}")
     return made
+
+
+def document(limit: Limit) -> dict[str, Any]:
+    """What is stated of a limit, but for its name: as JSON has it, over HTTP and in the ledger."""
+    return {"kind": limit.kind.value, "limit": limit.limit, "unit": limit.unit}
 
 
 def said(limit: Limit | None) -> str:
