@@ -19,7 +19,7 @@ from allocator.chains import ChainSpace
 from allocator.choice import Floats
 from allocator.energy.figures import RowsPerRun
 from allocator.energy.prior import Prior
-from allocator.energy.windows import SERVING, Name
+from allocator.energy.windows import SERVING, Name, by_variant
 from allocator.joules import Work
 from models.profile_joules import BusyWatts
 
@@ -58,7 +58,7 @@ def initial(prior: Prior) -> BusyState:
 def learned(state: BusyState, work: Iterable[Work]) -> BusyState:
     """With one more window. Work of unknown variants teaches nothing, nor does work without seconds."""
     sums = dict(state.sums)
-    for name, (calls, items, busy_s) in _by_variant(work).items():
+    for name, (calls, items, busy_s) in by_variant(work).items():
         if name in state.prior and calls > 0 and items >= 0 and isfinite(busy_s) and busy_s > 0:
             before = sums.get(name) or _believed(state.prior[name], items / calls)
             run_s, item_s = line(before, state.prior[name])
@@ -115,15 +115,6 @@ def restored(prior: Prior, data: bytes) -> BusyState:
     if not all(isfinite(getattr(of, field)) for of in rows.values() for field in Sums.__dataclass_fields__):
         raise ValueError("saved busy seconds: some are no finite numbers")
     return replace(state, sums={name: of for name, of in rows.items() if name in state.prior})
-
-
-def _by_variant(work: Iterable[Work]) -> dict[Name, tuple[float, float, float]]:
-    """Calls, items and seconds, all pools together."""
-    total: dict[Name, tuple[float, float, float]] = {}
-    for one in work:
-        calls, items, busy_s = total.get((one.stage, one.variant), (0.0, 0.0, 0.0))
-        total[one.stage, one.variant] = calls + one.calls, items + one.items, busy_s + one.busy_s
-    return total
 
 
 def _believed(prior: Line, items: float) -> Sums:

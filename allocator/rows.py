@@ -9,7 +9,7 @@ import numpy as np
 
 from allocator.chains import ChainSpace
 from allocator.choice import Floats
-from allocator.energy.windows import SERVING, Name
+from allocator.energy.windows import SERVING, Name, by_variant
 from allocator.joules import Work
 
 FORMAT = 1
@@ -44,7 +44,7 @@ def seen(
     each = _items_of_a_request(space, executed_per_s)
     requests, runs = dict(state.requests), dict(state.runs)
     kept = exp(-window_s / SETTLES_S)
-    for name, (calls, items) in _by_variant(work).items():
+    for name, (calls, items, _) in by_variant(work).items():
         if calls > 0 and each.get(name, 0.0) > 0:
             requests[name] = kept * requests.get(name, 0.0) + items / each[name]
             runs[name] = kept * runs.get(name, 0.0) + calls
@@ -73,15 +73,6 @@ def restored(space: ChainSpace, data: bytes) -> RowsState:
         raise ValueError("saved rows of runs: some are no finite numbers >= 0")
     known = {name: pair for name, pair in rows.items() if name in (*space.variants, SERVING)}
     return RowsState({name: r for name, (r, _) in known.items()}, {name: runs for name, (_, runs) in known.items()})
-
-
-def _by_variant(work: Iterable[Work]) -> dict[Name, tuple[int, int]]:
-    """Calls and items, all pools together."""
-    total: dict[Name, tuple[int, int]] = {}
-    for one in work:
-        calls, items = total.get((one.stage, one.variant), (0, 0))
-        total[one.stage, one.variant] = calls + one.calls, items + one.items
-    return total
 
 
 def _items_of_a_request(space: ChainSpace, executed_per_s: Floats) -> dict[Name, float]:

@@ -82,6 +82,15 @@ def gathered(names: Sequence[Name], devices: Iterable[DeviceJoules], work: Itera
     return Gathered(tuple(names), tuple(windows), tuple(strange))
 
 
+def by_variant(work: Iterable[Work]) -> dict[Name, tuple[int, int, float]]:
+    """Calls, items and busy seconds, all pools together."""
+    total: dict[Name, tuple[int, int, float]] = {}
+    for one in work:
+        calls, items, busy_s = total.get((one.stage, one.variant), (0, 0, 0.0))
+        total[one.stage, one.variant] = calls + one.calls, items + one.items, busy_s + one.busy_s
+    return total
+
+
 def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], ran_s: float) -> PoolWindow:
     lasted: dict[str, float] = defaultdict(float)
     for device in devices:
