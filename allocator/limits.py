@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from allocator.constraints import Resource
+from allocator.emissions import JOULES_PER_KWH
 
 HOUR_S, DAY_S = 3600.0, 86_400.0
-J_PER_KWH = 3.6e6
 CAPACITY = "capacity"
 """The limit that nobody has to state: what processors can do. One that an operator states by this name replaces it."""
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -49,7 +49,7 @@ RESOURCES: Mapping[Kind, Resource] = {
 }
 UNITS: Mapping[Kind, Mapping[str, Unit]] = {
     Kind.POWER: {"W": Unit(1.0)},
-    Kind.ENERGY: {"kWh/day": Unit(J_PER_KWH, DAY_S)},
+    Kind.ENERGY: {"kWh/day": Unit(JOULES_PER_KWH, DAY_S)},
     Kind.CARBON: {"g/h": Unit(1.0, HOUR_S), "g/day": Unit(1.0, DAY_S)},
     Kind.COMPUTE: {"busy_s/s": Unit(1.0)},
     Kind.FLOPS: {"FLOP/s": Unit(1.0)},

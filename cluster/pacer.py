@@ -8,7 +8,8 @@ import numpy as np
 
 from allocator.choice import Floats, Rewards, ceilings
 from allocator.constraints import Resource, paced
-from allocator.limits import J_PER_KWH, Limit
+from allocator.emissions import JOULES_PER_KWH
+from allocator.limits import Limit
 from allocator.pacing import saved
 from allocator.pacing.curve import Spend
 from allocator.pacing.forecast import LoadForecast, LoadState
@@ -165,7 +166,7 @@ class QuotaPacer:
         known = steps_ahead(self._carbon, from_s, until_s, step_s)
         learned = self.grid.number is not None
         usual = self._forecast.ahead(self.grid, from_s, until_s, step_s) if learned else None
-        return filled(known, per_joule * J_PER_KWH / self._pue, usual) * self._pue / J_PER_KWH
+        return filled(known, per_joule * JOULES_PER_KWH / self._pue, usual) * self._pue / JOULES_PER_KWH
 
     def _sampled(self, costs: Floats) -> tuple[Spend, float]:
         """Mean joules of a request by price per joule, and the price from which on all take the cheapest chain."""

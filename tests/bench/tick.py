@@ -34,9 +34,9 @@ from small_space import space_of  # noqa: E402
 from tick_world import Cluster  # noqa: E402
 
 from allocator.constraints import flops_per_second  # noqa: E402
-from allocator.emissions import grams_per_joule  # noqa: E402
+from allocator.emissions import JOULES_PER_KWH, grams_per_joule  # noqa: E402
 from allocator.energy.model import EnergyModel  # noqa: E402
-from allocator.limits import DAY_S, HOUR_S, J_PER_KWH, Kind, Limit  # noqa: E402
+from allocator.limits import DAY_S, HOUR_S, Kind, Limit  # noqa: E402
 from allocator.price.select import strategy  # noqa: E402
 from allocator.price.start import Start  # noqa: E402
 from cluster.accountant import Accountant  # noqa: E402
@@ -164,8 +164,8 @@ def _limits(cluster: Cluster) -> list[Limit]:
     """All of them below what would be spent without any, each for its own share of it."""
     return [
         watts("cap", cluster.watts(0.5)),
-        Limit("day", Kind.ENERGY, cluster.watts(0.55) * DAY_S / J_PER_KWH, "kWh/day"),
-        Limit("hour", Kind.CARBON, cluster.watts(0.5) * HOUR_S / J_PER_KWH * G_PER_KWH * PUE.ratio, "g/h"),
+        Limit("day", Kind.ENERGY, cluster.watts(0.55) * DAY_S / JOULES_PER_KWH, "kWh/day"),
+        Limit("hour", Kind.CARBON, cluster.watts(0.5) * HOUR_S / JOULES_PER_KWH * G_PER_KWH * PUE.ratio, "g/h"),
         Limit("compute", Kind.COMPUTE, cluster.busy_s(0.6), "busy_s/s"),
     ]
 
