@@ -1,6 +1,5 @@
 """What passes between the ingress, which decides and hears of rewards, and whoever keeps the account of both."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from math import isfinite
 from typing import Any, NamedTuple, Self
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decisions:
-    """One micro-batch of B requests as it was decided, or several with one policy, joined by `concat`.
+    """One micro-batch of B requests as it was decided, or several of one kind that the recorder put together.
 
     Raises ValueError where columns do not fit together. A pickle of it holds the bytes of its columns and little
     else, and what comes out of one cannot be written to.
@@ -75,26 +74,6 @@ class Decisions:
         scalars: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         return type(self)(request_ids=tuple(self.request_ids[at] for at in numbers), **columns, **scalars)
 
-    @classmethod
-    def concat(cls, batches: Sequence["Decisions"]) -> Self:
-        """Several micro-batches as one, in their order.
-
-        What is said once for a micro-batch becomes the mean over all rows: sums over rows stay what they were, over
-        the rows of one arm they do so in expectation; NaN if it is unknown for any. Raises ValueError for none at all,
-        for batches of different policies and for contexts of different widths; `joined` puts up with both.
-        """
-        if not batches:
-            raise ValueError("decisions: there are none to concatenate")
-        versions, widths = {one.policy_version for one in batches}, {one.contexts.shape[1] for one in batches}
-        if len(versions) > 1 or len(widths) > 1:
-            raise ValueError(f"decisions: of policies {sorted(versions)} with contexts {sorted(widths)} wide")
-        columns: dict[str, Any] = {
-            name: np.concatenate([getattr(one, name) for one in batches]) for name, _ in _COLUMNS
-        }
-        ids = tuple(request_id for one in batches for request_id in one.request_ids)
-        means: dict[str, Any] = {name: _mean(batches, name) for name in _SCALARS if name != "policy_version"}
-        return cls(request_ids=ids, policy_version=versions.pop(), **columns, **means)
-
 
 _COLUMNS = tuple(  # the widest first, so that all are aligned where they lie one after another
     (name, np.dtype(kind))
@@ -105,32 +84,6 @@ _COLUMNS = tuple(  # the widest first, so that all are aligned where they lie on
     )
 )  # fmt: skip
 _SCALARS = tuple(f.name for f in fields(Decisions) if f.name not in {"request_ids", *dict(_COLUMNS)})
-
-
-def joined(batches: Sequence[Decisions]) -> tuple[Decisions, ...]:
-    """Micro-batches put together as far as they go: neighbours of one policy that know and log the same."""
-    runs: list[list[Decisions]] = []
-    for one in batches:
-        if runs and _alike(runs[-1][-1], one):
-            runs[-1].append(one)
-        else:
-            runs.append([one])
-    return tuple(Decisions.concat(run) if len(run) > 1 else run[0] for run in runs)
-
-
-def _alike(one: Decisions, other: Decisions) -> bool:
-    return _kind(one) == _kind(other)
-
-
-def _kind(one: Decisions) -> tuple[object, ...]:
-    known = (one.static_j == one.static_j, one.error_j == one.error_j, one.grams_per_j == one.grams_per_j)
-    return one.policy_version, one.contexts.shape[1], known
-
-
-def _mean(batches: Sequence[Decisions], name: str) -> float:
-    rows = [len(one) for one in batches]
-    values = [getattr(one, name) for one in batches]
-    return float(np.average(values, weights=rows)) if sum(rows) else float(np.mean(values))
 
 
 def _unpacked(ids: tuple[str, ...], width: int, columns: bytes, scalars: tuple[Any, ...]) -> Decisions:

@@ -2,9 +2,10 @@
 
 python tests/bench/outcomes.py [--rows N] [--batch B] [--width Fc] [--json FILE] [--profile] [--folder DIR]
 
-Decisions are made up: micro-batches of B, shipped in one piece for each second of --rate requests, with 105 chains and
-contexts of Fc numbers. Half of them get a reward, some of them twice. `join` matures all of them; `waiting` is what
-200,000 decisions take that wait for theirs. Reading is measured in a process of its own, for its peak memory counts.
+Answers are made up: micro-batches of B with the demo's chains and contexts of Fc numbers. The ingress's recorder is
+told of them and ships them in one piece for each second of --rate requests. Half of them get a reward, some of them
+twice. `join` matures all of them; `waiting` is what 200,000 decisions take that wait for theirs. Reading is measured in
+a process of its own, for its peak memory counts.
 """
 
 import cProfile
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -30,6 +31,12 @@ ROOT = Path(__file__).parents[2]
 from machine import describe  # noqa: E402
 
 from allocator.arms import Assignment  # noqa: E402
+from allocator.chains import ChainSpace  # noqa: E402
+from allocator.choice import Ints  # noqa: E402
+from allocator.joules import Quality  # noqa: E402
+from allocator.request_joules import Rates  # noqa: E402
+from cluster.answers import Call, Given  # noqa: E402
+from cluster.config import DEMO  # noqa: E402
 from cluster.outcomes.drift import Drift  # noqa: E402
 from cluster.outcomes.joiner import Joiner  # noqa: E402
 from cluster.outcomes.log import FileLog  # noqa: E402
@@ -37,45 +44,83 @@ from cluster.outcomes.log_reader import read_log  # noqa: E402
 from cluster.outcomes.log_settings import LogSettings  # noqa: E402
 from cluster.outcomes.log_tables import Head  # noqa: E402
 from cluster.outcomes.pending import Matured  # noqa: E402
-from cluster.outcomes.records import Decisions, Reward, joined  # noqa: E402
+from cluster.outcomes.recorder import Joules, Recorder  # noqa: E402
+from cluster.outcomes.records import Decisions, Reward  # noqa: E402
 from cluster.outcomes.routes import read_feedback  # noqa: E402
 from cluster.traffic.clicks import MOST  # noqa: E402
+from models.batch import UserRows  # noqa: E402
+from models.features import UserQuery  # noqa: E402
+from models.loading import Cascade  # noqa: E402
 
-BEGAN_S, CHAINS, WAITING = 1_700_000_000.0, 105, 200_000
-HEAD = Head("cascade", "model", tuple(f"recall>pre-rank@{at}>rank@{at}" for at in range(CHAINS)))
+BEGAN_S, WAITING, ITEMS = 1_700_000_000.0, 200_000, 10
 BOUND_US = {"join": 3.0}
-Second = tuple[list[Decisions], list[Reward]]
+Second = tuple[tuple[Decisions, ...], list[Reward]]
+Answered = tuple[UserRows, list[Given], Ints, Joules, None]
 
 
-def batch(rng: np.random.Generator, number: int, count: int, width: int, time_s: float) -> Decisions:
-    """A micro-batch of requests with ids of 32 digits."""
-    return Decisions(
-        time_s=time_s,
-        request_ids=tuple(f"{number:016x}{at:016x}" for at in range(count)),
-        users=rng.integers(0, 2**64, count, np.uint64),
-        groups=rng.integers(0, 256, count).astype(np.int16),
-        arms=(rng.random(count) < 0.05).astype(np.int8),
-        contexts=rng.integers(0, 5000, (count, width)).astype(np.float32),
-        chains=rng.integers(0, CHAINS, count).astype(np.int32),
-        propensities=np.full(count, 0.99, np.float32),
-        predicted=rng.random(count, np.float32),
-        flops=rng.integers(1, CHAINS, count) * 1e6,
-        energy_j=rng.random(count, np.float32),
-        static_j=1.0, error_j=0.01, grams_per_j=1e-4, policy_version=int(time_s), degraded=np.zeros(count, bool),
-    )  # fmt: skip
+def demo_space() -> ChainSpace:
+    """The chains of the demo."""
+    cascade = Cascade.open(DEMO)
+    return ChainSpace(cascade.spec, len(cascade.items))
 
 
-def seconds(rows: int, count: int, width: int, rate: int) -> Iterator[Second]:
-    """What comes each second: micro-batches, and rewards of those of this second and of five seconds ago."""
-    rng, before = np.random.default_rng(1), list[tuple[str, ...]]()
-    for second in range(max(1, rows // rate)):
-        made = [
-            batch(rng, second * rate + at, min(count, rate - at), width, BEGAN_S + second)
-            for at in range(0, rate, count)
+def head_of(space: ChainSpace) -> Head:
+    """Of the log."""
+    return Head("cascade", "model", tuple(chain.id for chain in space))
+
+
+class Ingress:
+    """Answers micro-batches of made-up requests, and has them remembered and shipped. `cpu_s`: what that took."""
+
+    def __init__(self, space: ChainSpace, count: int, width: int, rate: int) -> None:
+        self._space, self._count, self._width, self._rate = space, count, width, rate
+        self._rng, self._assignment, self._now_s = np.random.default_rng(1), Assignment(0.05, "salt"), BEGAN_S
+        self._recorder = Recorder(space, lambda: self._now_s, width > 0, rate)
+        self.cpu_s = 0.0
+
+    def ships(self, second: int) -> tuple[Decisions, ...]:
+        """What is shipped of a second of requests, with ids of 32 digits."""
+        self._now_s, rate = BEGAN_S + second, self._rate
+        answered = [
+            self._answered(second * rate + at, min(self._count, rate - at)) for at in range(0, rate, self._count)
         ]
-        before.append(tuple(one for part in made for one in part.request_ids))
+        began_s = time.process_time()
+        for one in answered:
+            self._recorder.answered(*one)
+        shipped = self._recorder.take().decisions
+        self.cpu_s += time.process_time() - began_s
+        return shipped
+
+    def _answered(self, number: int, count: int) -> Answered:
+        rng, version = self._rng, int(self._now_s)
+        users = UserRows(np.empty((count, 0), np.int64), rng.integers(0, 5000, (count, self._width)))
+        chains = rng.integers(0, len(self._space), count)
+        given = [
+            Given(self._call(f"{number:016x}{at:016x}"), self._space.chains[chain], reward, version, propensity=0.99)
+            for at, (chain, reward) in enumerate(zip(chains.tolist(), rng.random(count).tolist(), strict=True))
+        ]
+        rates = Rates({}, 1e-4, Quality.MODELLED, Quality.MODELLED, 0.01)
+        return users, given, chains, Joules(rng.random(count), 1.0, rates), None
+
+    def _call(self, request_id: str) -> Call:
+        return Call(UserQuery(request_id), ITEMS, None, request_id, self._assignment.of(request_id))
+
+
+def seconds(ingress: Ingress, rows: int, rate: int) -> Iterator[Second]:
+    """What comes each second: decisions, and rewards of those of this second and of five seconds ago."""
+    before = list[tuple[str, ...]]()
+    for second in range(max(1, rows // rate)):
+        shipped = ingress.ships(second)
+        before.append(tuple(one for part in shipped for one in part.request_ids))
         ids = [*before[max(0, second - 5)][: 9 * rate // 20], *before[-1][-rate // 20 :], before[0][0]]
-        yield made, [Reward(one, float(at % 3), BEGAN_S + second) for at, one in enumerate(ids)]
+        yield shipped, [Reward(one, float(at % 3), BEGAN_S + second) for at, one in enumerate(ids)]
+
+
+def apart(decisions: tuple[Decisions, ...], count: int) -> tuple[Decisions, ...]:
+    """As they would be, were micro-batches not put together."""
+    return tuple(
+        one.take(np.arange(at, min(at + count, len(one)))) for one in decisions for at in range(0, len(one), count)
+    )
 
 
 def cpu_us(call: Callable[[], object], rows: int) -> float:
@@ -85,7 +130,7 @@ def cpu_us(call: Callable[[], object], rows: int) -> float:
     return 1e6 * (time.process_time() - began) / rows
 
 
-def join(stream: list[Second], horizon_s: float = 60.0) -> list[Matured]:
+def join(stream: Sequence[Second], horizon_s: float = 60.0) -> list[Matured]:
     """Join it all, a step a second; what matured in each."""
     joiner = Joiner(horizon_s)
     steps = [joiner.step(made, rewards, BEGAN_S + at) for at, (made, rewards) in enumerate(stream)]
@@ -93,9 +138,9 @@ def join(stream: list[Second], horizon_s: float = 60.0) -> list[Matured]:
     return [step.matured for step in steps]
 
 
-def drift(matured: list[Matured]) -> None:
+def drift(matured: list[Matured], chains: int) -> None:
     """Watch it all."""
-    watch = Drift(CHAINS)
+    watch = Drift(chains)
     for at, rows in enumerate(matured):
         watch.step(rows, BEGAN_S + at)
 
@@ -127,12 +172,13 @@ def in_ingress(stream: list[Second]) -> dict[str, float]:
     return found
 
 
-def waiting_mb() -> float:
+def waiting_mb(space: ChainSpace) -> float:
     """Of a joiner that is full, ids included."""
+    ingress = Ingress(space, 64, 0, 1000)
     tracemalloc.start()
     joiner = Joiner(most=WAITING)
-    for made, _ in seconds(WAITING, 64, 0, 1000):
-        joiner.step(joined(made), [], BEGAN_S)
+    for made, _ in seconds(ingress, WAITING, 1000):
+        joiner.step(made, [], BEGAN_S)
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     return held / 1e6
@@ -140,26 +186,26 @@ def waiting_mb() -> float:
 
 def measure(rows: int, count: int, width: int, rate: int, folder: Path) -> dict[str, float]:
     """Everything, by name: CPU microseconds a decision, but for what says otherwise."""
-    stream = list(track(seconds(rows, count, width, rate), "making requests", rows // rate))
-    rows = sum(len(one) for made, _ in stream for one in made)
-    found = in_ingress(stream)
-    shipped: list[Second] = []
-    found["put together"] = cpu_us(
-        lambda: shipped.extend((list(joined(made)), rewards) for made, rewards in stream), rows
-    )
+    space = demo_space()
+    ingress = Ingress(space, count, width, rate)
+    shipped = list(track(seconds(ingress, rows, rate), "answering requests", max(1, rows // rate)))
+    rows = sum(len(one) for made, _ in shipped for one in made)
+    found = in_ingress(shipped)
+    found["remember and put together"] = 1e6 * ingress.cpu_s / rows
     pickles: list[bytes] = []
     found["pickle"] = cpu_us(lambda: pickles.extend(pickle.dumps(made, 5) for made, _ in shipped), rows)
     found["unpickle"] = cpu_us(lambda: [pickle.loads(one) for one in pickles], rows)
     found["shipped, bytes"] = sum(map(len, pickles)) / rows
     matured: list[Matured] = []
     found["join"] = cpu_us(lambda: matured.extend(join(shipped)), rows)
-    found["join, not put together"] = cpu_us(lambda: join(stream), rows)
-    found["drift"] = cpu_us(lambda: drift(matured), rows)
-    log = FileLog(LogSettings(folder=folder), HEAD, "bench", BEGAN_S)
+    single = [(apart(made, count), rewards) for made, rewards in shipped]
+    found["join, not put together"] = cpu_us(lambda: join(single), rows)
+    found["drift"] = cpu_us(lambda: drift(matured, len(space)), rows)
+    log = FileLog(LogSettings(folder=folder), head_of(space), "bench", BEGAN_S)
     found["log"] = cpu_us(lambda: fill(log, shipped, BEGAN_S), rows)
-    log.flush(BEGAN_S + len(stream) + 60, everything=True)
+    log.flush(BEGAN_S + len(shipped) + 60, everything=True)
     found["logged, bytes"] = log.counts.size / rows
-    found["waiting, MB"] = waiting_mb()
+    found["waiting, MB"] = waiting_mb(space)
     reader = [sys.executable, __file__, "--read", str(folder)]
     found |= json.loads(
         subprocess.run(reader, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout
@@ -204,7 +250,7 @@ def main(
         print(json.dumps(read(log_folder)))
         return
     if profile:
-        stream = [(list(joined(made)), rewards) for made, rewards in seconds(rows, count, 0, rate)]
+        stream = list(seconds(Ingress(demo_space(), count, 0, rate), rows, rate))
         with cProfile.Profile() as profiler:
             join(stream)
         pstats.Stats(profiler).sort_stats("tottime").print_stats(12)

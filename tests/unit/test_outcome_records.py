@@ -2,13 +2,13 @@
 
 import pickle
 from dataclasses import fields, replace
-from math import isnan, nan
+from math import nan
 
 import numpy as np
 import pytest
 from outcome_rows import BEGAN_S, decisions, numbered
 
-from cluster.outcomes.records import Decisions, joined
+from cluster.outcomes.records import Decisions
 
 COLUMNS = [f.name for f in fields(Decisions) if f.name not in {"time_s", "request_ids", "policy_version"}]
 
@@ -49,35 +49,10 @@ def test_numbers_that_are_none_are_refused() -> None:
         decisions(numbered(2), time_s=nan)
 
 
-def test_put_together_rows_keep_their_order_and_sums_over_them_stay() -> None:
-    parts = [decisions(numbered(3), BEGAN_S, static_j=1.0), decisions(numbered(1, "s"), BEGAN_S + 4, static_j=5.0)]
-    whole = Decisions.concat(parts)
-    assert whole.request_ids == ("r0", "r1", "r2", "s0")
-    assert whole.static_j * 4 == 3 * 1.0 + 5.0
-    assert whole.time_s == BEGAN_S + 1
-    assert np.array_equal(whole.contexts, np.concatenate([part.contexts for part in parts]))
-    assert same(whole.take(np.arange(4) < 3), replace(parts[0], static_j=2.0, time_s=BEGAN_S + 1))
-
-
-def test_what_is_unknown_of_one_is_unknown_of_all() -> None:
-    whole = Decisions.concat([decisions(numbered(3)), decisions(numbered(1, "s"), grams_per_j=nan)])
-    assert isnan(whole.grams_per_j)
-    assert whole.static_j == 2.0
-
-
-def test_different_policies_and_widths_do_not_go_together() -> None:
-    one = decisions(numbered(3))
-    for other in (decisions(numbered(1, "s"), policy_version=8), decisions(numbered(1, "s"), width=0)):
-        with pytest.raises(ValueError, match="of policies"):
-            Decisions.concat([one, other])
-    with pytest.raises(ValueError, match="none"):
-        Decisions.concat([])
-
-
-def test_joining_goes_as_far_as_rows_are_alike_and_loses_none() -> None:
-    versions = (7, 7, 8, 8, 8, 7)
-    batches = [decisions(numbered(2, f"{at}-"), policy_version=version) for at, version in enumerate(versions)]
-    batches.append(decisions(numbered(1, "u"), policy_version=7, static_j=nan))
-    found = joined(batches)
-    assert [(len(one), one.policy_version) for one in found] == [(4, 7), (6, 8), (2, 7), (1, 7)]
-    assert [one for part in found for one in part.request_ids] == [one for part in batches for one in part.request_ids]
+def test_some_rows_keep_what_is_said_once_of_all() -> None:
+    whole = decisions(numbered(4), BEGAN_S + 1, static_j=2.0)
+    first, rest = whole.take(np.arange(4) < 3), whole.take(np.array([3]))
+    assert first.request_ids + rest.request_ids == whole.request_ids
+    assert (first.time_s, first.static_j, first.policy_version) == (BEGAN_S + 1, 2.0, whole.policy_version)
+    assert np.array_equal(np.concatenate([first.contexts, rest.contexts]), whole.contexts)
+    assert same(first, whole.take(np.arange(3)))
