@@ -25,7 +25,7 @@ class CarbonSettings(BaseModel):
     file        CSV file of a time series (columns: cluster/carbon/file.py); must lie at this path on every node
     kind        fixed and file: what the figures say, average or marginal; the others are average
     token       electricity-maps: best given by GREENFLOW_CARBON_TOKEN; never shown or logged
-    token_file  electricity-maps: or a file that holds it alone, such as a mounted secret; under `serve deploy` the only way
+    token_file  electricity-maps: or a file that holds it alone, such as a mounted secret; needed under `serve deploy`
     url         uk and electricity-maps: another server that answers like theirs, such as a relay
     refresh_s   seconds between looks at the server
     timeout_s   an answer that takes longer counts as lost
