@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from allocator.chains import ChainSpace
 from models.batch import FloatArray, UserRows
-from models.checking import sha256_of
+from models.checking import NOT_OF_THESE, sha256_of, trial_users
 from models.errors import FixFile
 from models.loading import Cascade
 from models.session import Session
@@ -27,7 +27,7 @@ def context_of(users: UserRows) -> NDArray[Any]:
 
     float32 holds history codes exactly up to a catalogue of 2 ** 24 items.
     """
-    return np.concatenate([users.user, users.history.astype(users.user.dtype, copy=False)], axis=1)
+    return users.contexts
 
 
 class RewardModel:
@@ -54,10 +54,11 @@ class RewardModel:
 
     @classmethod
     def of_bytes(cls, content: bytes, name: str, cascade: Cascade, space: ChainSpace) -> "RewardModel":
-        """Load what such a file holds, for that cascade, and try it on two cold users. Blocks.
+        """Load what such a file holds, for that cascade, and try it on `trial_users`. Blocks.
 
         Raises FixFile, of the file `name`, for what is no model, lacks weights that lie in other files, takes other
-        inputs, or does not give a finite number per chain.
+        inputs, fails where the cascade's tables hold greater codes than it was made for, or does not give a finite
+        number per chain.
         """
         users = cascade.spec.tables.users
         kind = "float32" if users.is_float else "int64"
@@ -68,7 +69,7 @@ class RewardModel:
             try:
                 model = cls(Session.open(path))
                 model._session.check_signature({"context": kind}, {"context": width}, "reward")
-                model._try(path, np.zeros((2, width), kind), len(space))
+                model._try(path, context_of(trial_users(cascade)), len(space))
             except FixFile as error:
                 raise FixFile(name, error.field, _said(error.problem, folder)) from None
         return model
@@ -78,7 +79,7 @@ class RewardModel:
         try:
             rewards = self.predict(contexts)
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
-            raise FixFile(path, "reward", f"cannot be run: {' '.join(str(error).split())}") from None
+            raise FixFile(path, "reward", f"{NOT_OF_THESE}: {' '.join(str(error).split())}") from None
         if rewards.shape != (len(contexts), chains):
             problem = f"expected {chains} chains, got rewards of shape {rewards.shape}; train the model again"
             raise FixFile(path, "reward", problem)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,11 @@ class UserRows:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    @property
+    def contexts(self) -> NDArray[Any]:
+        """The reward model's input, (rows, Fu + L): `user`, then `history`, in the type of `user`."""
+        return np.concatenate([self.user, self.history.astype(self.user.dtype, copy=False)], axis=1)
 
     def take(self, rows: IntArray) -> "UserRows":
         """The given rows, in their order."""

@@ -17,6 +17,8 @@ from models.session import Session
 from models.spec import FILE_NAME, CascadeSpec, Device, FileRef, StageSpec, VariantSpec, read_spec
 
 CHUNK_BYTES = 1 << 20
+NOT_OF_THESE = "cannot be run on what the cascade's tables hold: it may be of others; train the model again for these"
+"""What is said of a reward model for which a code of these tables is too great."""
 
 
 def sha256_of(path: Path) -> str:
@@ -151,12 +153,22 @@ def _check_variant(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> 
 
 
 def _check_reward(cascade: Cascade, path: Path) -> None:
-    """The reward model's signature and weights; how many chains it predicts is for the allocator to check."""
+    """The reward model's signature, weights and trial run; how many chains it predicts is for the allocator to check.
+
+    It was made for tables of some size: on larger ones it would fail with whoever has seen a new item.
+    """
     users = cascade.spec.tables.users
     inputs = {"context": "float32" if users.is_float else "int64"}
     session = Session.open(path)
     session.check_signature(inputs, {"context": len(users.columns) + cascade.users.history_length}, "reward")
     _check_weights(path)
+    try:
+        rewards = session.run({"context": trial_users(cascade).contexts})
+    except Exception as error:  # as in `_trial_run`
+        problem = f"{NOT_OF_THESE}, and take `reward` out of {FILE_NAME} until then"
+        raise FixFile(path, "trial run", f"{problem}: {' '.join(str(error).split())}") from None
+    if not np.isfinite(rewards).all():
+        raise FixFile(path, "trial run", "predicts NaN or infinity; train the model again")
 
 
 def _check_index(cascade: Cascade, index: FileRef, field: str) -> None:
@@ -175,7 +187,7 @@ def _trial_run(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> None
     smaller than its column does.
     """
     path = cascade.folder / variant.model.file
-    users = _trial_users(cascade)
+    users = trial_users(cascade)
     last = _last_codes(cascade)
     candidates = RaggedBatch(np.array([0, 1, 1 + len(last)]), np.concatenate([[0], last]))
     keep = np.array([1, len(last)], dtype=np.int64)
@@ -191,7 +203,8 @@ def _trial_run(cascade: Cascade, stage: StageSpec, variant: VariantSpec) -> None
         raise FixFile(path, "trial run", "scores hold NaN or infinity")
 
 
-def _trial_users(cascade: Cascade) -> UserRows:
+def trial_users(cascade: Cascade) -> UserRows:
+    """A cold user, and one whose codes are the greatest that are allowed and whose history is the last item alone."""
     cold = cascade.users.rows([UserQuery(user_id="")])
     columns = cascade.spec.tables.users.columns
     greatest = [0.0 if c.cardinality is None else c.cardinality - 1.0 for c in columns]

@@ -26,7 +26,11 @@ def open_model_desk(cascade: Cascade, space: ChainSpace, known: Rewards, ledger:
         raise FixFile(cascade.folder / spec.reward.file, "sha256", f"is another file than {FILE_NAME} says")
 
     def try_out(content: bytes, name: str) -> Rewards:
-        rewards = start_rewards(RewardModel.of_bytes(content, name, cascade, space), cascade, space)
+        model = RewardModel.of_bytes(content, name, cascade, space)
+        try:
+            rewards = start_rewards(model, cascade, space)
+        except Exception as error:  # whatever the graph does wrong, the model is to blame
+            raise FixFile(name, "reward", f"cannot be run on users on file: {' '.join(str(error).split())}") from None
         if not np.isfinite(rewards).all():
             raise FixFile(name, "reward", "predicts NaN or infinity of users on file; train the model again")
         return rewards

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from tiny_cascade import Document, TinyCascade, Tower, sha256, variant
+from tiny_reward import REWARD_FILE, looking_up, with_reward
 
 from allocator.chains import ChainSpace
 from models.checking import check_cascade, sha256_of
@@ -288,6 +289,20 @@ def test_an_embedding_smaller_than_its_column_is_refused(broken: TinyCascade) ->
     assert refusal(broken).file == str(broken.folder / "fine.onnx")
     broken.save_model("fine.onnx", embedding_of_genres(rows=3))
     check_cascade(broken.folder)
+
+
+def test_a_reward_model_for_a_smaller_catalogue_is_refused(any_tiny: TinyCascade, tmp_path: Path) -> None:
+    rewarded = with_reward(any_tiny, tmp_path / "cascade")
+    model = rewarded.folder / REWARD_FILE
+    content = model.read_bytes()
+    model.write_bytes(looking_up(content, len(any_tiny.item_ids)))
+    rewarded.rehash()
+    check_cascade(rewarded.folder)
+    model.write_bytes(looking_up(content, len(any_tiny.item_ids) - 1))
+    rewarded.rehash()
+    refused = refusal(rewarded)
+    assert refused.file == str(model)
+    assert "train the model again for these" in refused.problem
 
 
 def embedding_of_genres(rows: int) -> onnx.ModelProto:

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from promoting import name
 from tiny_cascade import TinyCascade
-from tiny_reward import another_reward, shifted, space_of, with_reward
+from tiny_reward import another_reward, looking_up, shifted, space_of, with_reward
 
 from allocator.reward import REWARD_FILE, RewardModel
+from cluster.events import Event
 from cluster.ledger.store import Ledger
 from cluster.promotion.desk import ModelDesk
 from cluster.promotion.opening import open_model_desk
@@ -96,6 +97,43 @@ def test_a_file_that_is_not_what_the_cascade_says_is_not_taken_for_its_own(
     (copy.folder / REWARD_FILE).write_bytes(another_reward(rewarded))
     with pytest.raises(FixFile, match="is another file"):
         _desk(copy, Ledger.open(None))
+
+
+def test_a_model_for_a_smaller_catalogue_is_refused(rewarded: TinyCascade) -> None:
+    own, items = (rewarded.folder / REWARD_FILE).read_bytes(), len(rewarded.item_ids)
+    load(rewarded, looking_up(own, items))
+    with pytest.raises(FixFile, match="train the model again for these") as caught:
+        load(rewarded, looking_up(own, items - 1))
+    assert caught.value.file == name(looking_up(own, items - 1))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_fails_on_users_on_file_is_refused(rewarded: TinyCascade) -> None:
+    """This one looks up code * (items - code) in a table of one: it fails but on the empty and on the last code."""
+    model = onnx.load_model_from_string(looking_up(another_reward(rewarded), 0))
+    last = onnx.numpy_helper.from_array(np.array(len(rewarded.item_ids)), "last")
+    model.graph.initializer.append(last)
+    model.graph.node[-2].input[1] = "product_of_both"
+    model.graph.node.insert(len(model.graph.node) - 2, helper.make_node("Sub", ["last", "code"], ["rest"]))
+    model.graph.node.insert(len(model.graph.node) - 2, helper.make_node("Mul", ["code", "rest"], ["product_of_both"]))
+    desk = _desk(rewarded, Ledger.open(None))
+    with pytest.raises(FixRequest, match="cannot be run on users on file"):
+        desk.put(model.SerializeToString(), "anna", 1.0)
+    assert desk.is_own(desk.current.model)
+
+
+def test_a_promoted_model_that_the_catalogue_has_outgrown_gives_way_to_the_cascades_own(
+    rewarded: TinyCascade, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grown, ledger = rewarded.copy_to(tmp_path / "grown"), Ledger.open(None)
+    _desk(grown, ledger).put(looking_up(another_reward(grown), len(grown.item_ids)), "anna", 1.0)
+    grown.save("item_ids.npy", np.append(grown.item_ids, grown.item_ids[-1] + 10))
+    grown.save("item_features.npy", np.concatenate([grown.item_features, grown.item_features[-1:]]))
+    grown.save("history.npy", np.full_like(grown.history, len(grown.item_ids) + 1))
+    desk = _desk(grown, ledger)
+    assert desk.take_up(2.0)
+    assert desk.is_own(desk.current.model)
+    assert [record.event for record in caplog.records][-1] == Event.MODEL_UNUSABLE.label
 
 
 def _desk(tiny: TinyCascade, ledger: Ledger) -> ModelDesk:
