@@ -113,12 +113,11 @@ class OutcomesAccount:
             self._log_of(batch.policy_version)
             self.log.add_decisions(batch, self.budgets.prices(batch.policy_version))
         self.log.add_outcomes((*joined.rewards, *joined.missed, *joined.strays))
-        if len(done := joined.matured):
+        if len(done := joined.matured) and self.hears:
             whole = done.whole
             self.sums = self.sums.matured(done.arms[whole], done.groups[whole], done.rewards[whole])
-            if self.hears:
-                self.budgets.matured(done)
-                self.drift.step(done, self.wall())
+            self.budgets.matured(done)
+            self.drift.step(done, self.wall())
 
     @property
     def hears(self) -> bool:

@@ -159,6 +159,17 @@ def test_requests_and_rewards_are_summed_by_arm() -> None:
     assert sums.counts[REWARD].sum(axis=1).tolist() == [2.0, 1.0]
 
 
+def test_requests_that_were_over_before_anybody_told_of_rewards_count_as_neither_rewarded_nor_not() -> None:
+    arms = np.array([POLICY, HOLDBACK, POLICY], np.int8)
+    room = Room().take(parcel(1, decisions(numbered(3), arms=arms))).matures()
+    assert not room.account.sums.counts[REWARD].any()
+    room.take(parcel(2, decisions(numbered(3, "s"), arms=arms), rewards=rewards("s0"))).matures()
+    sums = room.account.sums
+    assert sums.counts[REWARD].sum(axis=1).tolist() == [2.0, 1.0]
+    assert sums.totals[REWARD].sum(axis=1).tolist() == [1.0, 0.0]
+    assert room.told()["decisions"]["matured"] == 6
+
+
 def test_requests_that_could_not_wait_for_their_rewards_count_as_neither_rewarded_nor_not() -> None:
     room = Room(most=2).take(parcel(1, decisions(numbered(2)), rewards=rewards("r0")))
     room.take(parcel(2, decisions(numbered(2, "s"), arms=np.array([POLICY, POLICY], np.int8)))).matures()
