@@ -89,9 +89,10 @@ class OutcomesAccount:
         return policies and all(int(one.chains.max(initial=0)) < chains for one in shipment.decisions)
 
     def _know(self, policy: PolicyRow) -> None:
-        if self.budgets.knows(policy.policy_version):
-            return
+        known = self.budgets.knows(policy.policy_version)
         self.budgets.know(policy)
+        if known:
+            return
         name, version = policy.reward_model, policy.policy_version
         if name not in ("", self.reward_model) and version > self.since_version:
             self.reward_model, self.since_version = name, version

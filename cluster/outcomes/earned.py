@@ -2,10 +2,12 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from allocator.arms import POLICY
+from cluster.outcomes.budgets import Budgets
 from cluster.outcomes.pending import Matured
 from cluster.outcomes.records import PolicyRow
 
@@ -31,6 +33,7 @@ class ByBudget:
 
     def __init__(self) -> None:
         self._policies: OrderedDict[int, PolicyRow] = OrderedDict()
+        self._budgets = Budgets()
         self._earned: dict[str, Earned] = {}
 
     def knows(self, version: int) -> bool:
@@ -38,9 +41,12 @@ class ByBudget:
         return version in self._policies
 
     def know(self, policy: PolicyRow) -> None:
-        """Remember a policy; the oldest of too many is forgotten."""
-        slim = replace(policy, penalty=np.empty(0, np.float32))
-        self._policies[policy.policy_version] = slim
+        """Remember a policy, the first time that it is told, and its limits; the oldest of too many is forgotten."""
+        version, known = policy.policy_version, self.knows(policy.policy_version)
+        self._budgets.know(version, policy.since_s if known else -inf, policy.budget)
+        if known:
+            return
+        self._policies[version] = replace(policy, penalty=np.empty(0, np.float32))
         if len(self._policies) > MOST_POLICIES:
             self._policies.popitem(last=False)
 
@@ -57,15 +63,15 @@ class ByBudget:
     def matured(self, done: Matured) -> None:
         """Rewards are final."""
         counts = (done.arms == POLICY) & done.whole & ~np.isnan(done.predicted)
-        versions, at = np.unique(done.policy_versions[counts], return_inverse=True)
-        requests = np.bincount(at, minlength=len(versions))
+        held = self._budgets.numbers(done.policy_versions[counts], done.times_s[counts])
+        numbers, at = np.unique(held, return_inverse=True)
+        requests = np.bincount(at, minlength=len(numbers))
         predicted, realised = (
-            np.bincount(at, values[counts], len(versions)) for values in (done.predicted, done.rewards)
+            np.bincount(at, values[counts], len(numbers)) for values in (done.predicted, done.rewards)
         )
-        for row, version in enumerate(versions.tolist()):
-            policy = self._policies.get(version)
-            budget = OTHER if policy is None else policy.budget
-            if budget not in self._earned and len(self._earned) >= MOST_BUDGETS:
+        for row, number in enumerate(numbers.tolist()):
+            budget = self._budgets.budget(number)
+            if budget is None or budget not in self._earned and len(self._earned) >= MOST_BUDGETS:
                 budget = OTHER
             earned = Earned(int(requests[row]), float(predicted[row]), float(realised[row]))
             self._earned[budget] = self._earned.get(budget, Earned()) + earned

@@ -98,18 +98,22 @@ class Recorder:
         self._flops, self._wall, self._contexts, self._most = space.flops, wall, contexts, most_rows
         self._batches: list[_Batch] = []
         self._rewards: list[Reward] = []
-        self._policies: dict[int, PolicyRow] = {}
+        self._policies: dict[tuple[int, str], PolicyRow] = {}
         self._newest: tuple[PolicyRow, ...] = ()
-        self._version = 0
+        self._known: Snapshot | None = None
+        self._told: tuple[int, str] | None = None
         self._rows, self._dropped = 0, 0
 
     def know(self, snapshot: Snapshot) -> None:
-        """Requests are decided by this snapshot's policy."""
-        version = snapshot.policy.version
-        if version != self._version:
-            row = _policy_row(snapshot)
-            self._version, self._newest = version, (row,)
-            self._policies[version] = row
+        """Requests are decided by this snapshot's policy, under its limits."""
+        if snapshot is self._known:
+            return
+        self._known = snapshot
+        key = snapshot.policy.version, _budget(snapshot)
+        if key != self._told:
+            row = _policy_row(snapshot, self._wall())
+            self._told, self._newest = key, (row,)
+            self._policies[key] = row
             if len(self._policies) > MOST_POLICIES:
                 del self._policies[next(iter(self._policies))]
 
@@ -184,13 +188,16 @@ def _row(given: Given) -> Row:
     return given.call.request_id, unit.mark, unit.group, unit.arm, given.propensity, reward, given.degraded
 
 
-def _policy_row(snapshot: Snapshot) -> PolicyRow:
+def _policy_row(snapshot: Snapshot, since_s: float) -> PolicyRow:
     policy = snapshot.policy
-    prices = {one.name: one.price for one in snapshot.standings}
+    prices = json.dumps({one.name: one.price for one in snapshot.standings})
+    penalty, budget = policy.penalty.astype(np.float32), _budget(snapshot)
+    return PolicyRow(policy.version, policy.time_s, penalty, prices, budget, policy.reward_model, since_s)
+
+
+def _budget(snapshot: Snapshot) -> str:
     limits = [f"{one.name} {one.limit:g} {one.unit}" for one in snapshot.standings if one.limited and one.kind]
-    penalty = policy.penalty.astype(np.float32)
-    budget = ", ".join(sorted(limits))
-    return PolicyRow(policy.version, policy.time_s, penalty, json.dumps(prices), budget, policy.reward_model)
+    return ", ".join(sorted(limits))
 
 
 def _grams_per_j(joules: Joules | None) -> float:

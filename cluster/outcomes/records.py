@@ -115,8 +115,9 @@ class PolicyRow:
 
     penalty  (J,) what each chain's cost takes off its reward, infinite for a chain that is not available
     prices   JSON, by constraint
-    budget   the limits in force, in words; "" for none
+    budget   the limits in force, in words; "" for none. They may change while the policy stays, and it is told again
     reward_model  by whose rewards it decides; "" where that is not told
+    since_s  Unix time from which on the teller has decided by it under this budget
     """
 
     policy_version: int
@@ -125,3 +126,4 @@ class PolicyRow:
     prices: str = "{}"
     budget: str = ""
     reward_model: str = ""
+    since_s: float = 0.0

@@ -347,6 +347,29 @@ def test_savings_budgets_and_chains_are_told_once_they_are_known() -> None:
     assert told["requests"] == {"policy": 400, "holdback": 400, "lost": 0}
 
 
+def budgets_of(room: Room) -> dict[str, int]:
+    return {one["budget"]: one["requests"] for one in room.told()["reward"]["budgets"]}
+
+
+def test_requests_count_under_the_limits_that_they_were_decided_under_however_many_policies_follow() -> None:
+    room = Room().take(parcel(1, of_policy(1, "a"), policies=(policy(1, "cap 150 W"),), rewards=rewards("a0")))
+    room.take(parcel(2, policies=tuple(policy(version, "cap 100 W") for version in range(2, 20_010))))
+    room.take(parcel(3, of_policy(20_009, "b"))).matures()
+    assert budgets_of(room) == {"cap 150 W": 20, "cap 100 W": 20}
+
+
+def test_a_limit_that_changes_under_a_policy_counts_for_what_is_decided_from_then_on() -> None:
+    room, changed_s = Room(), BEGAN_S + 10.0
+    before = replace(policy(7, "cap 150 W", price=0.0), since_s=BEGAN_S + 1.0)
+    after = replace(before, budget="cap 100 W", since_s=changed_s)
+    room.take(parcel(1, of_policy(7, "a"), policies=(before,), rewards=rewards("a0")))
+    room.take(parcel(2, of_policy(7, "b"), replace(of_policy(7, "c"), time_s=changed_s), policies=(after,)))
+    room.take(parcel(1, rewards=rewards("b1"), replica="b", policies=(replace(before, since_s=BEGAN_S + 2.0),)))
+    room.matures()
+    assert budgets_of(room) == {"cap 150 W": 40, "cap 100 W": 20}
+    assert room.log.policies == [7], "it is the same policy"
+
+
 def of_model(version: int, model: str) -> PolicyRow:
     return replace(policy(version), reward_model=model)
 

@@ -154,6 +154,20 @@ def test_each_policy_is_told_with_its_prices_and_limits() -> None:
     assert first.penalty == pytest.approx(np.where(np.arange(len(SPACE)) == 1, np.inf, 0.5 * SPACE.flops))
 
 
+def test_a_policy_is_told_again_when_its_limits_change() -> None:
+    room, free = Remembers(), snapshot(price=0.0)
+    cap, *others = free.standings
+    tightened = replace(free, standings=(replace(cap, limit=100.0), *others))
+    for one in (free, replace(free, deciding_s=1.0), tightened, replace(tightened, deciding_s=2.0)):
+        room.time.now_s += 1.0
+        room.recorder.know(one)
+    found = room.recorder.take().policies
+    assert [(one.policy_version, one.budget.split(",")[0], one.since_s - UNIX_S) for one in found] == [
+        (4, "cap 150 W", 1.0),
+        (4, "cap 100 W", 3.0),
+    ]
+
+
 def test_the_newest_policy_is_told_again_with_whatever_is_told_but_for_itself_only_once() -> None:
     """While prices are zero it stays the same for ever, and whoever keeps the account may have been started anew."""
     room = Remembers()
