@@ -59,19 +59,20 @@ class Answerer:
         runs, rows, lost = list(given), np.arange(len(given)), frozenset[Name]()
         while len(rows):
             some = users if len(rows) == len(users) else users.take(rows)
-            try:
-                done = await self._together(some, [runs[at] for at in rows], k[rows], start_s)
-            except Lost as error:
-                lost |= {(error.stage, error.variant)}
-                for at in rows.tolist():
-                    runs[at], results[at] = self._without(given[at], lost), error
-                rows = np.array([at for at in rows if uses_none(runs[at].chain, lost)], dtype=np.int64)
-            else:
-                for at, result in zip(rows.tolist(), done, strict=True):
-                    results[at] = result
+            done = await self._together(some, [runs[at] for at in rows], k[rows], start_s)
+            for at, result in zip(rows.tolist(), done, strict=True):
+                results[at] = result
+            more = {(one.stage, one.variant) for one in done if isinstance(one, Lost)} - lost
+            if not more:  # so it ends: every round does without one variant more
                 break
-        self._count(NO_VARIANT, len(given) - len(rows))
-        self._count(VARIANT_LOST, sum(runs[at] is not given[at] for at in rows.tolist()))
+            lost |= more
+            again = [at for at in rows.tolist() if isinstance(results[at], Lost)]
+            for at in again:
+                runs[at] = self._without(given[at], lost)
+            rows = np.array([at for at in again if uses_none(runs[at].chain, lost)], dtype=np.int64)
+        failed = [isinstance(one, Lost) for one in results]
+        self._count(NO_VARIANT, sum(failed))
+        self._count(VARIANT_LOST, sum(runs[at] is not one and not failed[at] for at, one in enumerate(given)))
         return results
 
     def _without(self, given: Given, lost: frozenset[Name]) -> Given:
@@ -83,22 +84,22 @@ class Answerer:
         return given if instead is None else Given(given.call, instead, degraded=True)
 
     async def _together(self, users: UserRows, given: Sequence[Given], k: IntArray, start_s: float) -> Sequence[Done]:
-        """Together; when a stage call fails twice, chain by chain, so that only its own chains fail. Raises Lost."""
+        """Together; when a stage call fails twice, chain by chain, so that only its own chains fail."""
         spans = Spans()
         try:
             answers = await self._run(users, given, k, spans)
             self._latency.saw(spans, len(given), time.perf_counter() - start_s)
             return answers
-        except Lost:
-            raise
+        except Lost as error:
+            return [error] * len(given)
         except TryAgain as error:
             by_chain: dict[int, list[int]] = defaultdict(list)
             for at, one in enumerate(given):
                 by_chain[one.chain.index].append(at)
-            if len(by_chain) == 1:
-                raise
             results: list[Done] = [error] * len(given)
             groups = [np.array(members, dtype=np.int64) for members in by_chain.values()]
+            if len(groups) == 1:
+                return results
             await asyncio.gather(*(self._retry(users, given, k, members, results) for members in groups))
             return results
 

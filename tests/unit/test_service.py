@@ -228,17 +228,24 @@ def test_a_lost_variant_leaves_decisions_as_they_were_made(rewarded: TinyCascade
 
 
 class NoReplica:
-    """A runner of a variant of which no replica is there."""
+    """A runner of a variant of which no replica is there, once it has died under so many calls."""
 
-    def __init__(self, stage: str, variant: str) -> None:
-        self.name = stage, variant
+    def __init__(self, stage: str, variant: str, dies: int = 0) -> None:
+        self.name, self.dies = (stage, variant), dies
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
+        self.dies -= 1
+        if self.dies >= 0:
+            raise TryAgain("the replica died")
         raise Lost(*self.name)
 
 
 def ask_without(
-    tiny: TinyCascade, lost: list[tuple[str, str]], requests: list[RecommendRequest], allocation: Allocation | None
+    tiny: TinyCascade,
+    lost: list[tuple[str, str]],
+    requests: list[RecommendRequest],
+    allocation: Allocation | None,
+    dies: int = 0,
 ) -> list[Any]:
     """Answers, or the errors in their place, of requests in one micro-batch while these variants have no replica."""
     cascade = Cascade.open(tiny.folder)
@@ -248,7 +255,7 @@ def ask_without(
 
     with ThreadPoolExecutor(2) as threads:
         runners: dict[tuple[str, str], StageRunner] = dict(inline_runners(cascade, threads))
-        runners |= {name: NoReplica(*name) for name in lost}
+        runners |= {name: NoReplica(*name, dies) for name in lost}
         recommender = Recommender(cascade, CascadeExecutor(runners), TOGETHER, {}, allocation=allocation)
         return asyncio.run(main())
 
@@ -276,6 +283,29 @@ def test_variants_lost_in_two_stages_are_both_done_without(rewarded: TinyCascade
         allocation.follower.snapshot = snapshot_of(space_of(rewarded), 3)
         (answer,) = ask_without(rewarded, lost, [RecommendRequest(user_id=2)], allocation)
     assert answer["chain"]["id"] == "dot>heavy@8>skip"
+
+
+def test_a_variant_that_is_lost_only_when_chains_are_tried_one_by_one_is_done_without_too(
+    rewarded: TinyCascade,
+) -> None:
+    named, other = "seq>heavy@8>fine@8", "dot>light@4>skip"
+    requests = [RecommendRequest(user_id=2), *(RecommendRequest(user_id=3, chain=one) for one in (named, other))]
+    with open_allocation(rewarded) as allocation:
+        allocation.follower.snapshot = snapshot_of(space_of(rewarded), 3)
+        answers = ask_without(rewarded, [("prerank", "heavy")], requests, allocation, dies=2)
+        assert degraded(allocation) == {"no_variant": 1, "variant_lost": 1}
+    assert (answers[0]["chain"]["id"], answers[0]["degraded"]) == ("seq>light@8>fine@8", True)
+    assert isinstance(answers[1], Lost)
+    assert (answers[2]["chain"]["id"], answers[2]["degraded"]) == (other, False)
+
+
+def test_when_chains_tried_one_by_one_lose_all_of_a_stage_each_fails_by_itself(rewarded: TinyCascade) -> None:
+    both = [RecommendRequest(user_id=2), RecommendRequest(user_id=3, chain="dot>light@4>skip")]
+    with open_allocation(rewarded) as allocation:
+        allocation.follower.snapshot = snapshot_of(space_of(rewarded), 3)
+        answers = ask_without(rewarded, [("recall", "dot"), ("recall", "seq")], both, allocation, dies=2)
+        assert degraded(allocation) == {"no_variant": 2}
+    assert all(isinstance(answer, Lost) for answer in answers)
 
 
 def test_a_chain_that_a_request_names_is_not_replaced(rewarded: TinyCascade) -> None:
