@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cluster.events import Event, happened
+from cluster.events import Event, Seldom, happened
 from cluster.power.base import Refusal
 from cluster.power.host import HostFiles
 from cluster.power.meter import HostId, Meter, MeterReport
@@ -61,6 +61,7 @@ class NodeMeter:
         self._meter = Meter(node, host, uuid.uuid4().hex, opened.sensors, refusals, busy_s)
         self._clock, self._lock, self._closing = clock, threading.Lock(), threading.Event()
         self._abandoned, self._asked_s, self._polled_s = abandoned, clock(), -float("inf")
+        self._failed = Seldom(clock)
         self._poll()
         self._thread = threading.Thread(target=self._keep_polling, name="meter", daemon=True)
         self._thread.start()
@@ -83,14 +84,25 @@ class NodeMeter:
         self._meter.close()
 
     def _poll(self) -> None:
-        self._meter.poll()
-        self._polled_s = self._clock()
+        try:
+            self._meter.poll()
+        finally:
+            self._polled_s = self._clock()
+
+    def _poll_unasked(self) -> None:
+        """Whatever a sensor raises, its counter goes on, and the next poll may find it."""
+        try:
+            self._poll()
+        except Exception as error:
+            if (more := self._failed.passed()) is not None:
+                text = "sensors cannot be read: %s: %s (%d more untold)"
+                happened(logger, Event.NOT_KNOWN, text, type(error).__name__, error, more)
 
     def _keep_polling(self) -> None:
         while not self._closing.wait(max(LEAST_SLEEP_S, self._polled_s + self._meter.poll_s - self._clock())):
             with self._lock:
                 if self._clock() - self._polled_s >= self._meter.poll_s:
-                    self._poll()
+                    self._poll_unasked()
             if self._clock() - self._asked_s > ABANDONED_S:
                 self._abandoned()
                 return

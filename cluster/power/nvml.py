@@ -1,5 +1,6 @@
 """NVIDIA GPUs, and superchip modules of GPUs with their processor, as the driver's library NVML meters them."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -40,7 +41,7 @@ class NvmlSensor:
         self._nvml, self._root, self._clock = nvml, root, clock
         self._boot = HostFiles(root / "proc").boot_id()
         self._found, self._load, self._in_session = Found(), "", False
-        self._uuids: dict[int, str] = {}
+        self._uuids: dict[str, int] = {}
         self._integrals: dict[str, PowerIntegral] = {}
         self._pauses = Pauses(RETRY_S, MOST_RETRY_S)
         self._look()
@@ -79,14 +80,11 @@ class NvmlSensor:
         return counters
 
     def close(self) -> None:
-        """End the session; the library stays loaded."""
+        """End the session, whatever the library says to that; it stays loaded."""
         if self._in_session:
             self._in_session = False
-            try:
+            with contextlib.suppress(self._nvml.NVMLError):
                 self._nvml.nvmlShutdown()
-            except self._nvml.NVMLError as error:
-                if not library.session_over(self._nvml, error):
-                    raise
 
     def _look(self) -> None:
         """Begin a session and see what there is; NVMLError leaves none open."""
@@ -98,7 +96,8 @@ class NvmlSensor:
         except self._nvml.NVMLError:
             self.close()
             raise
-        self._uuids.update(self._found.uuids)
+        self._uuids = {uuid: at for uuid, at in self._uuids.items() if uuid not in self._found.uuids}
+        self._uuids |= self._found.uuids
         self.refusals = (*self._found.passing, *self._found.lasting)
         counted = all(device.counts for device in self._found.devices)
         self.poll_s = COUNTED_POLL_S if counted else SAMPLED_POLL_S
@@ -110,7 +109,7 @@ class NvmlSensor:
             self._look()
         except self._nvml.NVMLError as error:
             told = library.meaning(self._nvml, error)
-            lost = tuple(Refusal("nvml", uuid, *told) for uuid in self._uuids.values())
+            lost = tuple(Refusal("nvml", uuid, *told) for uuid in self._uuids)
             self._found = Found(passing=lost)
 
     def _kernel_module(self) -> str:

@@ -39,13 +39,13 @@ class Found:
     """What is read, and what is not.
 
     passing  refusals that a new session may lift; `lasting` ones it will not
-    uuids    GPU UUIDs by their index
+    uuids    GPU UUIDs with their index
     """
 
     devices: tuple[Device, ...] = ()
     passing: tuple[Refusal, ...] = ()
     lasting: tuple[Refusal, ...] = ()
-    uuids: Mapping[int, str] = field(default_factory=dict)
+    uuids: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ class _Refusals:
         self.lasting.append(Refusal("nvml", what, problem, remedy))
 
 
-def find(nvml: Nvml, pci: Path, seen: Mapping[int, str]) -> Found:
+def find(nvml: Nvml, pci: Path, seen: Mapping[str, int]) -> Found:
     """Look at every GPU of an initialised library; CUDA_VISIBLE_DEVICES hides none from it.
 
     pci   sysfs's devices by bus id, which say on which socket a GPU sits
-    seen  UUIDs by index of earlier looks: those that are gone are refused by their name
+    seen  UUIDs of all earlier looks with their last index, the newest last: those that are gone are refused by name
 
     MIG instances have no meter of their own; the library lists only their parents, which count for them all.
     Raises NVMLError when not even the number of GPUs is told.
@@ -94,10 +94,10 @@ def find(nvml: Nvml, pci: Path, seen: Mapping[int, str]) -> Found:
         for gpu in members:
             refusals.left_out(gpu.uuid, f"counted in module-{socket}, which holds it and its processor")
     read = tuple(device for device in devices if device)
-    return Found(read, tuple(refusals.passing), tuple(refusals.lasting), {gpu.index: gpu.uuid for gpu in gpus})
+    return Found(read, tuple(refusals.passing), tuple(refusals.lasting), {gpu.uuid: gpu.index for gpu in gpus})
 
 
-def _gpus(nvml: Nvml, pci: Path, seen: Mapping[int, str], refusals: _Refusals) -> list[_Gpu]:
+def _gpus(nvml: Nvml, pci: Path, seen: Mapping[str, int], refusals: _Refusals) -> list[_Gpu]:
     """Those that answer, each UUID once."""
     gpus, failed = dict[str, _Gpu](), dict[int, Exception]()
     for index in range(nvml.nvmlDeviceGetCount()):
@@ -106,11 +106,12 @@ def _gpus(nvml: Nvml, pci: Path, seen: Mapping[int, str], refusals: _Refusals) -
             gpus.setdefault(gpu.uuid, gpu)
         except nvml.NVMLError as error:
             failed[index] = error
-    gone = {uuid for uuid in seen.values() if uuid not in gpus}
+    gone = {uuid: index for uuid, index in seen.items() if uuid not in gpus}
     for index, why in failed.items():
-        known = seen.get(index, "")
-        refusals.failed(known if known in gone else f"GPU {index}", why)
-        gone.discard(known)
+        known = [uuid for uuid, last in gone.items() if last == index]
+        refusals.failed(known[-1] if known else f"GPU {index}", why)
+        for uuid in known[-1:]:
+            del gone[uuid]
     for uuid in sorted(gone):
         refusals.failed(uuid, nvml.NVMLError(nvml.NVML_ERROR_GPU_IS_LOST))
     return list(gpus.values())

@@ -189,6 +189,32 @@ def test_a_sensor_that_is_lost_is_reported_and_comes_back() -> None:
     assert back.devices[0].energy_j == pytest.approx(30.0)
 
 
+class Stumbles(FakeSensor):
+    """Raises what nobody foresaw, while it is told to."""
+
+    stumbles = False
+
+    def read(self) -> tuple[Counter, ...]:
+        counters = super().read()
+        if self.stumbles:
+            raise RuntimeError("unheard of")
+        return counters
+
+
+def test_an_error_that_nobody_foresaw_is_told_and_it_reads_on_by_itself(caplog: pytest.LogCaptureFixture) -> None:
+    sensor = Stumbles(COUNTER, poll_s=0.01)
+    with metering({"rapl": lambda: sensor}) as meter:
+        sensor.stumbles = True
+        begun = sensor.reads
+        assert until(lambda: sensor.reads >= begun + 3)
+        sensor.stumbles = False
+        sensor.draw({"package-0": 30.0}, 102.0)
+        begun = sensor.reads
+        assert until(lambda: sensor.reads >= begun + 2)
+        assert meter.report().devices[0].energy_j == pytest.approx(30.0)
+    assert caplog.text.count("RuntimeError: unheard of") == 1
+
+
 def test_where_nothing_is_to_be_read_there_is_a_report_without_devices() -> None:
     with metering({}, PowerSettings(sensors="none")) as meter:
         assert meter.report().devices == ()

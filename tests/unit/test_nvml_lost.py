@@ -98,6 +98,35 @@ def test_a_gpu_that_is_not_even_listed_any_more_is_refused_by_its_name(host: Hos
     assert sorted(refused(sensor)) == ["GPU-old", "GPU-volta"]
 
 
+def test_a_gpu_that_vanishes_from_before_another_is_refused_for_as_long_as_it_is_gone(host: Host) -> None:
+    sensor = host.open(OLD, VOLTA)
+    read(sensor)
+    host.gpus.gpus = [VOLTA]
+    host.gpus.reload_driver()
+    for _ in range(4):
+        host.gpus.pass_time(MOST_RETRY_S)
+        assert list(read(sensor)) == ["GPU-volta"]
+        assert refused(sensor) == ["GPU-old"]
+    host.gpus.gpus = [OLD, *host.gpus.gpus]
+    host.gpus.pass_time(MOST_RETRY_S)
+    assert sorted(read(sensor)) == ["GPU-old", "GPU-volta"]
+    assert refused(sensor) == []
+
+
+def test_a_session_that_cannot_be_ended_is_followed_by_another(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutdown = host.bindings.nvmlShutdown
+
+    def fails() -> None:
+        shutdown()  # the library is one for all tests
+        raise host.bindings.NVMLError(UNKNOWN)
+
+    sensor = host.open(VOLTA, OLD)
+    host.gpus.change(0, error=LOST)
+    monkeypatch.setattr(host.bindings, "nvmlShutdown", fails)
+    assert list(read(sensor)) == ["GPU-old"]
+    sensor.close()
+
+
 def test_attempts_to_find_a_lost_gpu_grow_rarer(host: Host) -> None:
     counted = 0
     init = host.bindings.nvmlInit
