@@ -71,7 +71,7 @@ class ByBudget:
         )
         for row, number in enumerate(numbers.tolist()):
             budget = self._budgets.budget(number)
-            if budget is None or budget not in self._earned and len(self._earned) >= MOST_BUDGETS:
+            if budget is None or (budget not in self._earned and len(self._earned) >= MOST_BUDGETS):
                 budget = OTHER
             earned = Earned(int(requests[row]), float(predicted[row]), float(realised[row]))
             self._earned[budget] = self._earned.get(budget, Earned()) + earned
