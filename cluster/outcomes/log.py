@@ -21,7 +21,6 @@ from cluster.outcomes.log_settings import LogSettings
 from cluster.outcomes.log_tables import (
     DECISIONS,
     OUTCOMES,
-    POLICIES,
     Head,
     decisions_table,
     outcomes_table,
@@ -29,8 +28,6 @@ from cluster.outcomes.log_tables import (
 )
 from cluster.outcomes.records import Decisions, PolicyRow, Reward
 
-POLICY_S = 60.0
-"""Between two policies of one reward model that are logged."""
 BOUND = 2
 """Times `rotate_rows` that memory holds: what is being written, and what comes meanwhile."""
 logger = logging.getLogger(__name__)
@@ -51,7 +48,6 @@ class FileLog:
         self._flushing = threading.Lock()
         self._files = self._deleted = self._size = 0
         self._next_s = now_s + settings.rotate_s
-        self._policy_s: float | None = None
         self._error: str | None = None
 
     @property
@@ -62,8 +58,7 @@ class FileLog:
 
     def begin(self, head: Head) -> None:
         """What comes from now on is of another reward model, and stands in files of its own."""
-        if self._buffer.begin(head):
-            self._policy_s = None
+        self._buffer.begin(head)
 
     def add_decisions(self, decisions: Decisions, prices: str = "{}") -> None:
         """Of one policy, with its prices as JSON by constraint."""
@@ -77,12 +72,10 @@ class FileLog:
             self._buffer.add(OUTCOMES, rewards, len(rewards), rewards[0].time_s)
 
     def add_policy(self, policy: PolicyRow) -> None:
-        """Any; what is logged is one a minute, and the first of each reward model. Raises ValueError for a wrong J."""
+        """Any; what is logged is as `Log.add_policy` says. Raises ValueError for a wrong J."""
         if policy.penalty.shape != (len(self._buffer.head.chains),):
             raise ValueError(f"a policy of {policy.penalty.shape} chains in a log of {len(self._buffer.head.chains)}")
-        if self._policy_s is None or policy.time_s >= self._policy_s + POLICY_S:
-            self._policy_s = policy.time_s
-            self._buffer.add(POLICIES, [policy], 1, policy.time_s)
+        self._buffer.add_policy(policy)
 
     def flush(self, now_s: float, everything: bool = False) -> None:
         """Write what is due, or everything. Blocks; a second call waits for the first."""

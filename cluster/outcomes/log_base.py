@@ -42,7 +42,8 @@ class Log(Protocol):
         ...
 
     def add_policy(self, policy: PolicyRow) -> None:
-        """Any; what is logged is one a minute, the first of each reward model, and again what later decisions need."""
+        """Any; what is logged is one a minute, the first of each reward model, one that is in force for a minute or at
+        the end of a file, and again what later decisions need."""
         ...
 
     def flush(self, now_s: float, everything: bool = False) -> None:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head
+from cluster.outcomes.records import PolicyRow
 
+POLICY_S = 60.0
+"""Between two policies of one reward model that are logged, unless the one in between is in force for so long."""
 ORDER = (OUTCOMES, POLICIES, DECISIONS)
 """Outcomes are written first: a decision whose outcome was lost on the way would seem to have earned nothing."""
 
@@ -33,8 +36,10 @@ class Buffer:
         self._head, self._most, self._since_s = head, most, since_s
         self._lock = threading.Lock()
         self._open = _opened(head)
-        self._latest: dict[str, Any] = {}  # the policy that was told last, by reward model
-        self._before: Any = None  # the one that was in force when what is open began
+        self._latest: dict[str, PolicyRow] = {}  # the policy that was told last, by reward model
+        self._before: PolicyRow | None = None  # the one that was in force when what is open began
+        self._held: PolicyRow | None = None  # one that came too soon after the one before
+        self._policy_s: float | None = None  # when the last one came that is logged
         self._sealed: list[Sheet] = []  # complete, and not written yet
         self._lost_outcomes = False
         self._rows = 0
@@ -61,28 +66,32 @@ class Buffer:
         with self._lock:
             return dict(self._written), dict(self._dropped)
 
-    def begin(self, head: Head) -> bool:
-        """Rows from now on are of this head, and in files of their own; whether that is news."""
+    def begin(self, head: Head) -> None:
+        """Rows from now on are of this head, and in files of their own."""
         with self._lock:
-            if head == self._head:
-                return False
-            self._seal(head)
-            return True
+            if head != self._head:
+                self._seal(head)
+                self._policy_s = None
 
     def add(self, table: str, items: Sequence[Any], rows: int, time_s: float) -> None:
-        """Items of so many rows, the first of them of that time."""
+        """Decisions or outcomes of so many rows, the first of them of that time."""
         with self._lock:
-            if table == POLICIES:
-                self._latest[self._head.reward_model] = items[-1]
-            if self._rows >= self._most:
-                self._lose(table, rows)
-            elif rows:
-                sheet = self._open[table]
-                sheet.items.extend(items)
-                sheet.rows += rows
-                self._rows += rows
-                if table != POLICIES:  # one may be from long before anybody listened
-                    self._since_s = min(self._since_s, time_s)
+            if self._put(table, items, rows):
+                self._since_s = min(self._since_s, time_s)
+
+    def add_policy(self, policy: PolicyRow) -> None:
+        """One that is in force from its time on. It may be from long before anybody listened."""
+        with self._lock:
+            latest = self._latest.get(self._head.reward_model)
+            if latest is None or policy.time_s >= latest.time_s:
+                self._latest[self._head.reward_model] = policy
+            if self._policy_s is None or policy.time_s >= self._policy_s + POLICY_S:
+                held, self._held, self._policy_s = self._held, None, policy.time_s
+                lasted = [held] if held is not None and policy.time_s >= held.time_s + POLICY_S else []
+                for one in (*lasted, policy):
+                    self._put(POLICIES, [one], 1)
+            elif self._held is None or policy.time_s >= self._held.time_s:
+                self._held = policy
 
     def sheets(self, now_s: float) -> list[Sheet]:
         """All of it, in the order in which it is to be written; what is added from now on comes later.
@@ -121,17 +130,29 @@ class Buffer:
     def _seal(self, head: Head) -> None:
         """What is open is complete, and what comes now is of this head.
 
-        Decisions take the policy along that was in force when they began: its first file leaves the folder before
-        theirs, and while prices stay the same no other policy comes.
+        Decisions take the policy along that was in force when they began, and the one that was when they ended: its
+        first file leaves the folder before theirs, and while prices stay the same no other policy comes.
         """
         policies = self._open[POLICIES]
-        if self._before is not None and self._open[DECISIONS].rows:
-            policies.items.insert(0, self._before)
-            policies.rows += 1
-            self._rows += 1
+        if self._open[DECISIONS].rows:
+            before, held = ([] if one is None else [one] for one in (self._before, self._held))
+            policies.items[:] = [*before, *policies.items, *held]
+            self._rows += len(policies.items) - policies.rows
+            policies.rows = len(policies.items)
         self._sealed += [sheet for sheet in self._open.values() if sheet.rows]
-        self._head, self._open = head, _opened(head)
+        self._head, self._open, self._held = head, _opened(head), None
         self._before = self._latest.get(head.reward_model)
+
+    def _put(self, table: str, items: Sequence[Any], rows: int) -> bool:
+        """Whether there was room for them."""
+        if self._rows >= self._most:
+            self._lose(table, rows)
+            return False
+        sheet = self._open[table]
+        sheet.items.extend(items)
+        sheet.rows += rows
+        self._rows += rows
+        return rows > 0
 
     def _let_go(self, sheet: Sheet) -> None:
         self._sealed.remove(sheet)

@@ -56,7 +56,7 @@ class LoggedRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoggedPolicies:
-    """Policies in order of time, P of them: not each that there was, but one a minute at most, and each reward model.
+    """Policies in order of time, P of them: not each that there was, but what was in force for a minute or longer.
 
     versions, times_s  (P,)
     reward_models      P of them

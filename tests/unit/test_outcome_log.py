@@ -162,6 +162,28 @@ def test_decisions_have_the_policy_that_was_in_force_though_older_files_were_del
     assert small.items() <= large.items()
 
 
+def test_a_policy_that_comes_soon_after_another_is_in_force_for_what_was_decided_since(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.add_policy(policy(1))
+    log.add_policy(policy(2, BEGAN_S + 30))
+    for second in range(60, 3660, 60):
+        log.add_decisions(decisions(numbered(3, f"{second}-"), BEGAN_S + second))
+        if second % 600 == 0:
+            log.flush(BEGAN_S + second, everything=True)
+            assert set(in_force(tmp_path).values()) <= {2}, "also before later files have come"
+    assert read_policies(tmp_path).versions.tolist() == [1, 2]
+
+
+def test_a_policy_that_comes_soon_after_another_is_logged_where_it_stays_for_a_minute(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    for version, second in enumerate((0, 30, 200, 210, 220, 265)):
+        log.add_policy(policy(version, BEGAN_S + second))
+    log.add_decisions(decisions(numbered(3, "r"), BEGAN_S + 100))
+    log.flush(BEGAN_S + 300, everything=True)
+    assert read_policies(tmp_path).versions.tolist() == [0, 1, 2, 5]
+    assert in_force(tmp_path) == {BEGAN_S + 100: 1}
+
+
 def test_a_policy_that_is_written_again_is_read_once(tmp_path: Path) -> None:
     log = opened(tmp_path)
     log.add_policy(policy(7))
