@@ -178,5 +178,6 @@ def _experiment(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Exp
 def _log(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Log:
     if settings.log.folder is None:
         return NoLog()
-    head = Head(spec.name, reward_model_name(spec), tuple(chain.id for chain in space))
+    chains = tuple(chain.id for chain in space)
+    head = Head(spec.name, reward_model_name(spec), chains, settings.feedback.horizon_s)
     return FileLog(settings.log, head, uuid.uuid4().hex[:8], time.time())

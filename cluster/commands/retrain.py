@@ -57,7 +57,7 @@ def retrain(asked: Asked, console: Console) -> Candidate:
         evaluation = _judged(progress, asked, found, current, model)
         candidate = _described(asked, found, cascade, space, free, evaluation, model)
         write_candidate(asked.out, model, candidate)
-    show(Console(), candidate, found.missed)
+    show(Console(), candidate, found)
     console.print(f"wrote {asked.out}; the cascade still has its own reward model", highlight=False, soft_wrap=True)
     return candidate
 
@@ -178,7 +178,7 @@ def _described(
         log=str(asked.reading.folder),
         trained=found.trained,
         held=found.held,
-        horizon_s=asked.reading.horizon_s,
+        horizon_s=found.horizon_s,
         seed=asked.seed,
         free_stages=free,
         evaluation=evaluation,

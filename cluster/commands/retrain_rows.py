@@ -26,19 +26,20 @@ LEAST_ROWS = 200
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What of a log is wanted: a folder, from when to when in Unix time, how long after a decision rewards count.
+    """What of a log is wanted: a folder, from when to when in Unix time.
 
-    unripe  also requests with a reward whose time is not over yet
+    horizon_s  how long after a decision rewards count; None for as long as they did when they were logged
+    unripe     also requests with a reward whose time is not over yet
     """
 
     folder: Path
     since_s: float | None
     until_s: float | None
-    horizon_s: float
+    horizon_s: float | None
     unripe: bool
 
     def read(self) -> tuple[LoggedRows, LoggedPolicies]:
-        """Read and join it. Raises FixFile, and TryAgain where the log lost its oldest meanwhile."""
+        """Read and join it. Raises FixFile, FixRequest, and TryAgain where the log lost its oldest meanwhile."""
         rows = read_log(
             self.folder,
             since_s=self.since_s,
@@ -57,6 +58,8 @@ class Evidence:
     logged, scene  later ones, all of the policy, to judge by
     trained, held  what they are, in figures
     missed         later requests of the policy from before the first policy that was logged: left out
+    horizon_s      so long after a request its reward counts
+    horizons_s     the horizons with which the log was written
     """
 
     seen: Seen
@@ -65,6 +68,8 @@ class Evidence:
     trained: Span
     held: Span
     missed: int
+    horizon_s: float
+    horizons_s: tuple[float, ...]
 
 
 def evidence(reading: Reading, cascade: Cascade, space: ChainSpace, read: Callable[[Reading], Any]) -> Evidence:
@@ -85,7 +90,7 @@ def evidence(reading: Reading, cascade: Cascade, space: ChainSpace, read: Callab
         found = (
             f"{int(train.sum()):,} requests to learn from and {int(held.sum()):,} later ones to judge by are too few"
         )
-        least = f"at least {LEAST_ROWS} of each, with their contexts, whose horizon ({reading.horizon_s:g} s) is over"
+        least = f"at least {LEAST_ROWS} of each, with their contexts, whose horizon ({rows.horizon_s:g} s) is over"
         raise FixFile(reading.folder, "decisions", f"{found}; {least}")
     contexts = rows.contexts.astype(np.float32 if cascade.spec.tables.users.is_float else np.int64)
     propensities = rows.propensities.astype(np.float64)
@@ -105,6 +110,8 @@ def evidence(reading: Reading, cascade: Cascade, space: ChainSpace, read: Callab
         trained=_span(rows, train),
         held=_span(rows, held),
         missed=int((judged & ~held).sum()),
+        horizon_s=rows.horizon_s,
+        horizons_s=rows.horizons_s,
     )
 
 

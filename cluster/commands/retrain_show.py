@@ -8,6 +8,7 @@ from rich.table import Table
 
 from allocator.ope.evaluation import Evaluation, Figure, Worth
 from cluster.candidate import Candidate, Span
+from cluster.commands.retrain_rows import Evidence
 
 NAMES = {
     "dr": "doubly robust",
@@ -18,18 +19,30 @@ NAMES = {
 }
 
 
-def show(console: Console, candidate: Candidate, missed: int) -> None:
+def show(console: Console, candidate: Candidate, seen: Evidence) -> None:
     """Print what it was trained on and how it was judged, and in the last line what to think of it."""
     found = candidate.evaluation
     for name, span in (("learned from", candidate.trained), ("judged on", candidate.held)):
         console.print(f"{name} {_span(span)}", highlight=False)
-    if missed:
-        console.print(f"{missed:,} more are from before the first policy that was logged: left out", highlight=False)
+    console.print(horizon_said(seen.horizon_s, seen.horizons_s), highlight=False)
+    if seen.missed:
+        console.print(
+            f"{seen.missed:,} more are from before the first policy that was logged: left out", highlight=False
+        )
     console.print(_worths(found))
     console.print(_support(found))
     console.print(_error(found), highlight=False)
     colour = {"better": "green", "worse": "red"}.get(found.verdict, "yellow")
     console.print(f"[{colour}]The candidate is {found.verdict}[/{colour}]: {found.reason}.", highlight=False)
+
+
+def horizon_said(horizon_s: float, horizons_s: tuple[float, ...]) -> str:
+    """How long after a request its reward counts, and why where the log was written with several horizons."""
+    counts = f"a reward counts within {horizon_s:g} s of its request"
+    if len(horizons_s) < 2:
+        return counts
+    several = " and ".join(f"{one:g} s" for one in horizons_s)
+    return f"{counts}: feedback.horizon_s was {several}, and the log has all rewards for the shortest only"
 
 
 def _worths(found: Evaluation) -> Table:

@@ -105,7 +105,7 @@ class OutcomesAccount:
         not heard of a new one yet ship later what the one before predicted."""
         model = self.budgets.reward_model(version) or self.reward_model
         if model:
-            self.log.begin(Head(self.cascade, model, self.chains))
+            self.log.begin(Head(self.cascade, model, self.chains, self.joiner.horizon_s))
 
     def _account(self, joined: Joined) -> None:
         for batch in joined.decisions:

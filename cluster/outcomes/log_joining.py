@@ -37,10 +37,6 @@ class Window:
         known: NDArray[np.bool_] = times_s + self.horizon_s <= ends[np.searchsorted(begins, times_s, "right") - 1]
         return known
 
-    def decisions(self, files: Sequence[LogFile]) -> list[LogFile]:
-        """The files that may hold some."""
-        return [one for one in files if one.to_s >= self.since_s and one.from_s < self.until_s]
-
     def outcomes(self, files: Sequence[LogFile]) -> list[LogFile]:
         """The files that may hold theirs, in order of time."""
         until_s = self.until_s + self.horizon_s

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from allocator.arms import ARMS
+from cluster.outcomes.joiner import HORIZON_S
 from cluster.outcomes.log_joining import Joined, Window, heard_by, join
 from cluster.outcomes.log_opening import LogFile, check_alike, open_files
 from cluster.outcomes.log_tables import POLICIES, TABLES, marks_of
-from models.errors import FixFile
+from models.errors import FixFile, FixRequest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +34,8 @@ class LoggedRows:
     policy_versions  (n,) 0 where no policy decided; `read_policies` tells the reward models
     reward_model     the newest one
     chain_ids        J of them
+    horizon_s        so long after a request what came counts
+    horizons_s       with which the files were written, each once, the shortest first; none where no file says it
     """
 
     times_s: NDArray[np.float64]
@@ -49,6 +52,8 @@ class LoggedRows:
     cascade: str
     reward_model: str
     chain_ids: tuple[str, ...]
+    horizon_s: float
+    horizons_s: tuple[float, ...]
 
     def __len__(self) -> int:
         return len(self.times_s)
@@ -74,34 +79,61 @@ class LoggedPolicies:
 
 
 def read_log(
-    folder: Path, *, since_s: float | None = None, until_s: float | None = None, horizon_s: float, unripe: bool = False
+    folder: Path,
+    *,
+    since_s: float | None = None,
+    until_s: float | None = None,
+    horizon_s: float | None = None,
+    unripe: bool = False,
 ) -> LoggedRows:
     """The rows that were decided from `since_s` to before `until_s`, whose horizon the log covers.
 
-    A row without an outcome within `horizon_s` has earned 0. Left out are rows whose horizon is not over by the end of
+    Without `horizon_s` it is the one that the log was written with, the shortest of several; HORIZON_S where no file
+    says it. A row without an outcome within it has earned 0. Left out are rows whose horizon is not over by the end of
     the log, or in whose horizon outcomes were lost to a crash or a full disk, also those that have an outcome already:
     rows that earn something would be there and others not, and their mean too high. Where every request gets its
     feedback, if only a 0, none of that is so: `unripe` has rows with an outcome whatever their horizon.
 
     Memory: the rows that are handed out, 53 + 4 Fc bytes each, and while outcomes are joined about 150 bytes for each
     decision and each outcome: 10 million rows of 50 numbers take 2.5 GB, and 5 GB at the most.
-    Raises FixFile naming a file that is no part of this log, and TryAgain where the log lost its oldest meanwhile.
+    Raises FixFile naming a file that is no part of this log, FixRequest for a horizon of which the log has not all,
+    and TryAgain where the log lost its oldest meanwhile.
     """
     decisions, outcomes, policies = (open_files(folder, table) for table in TABLES)
     everything = [*decisions, *outcomes, *policies]
     head = check_alike(everything)
     if head is None or not decisions:
         raise FixFile(folder, "", "holds no log of decisions")
+    since_s, until_s = -np.inf if since_s is None else since_s, np.inf if until_s is None else until_s
+    wanted = [one for one in decisions if one.to_s >= since_s and one.from_s < until_s]
+    said = tuple(sorted({one.head.horizon_s for one in wanted if one.head.horizon_s is not None}))
     window = Window(
-        since_s=-np.inf if since_s is None else since_s,
-        until_s=np.inf if until_s is None else until_s,
-        horizon_s=horizon_s,
+        since_s=since_s,
+        until_s=until_s,
+        horizon_s=_horizon(horizon_s, said),
         heard=heard_by(outcomes, max(one.to_s for one in everything)),
         unripe=unripe,
     )
-    wanted = window.decisions(decisions)
     columns = _gathered(wanted, join(wanted, window.outcomes(outcomes), window), len(head.chains))
-    return LoggedRows(**columns, cascade=head.cascade, reward_model=head.reward_model, chain_ids=head.chains)
+    return LoggedRows(
+        **columns,
+        cascade=head.cascade,
+        reward_model=head.reward_model,
+        chain_ids=head.chains,
+        horizon_s=window.horizon_s,
+        horizons_s=said,
+    )
+
+
+def _horizon(asked_s: float | None, said_s: tuple[float, ...]) -> float:
+    """The horizon to read by, of files that were written with these."""
+    shortest_s = said_s[0] if said_s else None
+    if asked_s is None:
+        return HORIZON_S if shortest_s is None else shortest_s
+    if shortest_s is not None and asked_s > shortest_s:
+        problem = f"{asked_s:g} s is longer than feedback.horizon_s was, {shortest_s:g} s: no later reward was logged"
+        raise FixRequest("horizon", f"{problem}; leave it out, or name a shorter one")
+    return asked_s
 
 
 def read_policies(folder: Path) -> LoggedPolicies:

@@ -38,23 +38,27 @@ class Head:
     cascade       digest or name of the cascade that was served
     reward_model  the file or hash of the model that predicted
     chains        ids of the chain space, J of them, in its order
+    horizon_s     after a decision no later outcome is in the log; None where that is not known, as of older files
     """
 
     cascade: str
     reward_model: str
     chains: tuple[str, ...]
+    horizon_s: float | None = None
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
         """As a file's schema carries it."""
         said = {"format": FORMAT, "cascade": self.cascade, "reward_model": self.reward_model}
         said["chains"] = json.dumps(self.chains, ensure_ascii=False, separators=(",", ":"))
+        if self.horizon_s is not None:
+            said["horizon_s"] = repr(float(self.horizon_s))
         return {key.encode(): value.encode() for key, value in said.items()}
 
     @classmethod
     def of(cls, metadata: dict[bytes, bytes] | None) -> Self:
         """As a file says it. Raises ValueError saying what is wrong, in words that follow the file's name."""
-        found = {key.decode(): value.decode() for key, value in (metadata or {}).items() if key in _KEYS}
+        found = {key.decode(): value.decode() for key, value in (metadata or {}).items() if key in _KNOWN}
         if found.get("format") != FORMAT:
             raise ValueError(f"is of format {found.get('format', 'unknown')}, and this version reads {FORMAT}")
         if missing := [key.decode() for key in _KEYS if key.decode() not in found]:
@@ -62,10 +66,14 @@ class Head:
         chains = json.loads(found["chains"])
         if not (isinstance(chains, list) and all(isinstance(one, str) for one in chains)):
             raise ValueError("chains must be a list of ids")
-        return cls(found["cascade"], found["reward_model"], tuple(chains))
+        horizon_s = float(found["horizon_s"]) if "horizon_s" in found else None
+        if horizon_s is not None and not horizon_s >= 0:
+            raise ValueError("horizon_s must be a number of seconds")
+        return cls(found["cascade"], found["reward_model"], tuple(chains), horizon_s)
 
 
 _KEYS = (b"format", b"cascade", b"reward_model", b"chains")
+_KNOWN = (*_KEYS, b"horizon_s")
 
 
 def decisions_table(head: Head, batches: Sequence[tuple[Decisions, str]]) -> Any:

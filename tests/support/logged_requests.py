@@ -25,7 +25,13 @@ PRICE = 0.05
 
 
 def write_log(
-    tiny: TinyCascade, folder: Path, requests: int = 3000, explores: float = 0.5, contexts: bool = True, seed: int = 0
+    tiny: TinyCascade,
+    folder: Path,
+    requests: int = 3000,
+    explores: float = 0.5,
+    contexts: bool = True,
+    seed: int = 0,
+    horizon_s: float | None = None,
 ) -> None:
     """A log in which dear chains earn less than the reward model predicts: twice as much less as it thinks more."""
     cascade, space, rng = Cascade.open(tiny.folder), space_of(tiny), np.random.default_rng(seed)
@@ -51,7 +57,7 @@ def write_log(
     )
     log = FileLog(
         LogSettings(folder=folder, contexts=contexts),
-        Head(spec.name, reward_model_name(spec), tuple(chain.id for chain in space)),
+        Head(spec.name, reward_model_name(spec), tuple(chain.id for chain in space), horizon_s),
         "test",
         BEGAN_S,
     )

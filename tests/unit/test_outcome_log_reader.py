@@ -17,7 +17,7 @@ from cluster.outcomes.log_reader import LoggedRows, read_log, read_policies
 from cluster.outcomes.log_settings import LogSettings
 from cluster.outcomes.log_tables import Head, hex_of, marks_of
 from cluster.outcomes.records import Decisions, Reward
-from models.errors import FixFile
+from models.errors import FixFile, FixRequest
 
 
 def opened(folder: Path, writer: str = "w", head: Head = HEAD, now_s: float = BEGAN_S) -> FileLog:
@@ -54,6 +54,27 @@ def test_a_reward_counts_within_the_horizon_and_the_first_of_several(tmp_path: P
     log.flush(BEGAN_S + 30, everything=True)
     assert read_log(tmp_path, horizon_s=10.0).rewards.tolist() == [2.0, 0.0, -1.0, 0.0]
     assert read_log(tmp_path, horizon_s=11.0).rewards.tolist() == [2.0, 3.0, -1.0, 0.0]
+
+
+def test_rewards_count_for_as_long_as_they_did_when_they_were_logged(tmp_path: Path) -> None:
+    for at, horizon_s in enumerate((7200.0, 60.0)):
+        log = opened(tmp_path, f"w{at}", replace(HEAD, horizon_s=horizon_s), BEGAN_S + 10_000 * at)
+        log.add_decisions(decisions(numbered(3, f"{at}-"), BEGAN_S + 10_000 * at))
+        log.add_outcomes([Reward(f"{at}-0", 1.0, BEGAN_S + 10_000 * at + 0.9 * horizon_s)])
+        log.flush(BEGAN_S + 10_000 * (at + 1), everything=True)
+    early, both = read_log(tmp_path, until_s=BEGAN_S + 5000), read_log(tmp_path)
+    assert (early.horizon_s, early.horizons_s, early.rewards.sum()) == (7200.0, (7200.0,), 1.0)
+    assert (both.horizon_s, both.horizons_s, both.rewards.sum()) == (60.0, (60.0, 7200.0), 1.0)
+    assert read_log(tmp_path, horizon_s=30.0).horizon_s == 30.0
+    with pytest.raises(FixRequest, match=r"horizon: 1800 s is longer than feedback\.horizon_s was, 60 s"):
+        read_log(tmp_path, horizon_s=1800.0)
+
+
+def test_where_no_file_says_a_horizon_it_is_half_an_hour_and_may_be_any(tmp_path: Path) -> None:
+    written(tmp_path, decisions(numbered(3)), at_s=10_000.0)
+    rows = read_log(tmp_path)
+    assert (len(rows), rows.horizon_s, rows.horizons_s) == (3, 1800.0, ())
+    assert read_log(tmp_path, horizon_s=7200.0).horizon_s == 7200.0
 
 
 def test_rows_are_left_out_until_their_horizon_is_over_though_some_have_earned(tmp_path: Path) -> None:
@@ -197,6 +218,7 @@ def rewritten(folder: Path, change: str, column: object = None, metadata: dict[s
 WRONG = {
     "is of format 2": ("", None, {"format": "2"}),
     "chains must be a list": ("", None, {"chains": "{}"}),
+    "horizon_s must be a number of seconds": ("", None, {"horizon_s": "nan"}),
     "chain: has no such column": ("chain", None, None),
     "chain: must be from 0 to 4": ("chain", pa.array(np.array([0, 1, 5], np.int32)), None),
     "arm: must be one of policy, holdback, named": ("arm", pa.array(["policy", "control", "named"]), None),

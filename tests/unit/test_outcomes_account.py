@@ -177,6 +177,10 @@ def test_requests_that_could_not_wait_for_their_rewards_count_as_neither_rewarde
     assert room.told()["decisions"]["hurried"] == 2
 
 
+def test_the_log_says_for_how_long_rewards_are_waited_for() -> None:
+    assert Room().take(parcel(1, decisions(numbered(3)))).log.head.horizon_s == HORIZON_S
+
+
 def test_what_requests_earn_that_could_not_wait_for_it_is_logged_and_heard() -> None:
     room = Room(most=2).take(parcel(1, decisions(numbered(2))), parcel(2, decisions(numbered(2, "s"))))
     assert not room.account.hears

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from tiny_reward import space_of, with_reward
 from allocator.arms import POLICY
 from allocator.reward import RewardModel
 from cluster.candidate import CANDIDATE_FILE, read_candidate, write_candidate
+from cluster.commands.retrain_asked import asked_of
 from cluster.commands.retrain_rows import Reading, evidence
+from cluster.commands.retrain_show import horizon_said
 from cluster.commands.train_reward import command
 from cluster.outcomes.log_reader import LoggedPolicies, LoggedRows
 from models.checking import check_cascade, sha256_of
@@ -36,6 +39,10 @@ def log(own: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("log") / "log"
     write_log(own, folder)
     return folder
+
+
+NOTHING_MORE: dict[str, Any] = dict.fromkeys(("out", "since", "until", "horizon", "clip"))
+NOTHING_MORE |= dict.fromkeys(("unripe", "over_ray"), False)
 
 
 def reading(folder: Path, horizon_s: float = HORIZON_S) -> Reading:
@@ -88,6 +95,16 @@ def test_a_log_that_tells_too_little_is_refused(
     write_log(own, tmp_path / "log", **changed)  # type: ignore[arg-type]
     with pytest.raises(FixFile, match=says):
         evidence(reading(tmp_path / "log"), Cascade.open(own.folder), space_of(own), Reading.read)
+
+
+def test_a_reward_counts_for_as_long_as_the_log_says(own: TinyCascade, tmp_path: Path) -> None:
+    write_log(own, tmp_path / "log", horizon_s=HORIZON_S)
+    asked = asked_of(own.folder, (), 0, None, log=tmp_path / "log", **NOTHING_MORE)
+    assert asked is not None
+    found = evidence(asked.reading, Cascade.open(own.folder), space_of(own), Reading.read)
+    assert (found.horizon_s, found.horizons_s) == (HORIZON_S, (HORIZON_S,))
+    assert horizon_said(60.0, (60.0,)) == "a reward counts within 60 s of its request"
+    assert "was 60 s and 7200 s" in horizon_said(60.0, (60.0, 7200.0))
 
 
 def test_a_log_of_other_chains_or_of_another_cascade_is_refused(own: TinyCascade, log: Path, tmp_path: Path) -> None:
