@@ -4,6 +4,7 @@ DIR/reward.onnx     the model
 DIR/candidate.json  what it is for, what it was trained from, and how it was judged
 """
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -64,16 +65,46 @@ class Candidate(BaseModel):
     evaluation: Evaluation
 
 
+def check_place(folder: Path) -> None:
+    """Raises FixFile where a candidate could not be put: whoever trains one asks before it. Nothing is made here."""
+    try:
+        there = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
+        if folder.exists():
+            _check_known(folder)
+    except OSError as error:
+        raise _refused(folder, error) from None
+
+
 def write_candidate(folder: Path, model: Path, candidate: Candidate) -> None:
     """Put both files there. Whoever reads meanwhile finds the old candidate, none, or the new one, and never a mixture.
 
-    Raises FixFile where the folder holds other things.
+    Raises FixFile where the folder holds other things, or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_known(folder)
+        _write(folder, model, candidate)
+    except OSError as error:
+        raise _refused(folder, error) from None
+
+
+def _check_known(folder: Path) -> None:
     known = {name for own in (CANDIDATE_FILE, REWARD_FILE) for name in (own, f".{own}.tmp")}
     strange = [path.name for path in folder.iterdir() if path.name not in known]
     if strange:
         raise FixFile(folder, "", f"holds other files, {sorted(strange)[0]} for one; name another folder with --out")
+
+
+def _refused(folder: Path, error: OSError) -> FixFile:
+    why = f"{error.strerror or error} ({error.filename or folder})"
+    return FixFile(folder, "", f"cannot be written: {why}; name another folder with --out")
+
+
+def _write(folder: Path, model: Path, candidate: Candidate) -> None:
     (folder / CANDIDATE_FILE).unlink(missing_ok=True)
     for name in (REWARD_FILE, CANDIDATE_FILE):
         temporary = folder / f".{name}.tmp"

@@ -21,7 +21,7 @@ from allocator.relearn.correction import Correction, Design, Predict, drawn, lea
 from allocator.reward import REWARD_FILE, RewardModel
 from allocator.table import cascade_digest
 from allocator.violations import stages_to_free, violations
-from cluster.candidate import Candidate, write_candidate
+from cluster.candidate import Candidate, check_place, write_candidate
 from cluster.commands.retrain_asked import Asked, free_stages
 from cluster.commands.retrain_contexts import LEAST_TRAINED, Contexts, alike, logged
 from cluster.commands.retrain_rows import Evidence, Reading, evidence
@@ -45,6 +45,7 @@ VERSIONED = ("greenflow", "torch", "numpy", "onnxruntime")
 
 def retrain(asked: Asked, console: Console) -> Candidate:
     """Train a candidate, judge it, and write it to its folder; the cascade is left as it is."""
+    check_place(asked.out)
     with console.status("reading the log"):
         cascade = check_cascade(asked.folder)
         space = ChainSpace(cascade.spec, len(cascade.items))

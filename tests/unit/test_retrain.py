@@ -1,6 +1,7 @@
 """`greenflow train-reward --log`: a candidate beside the cascade, judged on later requests, or one clear line."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ import pytest
 from candidates import described
 from click.testing import CliRunner
 from logged_requests import BEGAN_S, HORIZON_S, write_log
+from rich.console import Console
 from tiny_cascade import TinyCascade
 from tiny_reward import space_of, with_reward
 
 from allocator.arms import POLICY
 from allocator.reward import RewardModel
-from cluster.candidate import CANDIDATE_FILE, read_candidate, write_candidate
+from cluster.candidate import CANDIDATE_FILE, check_place, read_candidate, write_candidate
+from cluster.commands.retrain import retrain
 from cluster.commands.retrain_asked import asked_of
 from cluster.commands.retrain_rows import Reading, evidence
 from cluster.commands.retrain_show import horizon_said
@@ -126,6 +129,35 @@ def test_a_log_or_a_table_must_be_named_or_that_there_is_neither_yet(own: TinyCa
         assert "one of --table, --log and --first" in " ".join(result.output.split())
 
 
+@pytest.mark.parametrize("out", ["file", "file/deeper/candidate", "photos"])
+def test_where_a_candidate_cannot_go_is_said_before_anything_is_read(
+    own: TinyCascade, tmp_path: Path, out: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    asked = asked_of(own.folder, (), 0, None, log=tmp_path / "nowhere", **{**NOTHING_MORE, "out": tmp_path / out})
+    assert asked is not None
+    with pytest.raises(FixFile, match=rf"{out}: (holds other|cannot be written: Not a directory .*file).* with --out"):
+        retrain(asked, Console())
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_is_no_place_for_a_candidate(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    for folder in (tmp_path, tmp_path / "deeper" / "candidate"):
+        with pytest.raises(FixFile, match="Permission denied"):
+            check_place(folder)
+
+
+def test_a_place_for_a_candidate_need_not_be_there_and_is_left_alone(own: TinyCascade, tmp_path: Path) -> None:
+    check_place(tmp_path / "deeper" / "candidate")
+    assert not list(tmp_path.iterdir())
+    model = own.folder / "reward.onnx"
+    write_candidate(tmp_path / "deeper" / "candidate", model, described(model))
+    check_place(tmp_path / "deeper" / "candidate")
+
+
 @pytest.mark.train
 def test_a_candidate_is_trained_judged_and_written_and_the_cascade_is_left_as_it_is(
     own: TinyCascade, log: Path, tmp_path: Path
@@ -168,6 +200,8 @@ def test_a_candidate_that_is_not_what_it_says_is_refused(log: Path, own: TinyCas
         read_candidate(out)
     with pytest.raises(FixFile, match="no such file"):
         read_candidate(tmp_path / "nowhere")
+    with pytest.raises(FixFile, match="cannot be written: Not a directory"):
+        write_candidate(model / "candidate", model, known)
     (out / "photo.jpg").touch()
     with pytest.raises(FixFile, match=r"photo\.jpg"):
         write_candidate(out, model, known)
