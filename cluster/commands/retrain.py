@@ -24,6 +24,7 @@ from allocator.violations import stages_to_free, violations
 from cluster.candidate import Candidate, check_place, write_candidate
 from cluster.commands.retrain_asked import Asked, free_stages
 from cluster.commands.retrain_contexts import LEAST_TRAINED, Contexts, alike, logged
+from cluster.commands.retrain_current import check_apart, check_served, current_of
 from cluster.commands.retrain_rows import Evidence, Reading, evidence
 from cluster.commands.retrain_show import show
 from models.batch import FloatArray
@@ -46,17 +47,20 @@ VERSIONED = ("greenflow", "torch", "numpy", "onnxruntime")
 def retrain(asked: Asked, console: Console) -> Candidate:
     """Train a candidate, judge it, and write it to its folder; the cascade is left as it is."""
     check_place(asked.out)
+    check_apart(asked)
     with console.status("reading the log"):
         cascade = check_cascade(asked.folder)
         space = ChainSpace(cascade.spec, len(cascade.items))
-        current = _predictor(RewardModel.open(asked.folder, cascade.spec, space))
+        replaced = current_of(asked, cascade, space)
+        current = _predictor(replaced.model)
         found = evidence(asked.reading, cascade, space, _reader(asked.address))
+        check_served(replaced, found.served, asked.reading.folder)
     with tempfile.TemporaryDirectory() as build, Progress(*_COLUMNS, console=console) as progress:
         model = Path(build) / REWARD_FILE
         correction = _learned(progress, found, cascade, space, current)
         free = _fitted(progress, asked, found, cascade, space, current, correction, model)
         evaluation = _judged(progress, asked, found, current, model)
-        candidate = _described(asked, found, cascade, space, free, evaluation, model)
+        candidate = _described(asked, found, cascade, space, replaced.sha256, free, evaluation, model)
         write_candidate(asked.out, model, candidate)
     show(Console(), candidate, found)
     console.print(f"wrote {asked.out}; the cascade still has its own reward model", highlight=False, soft_wrap=True)
@@ -163,18 +167,18 @@ def _described(
     found: Evidence,
     cascade: Cascade,
     space: ChainSpace,
+    replaces: str,
     free: tuple[str, ...],
     evaluation: Evaluation,
     model: Path,
 ) -> Candidate:
     spec = cascade.spec
-    assert spec.reward is not None, "its reward model was opened"
     return Candidate(
         sha256=sha256_of(model),
         cascade=spec.name,
         digest=cascade_digest(spec),
         chains=tuple(chain.id for chain in space),
-        replaces=spec.reward.sha256,
+        replaces=replaces,
         versions={name: _version(name) for name in VERSIONED},
         log=str(asked.reading.folder),
         trained=found.trained,

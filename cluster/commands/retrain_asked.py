@@ -15,6 +15,9 @@ from models.loading import Cascade
 _OPTIONS = (
     click.option("--log", type=click.Path(path_type=Path), help="Folder of the decision log; instead of --table."),
     click.option("--out", type=click.Path(path_type=Path), help="Where the candidate goes.  [default: LOG/candidate]"),
+    click.option(
+        "--current", type=click.Path(path_type=Path), help="The model that served.  [default: the cascade's own]"
+    ),
     click.option("--since", type=float, help="Unix time from which on the log counts.  [default: all of it]"),
     click.option("--until", type=float, help="Unix time before which it counts.  [default: all of it]"),
     click.option(
@@ -34,6 +37,7 @@ class Asked:
 
     folder      of the cascade
     out         where the candidate goes
+    current     file of the model that served, or folder of the candidate that it was; None for the cascade's own
     most_weight the largest weight of a request when policies are judged; None for any
     address     of the Ray cluster that reads the log; None to read it here
     """
@@ -41,6 +45,7 @@ class Asked:
     folder: Path
     reading: Reading
     out: Path
+    current: Path | None
     free: tuple[str, ...]
     seed: int
     epochs: int | None
@@ -63,6 +68,7 @@ def asked_of(
     *,
     log: Path | None,
     out: Path | None,
+    current: Path | None,
     since: float | None,
     until: float | None,
     horizon: float | None,
@@ -75,7 +81,7 @@ def asked_of(
         return None
     address = ray_address() or ("auto" if over_ray else None)
     reading = Reading(log.absolute(), since, until, horizon, unripe)
-    return Asked(folder, reading, out or log / "candidate", free, seed, epochs, clip, address)
+    return Asked(folder, reading, out or log / "candidate", current, free, seed, epochs, clip, address)
 
 
 def free_stages(cascade: Cascade, asked: tuple[str, ...], found: list[str]) -> tuple[str, ...]:

@@ -60,6 +60,7 @@ class Evidence:
     missed         later requests of the policy from before the first policy that was logged: left out
     horizon_s      so long after a request its reward counts
     horizons_s     the horizons with which the log was written
+    served         name of the reward model by which the newest of the later ones were decided
     """
 
     seen: Seen
@@ -70,6 +71,7 @@ class Evidence:
     missed: int
     horizon_s: float
     horizons_s: tuple[float, ...]
+    served: str
 
 
 def evidence(reading: Reading, cascade: Cascade, space: ChainSpace, read: Callable[[Reading], Any]) -> Evidence:
@@ -112,6 +114,7 @@ def evidence(reading: Reading, cascade: Cascade, space: ChainSpace, read: Callab
         missed=int((judged & ~held).sum()),
         horizon_s=rows.horizon_s,
         horizons_s=rows.horizons_s,
+        served=rows.reward_models[rows.models[held][-1]],
     )
 
 

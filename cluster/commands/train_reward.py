@@ -85,6 +85,7 @@ def command(
 
     With --log instead of --table, a candidate is trained from what the cascade served and earned: what the current
     model gets wrong is learned from all but the newest fifth of the requests, and both are judged on that fifth. The
+    current model is the one that served: the cascade's own, or what --current names, where another was promoted. The
     cascade is left as it is.
 
     With --first nothing is trained: a cascade that has no reward model gets one that guesses, the same of every
@@ -96,6 +97,7 @@ def command(
       greenflow train-reward --table out/table --more out/past
       greenflow train-reward --cascade my-cascade --first
       greenflow train-reward --cascade my-cascade --log /var/lib/greenflow/log --out out/candidate
+      greenflow train-reward --cascade my-cascade --log /var/lib/greenflow/log --current out/candidate --out out/next
     """
     console = Console(stderr=True)
     asked = asked_of(folder, free, seed, epochs, **of_log)

@@ -32,7 +32,8 @@ class LoggedRows:
     rewards          (n,) what came within the horizon, else 0
     flops, energy_j  (n,) joules NaN where not accounted for
     policy_versions  (n,) 0 where no policy decided; `read_policies` tells the reward models
-    reward_model     the newest one
+    models           (n,) by which reward model, index in `reward_models`
+    reward_model     the newest one of the log
     chain_ids        J of them
     horizon_s        so long after a request what came counts
     horizons_s       with which the files were written, each once, the shortest first; none where no file says it
@@ -49,8 +50,10 @@ class LoggedRows:
     flops: NDArray[np.float64]
     energy_j: NDArray[np.float32]
     policy_versions: NDArray[np.int64]
+    models: NDArray[np.int16]
     cascade: str
     reward_model: str
+    reward_models: tuple[str, ...]
     chain_ids: tuple[str, ...]
     horizon_s: float
     horizons_s: tuple[float, ...]
@@ -94,7 +97,7 @@ def read_log(
     rows that earn something would be there and others not, and their mean too high. Where every request gets its
     feedback, if only a 0, none of that is so: `unripe` has rows with an outcome whatever their horizon.
 
-    Memory: the rows that are handed out, 53 + 4 Fc bytes each, and while outcomes are joined about 150 bytes for each
+    Memory: the rows that are handed out, 55 + 4 Fc bytes each, and while outcomes are joined about 150 bytes for each
     decision and each outcome: 10 million rows of 50 numbers take 2.5 GB, and 5 GB at the most.
     Raises FixFile naming a file that is no part of this log, FixRequest for a horizon of which the log has not all,
     and TryAgain where the log lost its oldest meanwhile.
@@ -114,11 +117,13 @@ def read_log(
         heard=heard_by(outcomes, max(one.to_s for one in everything)),
         unripe=unripe,
     )
-    columns = _gathered(wanted, join(wanted, window.outcomes(outcomes), window), len(head.chains))
+    models = tuple(sorted({one.head.reward_model for one in wanted}))
+    columns = _gathered(wanted, join(wanted, window.outcomes(outcomes), window), len(head.chains), models)
     return LoggedRows(
         **columns,
         cascade=head.cascade,
         reward_model=head.reward_model,
+        reward_models=models,
         chain_ids=head.chains,
         horizon_s=window.horizon_s,
         horizons_s=said,
@@ -178,7 +183,9 @@ _COPIED = {
 """Fields of LoggedRows whose figures are those of a column."""
 
 
-def _gathered(files: Sequence[LogFile], joined: Joined, chains: int) -> dict[str, NDArray[Any]]:
+def _gathered(
+    files: Sequence[LogFile], joined: Joined, chains: int, models: tuple[str, ...]
+) -> dict[str, NDArray[Any]]:
     """The rows that are kept, in order of time. One file at a time is read, and its rows put where they belong."""
     order = np.argsort(joined.times_s[joined.kept], kind="stable")
     place = np.empty(len(order), np.int64)
@@ -186,12 +193,14 @@ def _gathered(files: Sequence[LogFile], joined: Joined, chains: int) -> dict[str
     count, width = len(order), _context_width(files)
     found: dict[str, NDArray[Any]] = {name: np.empty(count, kind) for name, (_, kind) in _COPIED.items()}
     found["users"], found["arms"] = np.empty(count, np.uint64), np.empty(count, np.int8)
+    found["models"] = np.empty(count, np.int16)
     found["chains"], found["contexts"] = np.empty(count, np.int32), np.full((count, width), np.nan, np.float32)
     row = done = 0
     for file in files:
         kept = joined.kept[row : row + file.rows]
         here = place[done : done + int(kept.sum())]
         if len(here):
+            found["models"][here] = models.index(file.head.reward_model)
             for name, values in _columns(file, chains).items():
                 found[name][here] = values[kept]
         row, done = row + file.rows, done + len(here)

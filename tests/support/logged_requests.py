@@ -32,6 +32,7 @@ def write_log(
     contexts: bool = True,
     seed: int = 0,
     horizon_s: float | None = None,
+    served: str | None = None,
 ) -> None:
     """A log in which dear chains earn less than the reward model predicts: twice as much less as it thinks more."""
     cascade, space, rng = Cascade.open(tiny.folder), space_of(tiny), np.random.default_rng(seed)
@@ -57,7 +58,7 @@ def write_log(
     )
     log = FileLog(
         LogSettings(folder=folder, contexts=contexts),
-        Head(spec.name, reward_model_name(spec), tuple(chain.id for chain in space), horizon_s),
+        Head(spec.name, served or reward_model_name(spec), tuple(chain.id for chain in space), horizon_s),
         "test",
         BEGAN_S,
     )

@@ -189,6 +189,13 @@ def test_a_newer_reward_model_is_no_other_log_but_another_cascade_is(tmp_path: P
         read_log(tmp_path, horizon_s=1.0)
 
 
+def test_each_row_knows_the_reward_model_that_it_was_decided_by(tmp_path: Path) -> None:
+    written(tmp_path, decisions(numbered(3), BEGAN_S + 1), writer="a")
+    written(tmp_path, decisions(numbered(2, "s")), head=replace(HEAD, reward_model="m-2"), writer="b")
+    rows = read_log(tmp_path, horizon_s=1.0)
+    assert [rows.reward_models[at] for at in rows.models] == ["m-2"] * 2 + ["model-1"] * 3
+
+
 def test_another_chain_space_is_refused_by_name(tmp_path: Path) -> None:
     written(tmp_path, decisions(numbered(3)), writer="a")
     written(tmp_path, decisions(numbered(3, "s"), BEGAN_S + 1), head=replace(HEAD, chains=("x", "y")), writer="b")

@@ -13,17 +13,19 @@ from click.testing import CliRunner
 from logged_requests import BEGAN_S, HORIZON_S, write_log
 from rich.console import Console
 from tiny_cascade import TinyCascade
-from tiny_reward import space_of, with_reward
+from tiny_reward import another_reward, space_of, with_reward
 
 from allocator.arms import POLICY
 from allocator.reward import RewardModel
 from cluster.candidate import CANDIDATE_FILE, check_place, read_candidate, write_candidate
 from cluster.commands.retrain import retrain
 from cluster.commands.retrain_asked import asked_of
+from cluster.commands.retrain_current import check_served, current_of
 from cluster.commands.retrain_rows import Reading, evidence
 from cluster.commands.retrain_show import horizon_said
 from cluster.commands.train_reward import command
 from cluster.outcomes.log_reader import LoggedPolicies, LoggedRows
+from cluster.promotion.model import name_of
 from models.checking import check_cascade, sha256_of
 from models.errors import FixFile
 from models.loading import Cascade
@@ -44,7 +46,7 @@ def log(own: TinyCascade, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-NOTHING_MORE: dict[str, Any] = dict.fromkeys(("out", "since", "until", "horizon", "clip"))
+NOTHING_MORE: dict[str, Any] = dict.fromkeys(("out", "current", "since", "until", "horizon", "clip"))
 NOTHING_MORE |= dict.fromkeys(("unripe", "over_ray"), False)
 
 
@@ -127,6 +129,28 @@ def test_a_log_or_a_table_must_be_named_or_that_there_is_neither_yet(own: TinyCa
         result = CliRunner().invoke(command, ["--cascade", str(own.folder), *options])
         assert result.exit_code == 2
         assert "one of --table, --log and --first" in " ".join(result.output.split())
+
+
+def test_a_candidate_is_judged_against_the_model_that_served_or_not_at_all(own: TinyCascade, tmp_path: Path) -> None:
+    promoted = tmp_path / "promoted" / "reward.onnx"
+    promoted.parent.mkdir()
+    promoted.write_bytes(another_reward(own))
+    name = name_of(sha256_of(promoted))
+    write_log(own, tmp_path / "log", served=name)
+    asked = asked_of(own.folder, (), 0, None, log=tmp_path / "log", **NOTHING_MORE)
+    assert asked is not None
+    with pytest.raises(FixFile, match=rf"log: reward_model: .* decided by {name}, .* own is .* with --current"):
+        retrain(asked, Console())
+    with pytest.raises(FixFile, match=rf"decided by {name}, and --current names reward\.onnx@"):
+        retrain(replace(asked, current=own.folder / "reward.onnx"), Console())
+    with pytest.raises(FixFile, match=r"promoted: holds the model that --current names; name another"):
+        retrain(replace(asked, current=promoted, out=promoted.parent), Console())
+    cascade, space = Cascade.open(own.folder), space_of(own)
+    found = evidence(asked.reading, cascade, space, Reading.read)
+    current = current_of(replace(asked, current=promoted), cascade, space)
+    check_served(current, found.served, tmp_path)
+    assert (current.sha256, current.own) == (sha256_of(promoted), False)
+    assert (current.model.predict(found.scene.contexts) > 50).all(), "it predicts so much more than the cascade's own"
 
 
 @pytest.mark.parametrize("out", ["file", "file/deeper/candidate", "photos"])
