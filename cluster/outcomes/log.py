@@ -6,6 +6,7 @@ full, or may not be written, loses what comes beyond the bound of memory: it is 
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -30,6 +31,8 @@ from cluster.outcomes.records import Decisions, PolicyRow, Reward
 
 BOUND = 2
 """Times `rotate_rows` that memory holds: what is being written, and what comes meanwhile."""
+LEAST_SHARE = 1 / 16
+"""Of `max_bytes`: what is smaller and finds no room is not cut any more."""
 logger = logging.getLogger(__name__)
 
 
@@ -49,6 +52,7 @@ class FileLog:
         self._files = self._deleted = self._size = 0
         self._next_s = now_s + settings.rotate_s
         self._error: str | None = None
+        self._told_room = False
 
     @property
     def counts(self) -> LogCounts:
@@ -86,13 +90,13 @@ class FileLog:
 
     def _write(self, sheets: Sequence[Sheet], now_s: float) -> None:
         """Write them in their order, as far as the disk permits."""
-        error = None
-        for sheet in sheets:
+        error, waiting = None, deque(sheets)
+        while waiting and error is None:
+            sheet = waiting.popleft()
             try:
-                self._write_one(sheet, now_s)
+                waiting.extendleft(reversed(self._write_one(sheet, now_s)))
             except OSError as refused:
                 error = f"{refused.strerror or refused} ({refused.filename or self._folder.folder})"
-                break
             except (pa.ArrowException, ValueError):  # no disk's fault, so that it would fail for ever
                 text = "%d rows of the log's %s cannot be written and are dropped"
                 happened(logger, Event.LOG_ERROR, text, sheet.rows, sheet.table, trace=True)
@@ -100,12 +104,27 @@ class FileLog:
         self._next_s = now_s + (self._settings.rotate_s if error is None else self._settings.retry_s)
         self._tell(error)
 
-    def _write_one(self, sheet: Sheet, now_s: float) -> None:
+    def _write_one(self, sheet: Sheet, now_s: float) -> Sequence[Sheet]:
+        """What is to be written in its place: its halves, where it is too large for the log."""
         done = self._folder.write(sheet.table, _table_of(sheet), self._files, now_s)
+        if not done.fits and sheet.rows > 1 and done.size > LEAST_SHARE * self._settings.max_bytes:
+            return self._buffer.halved(sheet)
+        if not done.fits:
+            self._leave_out(sheet)
+            return ()
         self._buffer.written(sheet)
         self._files += 1
         self._deleted += done.deleted
         self._size += done.size
+        return ()
+
+    def _leave_out(self, sheet: Sheet) -> None:
+        """There is no room for it, whatever leaves. That is said once, for it will be so again."""
+        self._buffer.dropped(sheet)
+        if not self._told_room:
+            text = "log.max_bytes has no room for %s that come at one time: dropped; raise it, or lower log.rotate_rows"
+            happened(logger, Event.LOG_ERROR, text, sheet.table)
+        self._told_room = True
 
     def _tell(self, error: str | None) -> None:
         """Say once that nothing can be written, and once that it can be again."""

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head
-from cluster.outcomes.records import PolicyRow
+from cluster.outcomes.records import Decisions, PolicyRow
 
 POLICY_S = 60.0
 """Between two policies of one reward model that are logged, unless the one in between is in force for so long."""
@@ -23,6 +25,15 @@ class Sheet:
     items: list[Any] = field(default_factory=list)
     rows: int = 0
     heard: tuple[float, float] | None = None
+
+    def halves(self) -> list["Sheet"]:
+        """The same in two, the first without what it says; for more rows than one."""
+        items = self.items if len(self.items) > 1 else _cut(*self.items[0])
+        middle = len(items) // 2
+        first, last = (Sheet(self.table, self.head, part) for part in (items[:middle], items[middle:]))
+        first.rows = len(first.items) if self.table != DECISIONS else sum(len(batch) for batch, _ in first.items)
+        last.rows, last.heard = self.rows - first.rows, self.heard
+        return [first, last]
 
 
 class Buffer:
@@ -121,11 +132,21 @@ class Buffer:
             if sheet.heard is not None:
                 self._since_s = sheet.heard[1]
 
+    def halved(self, sheet: Sheet) -> list[Sheet]:
+        """Two that come in its place."""
+        with self._lock:
+            at, halves = self._sealed.index(sheet), sheet.halves()
+            self._sealed[at : at + 1] = halves
+            return halves
+
     def dropped(self, sheet: Sheet) -> None:
-        """It will never be."""
+        """It will never be. Where it holds outcomes, none of the others says any more that it has all of them."""
         with self._lock:
             self._let_go(sheet)
             self._lose(sheet.table, sheet.rows)
+            if self._lost_outcomes:
+                for other in self._sealed:
+                    other.heard = None
 
     def _seal(self, head: Head) -> None:
         """What is open is complete, and what comes now is of this head.
@@ -161,6 +182,12 @@ class Buffer:
     def _lose(self, table: str, rows: int) -> None:
         self._dropped[table] += rows
         self._lost_outcomes |= table == OUTCOMES and rows > 0
+
+
+def _cut(batch: Decisions, prices: str) -> list[tuple[Decisions, str]]:
+    """One micro-batch as two."""
+    middle = len(batch) // 2
+    return [(batch.take(np.arange(*part)), prices) for part in ((0, middle), (middle, len(batch)))]
 
 
 def _opened(head: Head) -> dict[str, Sheet]:

@@ -1,7 +1,6 @@
 """The log's folder: files come into it whole, and the oldest leave it before it grows too large."""
 
 import contextlib
-import errno
 import os
 import re
 import time
@@ -13,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.outcomes.log_tables import REPEATING, TABLES
+from cluster.outcomes.log_tables import DECISIONS, REPEATING, TABLES
 
 STALE_S = 3600.0
 """What somebody began to write so long ago will never be finished."""
@@ -22,10 +21,11 @@ _OURS = re.compile(rf"\.?(?:{'|'.join(TABLES)})-(\d{{8}}T\d{{6}})-\w+-\d+\.parqu
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One file that came: its bytes, and how many files left to make room."""
+    """One file that came: its bytes, and how many files left to make room. One that does not fit did not come."""
 
     size: int
     deleted: int
+    fits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,17 @@ class LogFolder:
     writer: str
 
     def write(self, table: str, rows: Any, number: int, now_s: float) -> Written:
-        """Write an Arrow table as a file of that number, whole and on the disk, or not at all. Raises OSError."""
+        """Write an Arrow table as a file of that number, whole and on the disk, or not at all. Raises OSError.
+
+        It does not fit where there would be no room though all older files left, and decisions of the same time.
+        """
         content = _parquet(rows)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now_s))
         path = self.folder / table / f"{table}-{stamp}-{self.writer}-{number:06d}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        deleted = self._make_room(content.size, now_s)
+        deleted = self._make_room(content.size, stamp, now_s)
+        if deleted is None:
+            return Written(content.size, 0, fits=False)
         began = path.with_name(f".{path.name}")
         try:
             with began.open("wb") as file:
@@ -60,15 +65,18 @@ class LogFolder:
         _sync(path.parent)
         return Written(content.size, deleted)
 
-    def _make_room(self, size: int, now_s: float) -> int:
-        """Delete the oldest files, decisions before the outcomes of their time, until there is room. How many."""
-        if size > self.max_bytes:
-            raise OSError(errno.EFBIG, f"a file of {size} bytes is more than max_bytes", str(self.folder))
+    def _make_room(self, size: int, stamp: str, now_s: float) -> int | None:
+        """Delete the oldest files, decisions before the outcomes of their time, until there is room. How many; None,
+        and none are, where there never would be: outcomes of that very time are of decisions that come with them."""
         there = sorted(self._there())
+        needed = {one.path for one in there if one.stamp == stamp and not one.name.startswith(DECISIONS)}
+        if size + sum(one.size for one in there if one.path in needed) > self.max_bytes:
+            return None
         total, deleted = sum(one.size for one in there), 0
         for one in there:
             stale = one.name.startswith(".") and one.changed_s < now_s - STALE_S
-            if stale or (total + size > self.max_bytes and not one.name.startswith(".")):
+            crowds = not one.name.startswith(".") and one.path not in needed
+            if stale or (crowds and total + size > self.max_bytes):
                 one.path.unlink(missing_ok=True)
                 total, deleted = total - one.size, deleted + 1
         return deleted

@@ -215,12 +215,66 @@ def test_a_policy_from_before_a_crash_does_not_claim_that_outcomes_were_heard_me
     assert len(read_log(tmp_path, horizon_s=500.0)) == 0, "between the writers nobody listened"
 
 
-def test_a_file_that_could_never_fit_is_told_and_not_written(tmp_path: Path) -> None:
-    log = opened(tmp_path, max_bytes=1 << 20)
-    log.add_decisions(decisions(numbered(10_000), width=100))
+@pytest.mark.parametrize("batches", [1, 10])
+def test_a_file_that_could_never_fit_comes_in_parts(tmp_path: Path, batches: int) -> None:
+    log, names = opened(tmp_path, max_bytes=1 << 20), numbered(10_000)
+    for part in range(batches):
+        log.add_decisions(decisions(names[part::batches], BEGAN_S, width=100))
+    log.add_outcomes([Reward(name, 1.0, BEGAN_S + 1) for name in names])
     log.flush(BEGAN_S + 10, everything=True)
-    assert "more than max_bytes" in (log.counts.error or "")
-    assert not [name for name in files_in(tmp_path) if name.startswith("decisions")]
+    assert (log.counts.error, log.counts.waiting) == (None, 0)
+    assert log.counts.written["decisions"] == log.counts.written["outcomes"] == 10_000
+    assert sum((tmp_path / name).stat().st_size for name in files_in(tmp_path)) <= 1 << 20
+    rows = read_log(tmp_path, horizon_s=1.0)
+    assert len(rows) > 500
+    assert (rows.rewards == 1.0).all()
+
+
+def test_what_finds_no_room_beside_its_outcomes_is_dropped_and_they_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log, rng = opened(tmp_path, max_bytes=1 << 20), np.random.default_rng(0)
+    names = [rng.bytes(32).hex() for _ in range(40_000)]
+    for since in (0, 100):
+        log.add_decisions(decisions([f"{since} {name}" for name in names], BEGAN_S + since))
+        log.add_outcomes([Reward(f"{since} {name}", 1.0, BEGAN_S + since) for name in names])
+        log.flush(BEGAN_S + since + 10, everything=True)
+    log.add_decisions(decisions(numbered(2, "s"), BEGAN_S + 150))
+    log.flush(BEGAN_S + 200, everything=True)
+    assert len(read_log(tmp_path, horizon_s=1.0)) == 0, "what they earned may have been dropped"
+    log.add_decisions(decisions(numbered(5), BEGAN_S + 210))
+    log.add_outcomes([Reward(name, 1.0, BEGAN_S + 210) for name in numbered(5)])
+    log.flush(BEGAN_S + 300, everything=True)
+    assert log.counts.error is None
+    assert log.counts.dropped["outcomes"] > 0
+    assert caplog.text.count("log.max_bytes has no room") == 1
+    assert read_log(tmp_path, horizon_s=1.0).rewards.tolist() == [1.0] * 5
+
+
+def test_outcomes_that_cannot_be_written_leave_a_gap_though_later_ones_can(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    log.add_decisions(decisions(("r0",)))
+    log.add_outcomes([Reward("r0", 1.0, BEGAN_S + 1), Reward("\ud800", 1.0, BEGAN_S + 1)])
+    log.begin(replace(HEAD, reward_model="model-2"))
+    log.add_outcomes([Reward("r1", 1.0, BEGAN_S + 2)])
+    log.flush(BEGAN_S + 10, everything=True)
+    assert log.counts.dropped["outcomes"] == 2
+    log.add_decisions(decisions(("r2",), BEGAN_S + 10))
+    log.flush(BEGAN_S + 200, everything=True)
+    assert len(read_log(tmp_path, horizon_s=5.0)) == 0
+
+
+def test_a_single_row_that_could_never_fit_is_dropped_and_that_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = opened(tmp_path, max_bytes=1 << 20)
+    log.add_decisions(decisions(numbered(3), width=400_000))
+    log.flush(BEGAN_S + 10, everything=True)
+    assert (log.counts.error, log.counts.waiting, log.counts.dropped["decisions"]) == (None, 0, 3)
+    assert caplog.text.count("log.max_bytes has no room") == 1
+    log.add_decisions(decisions(numbered(3, "s")))
+    log.flush(BEGAN_S + 20, everything=True)
+    assert len(read_log(tmp_path, horizon_s=1.0)) == 3
 
 
 def test_rows_that_no_table_can_hold_are_dropped_and_hold_no_others_back(
