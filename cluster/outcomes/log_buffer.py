@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
 
-from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head
+from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head, Heard
 from cluster.outcomes.records import Decisions, PolicyRow
 
 POLICY_S = 60.0
@@ -24,7 +25,7 @@ class Sheet:
     head: Head
     items: list[Any] = field(default_factory=list)
     rows: int = 0
-    heard: tuple[float, float] | None = None
+    heard: Heard | None = None
 
     def halves(self) -> list["Sheet"]:
         """The same in two, the first without what it says; for more rows than one."""
@@ -52,7 +53,8 @@ class Buffer:
         self._held: PolicyRow | None = None  # one that came too soon after the one before
         self._policy_s: float | None = None  # when the last one came that is logged
         self._sealed: list[Sheet] = []  # complete, and not written yet
-        self._lost_outcomes = False
+        self._lost_outcomes = self._after_loss = False
+        self._loss_s = -inf  # until when some may be lost
         self._rows = 0
         self._written, self._dropped = dict.fromkeys(ORDER, 0), dict.fromkeys(ORDER, 0)
 
@@ -88,7 +90,7 @@ class Buffer:
         """Decisions or outcomes of so many rows, the first of them of that time."""
         with self._lock:
             if self._put(table, items, rows):
-                self._since_s = min(self._since_s, time_s)
+                self._since_s = max(self._loss_s, min(self._since_s, time_s))
 
     def add_policy(self, policy: PolicyRow) -> None:
         """One that is in force from its time on. It may be from long before anybody listened."""
@@ -114,13 +116,14 @@ class Buffer:
             if not self._sealed:
                 return []
             if self._lost_outcomes:
-                self._since_s, self._lost_outcomes = now_s, False
+                self._since_s = self._loss_s = now_s
+                self._lost_outcomes, self._after_loss = False, True
             heard = [sheet for sheet in self._sealed if sheet.table == OUTCOMES]
             if not heard:
                 heard = [Sheet(OUTCOMES, self._head)]
                 self._sealed += heard
             for sheet in heard:
-                sheet.heard = (self._since_s, now_s) if sheet is heard[-1] else None
+                sheet.heard = Heard(self._since_s, now_s, self._after_loss) if sheet is heard[-1] else None
             self._sealed = [sheet for sheet in self._sealed if sheet.rows or sheet.heard]
             return list(self._sealed)
 
@@ -130,7 +133,7 @@ class Buffer:
             self._let_go(sheet)
             self._written[sheet.table] += sheet.rows
             if sheet.heard is not None:
-                self._since_s = sheet.heard[1]
+                self._since_s, self._after_loss = sheet.heard.to_s, False
 
     def halved(self, sheet: Sheet) -> list[Sheet]:
         """Two that come in its place."""

@@ -14,14 +14,15 @@ from cluster.outcomes.log_opening import LogFile
 EARLY_S = 60.0
 """An outcome may seem to come before its decision by so much: clocks of two machines differ."""
 GAP_S = 60.0
-"""So long outcomes may go unheard, while a writer is started anew, without the rows around it being left out."""
+"""So long outcomes may go unheard, while a writer is started anew, without the rows around it being left out. Not
+where some are known to be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """Which decisions are wanted: from `since_s` to before `until_s`, in whose horizon no outcome went unheard.
 
-    heard   spans of time without lost outcomes, in order, none near another
+    heard   spans of time without lost outcomes, in order, none near another but where some were lost in between
     unripe  also those with an outcome whose horizon was not heard
     """
 
@@ -47,11 +48,11 @@ class Window:
 def heard_by(files: Sequence[LogFile], end_s: float) -> tuple[tuple[float, float], ...]:
     """When outcomes were heard, by all files together. Where none says it, from ever to the end of the log."""
     merged: list[tuple[float, float]] = []
-    for from_s, to_s in sorted(one.heard for one in files if one.heard is not None):
-        if merged and from_s <= merged[-1][1] + GAP_S:
-            merged[-1] = merged[-1][0], max(merged[-1][1], to_s)
+    for one in sorted(file.heard for file in files if file.heard is not None):
+        if merged and one.from_s <= merged[-1][1] + GAP_S and not one.after_loss:
+            merged[-1] = merged[-1][0], max(merged[-1][1], one.to_s)
         else:
-            merged.append((from_s, to_s))
+            merged.append((one.from_s, one.to_s))
     return tuple(merged) or ((-np.inf, end_s),)
 
 

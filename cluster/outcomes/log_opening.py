@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head, heard_of
+from cluster.outcomes.log_tables import DECISIONS, OUTCOMES, POLICIES, Head, Heard, heard_of
 from models.errors import FixFile, TryAgain
 
 _PLAIN = {"request_id": pa.string(), "time_s": pa.float64(), "user": pa.string(), "arm": pa.string()}
@@ -37,7 +37,7 @@ class LogFile:
     from_s: float
     to_s: float
     width: int
-    heard: tuple[float, float] | None = None
+    heard: Heard | None = None
 
     def read(self, columns: list[str]) -> dict[str, Any]:
         """Whole columns, each in one piece and of its type. Raises FixFile, and TryAgain where the file is gone."""
@@ -90,7 +90,7 @@ def _opened(path: Path, table: str) -> Iterator[LogFile]:
     if about.num_rows:
         yield LogFile(path, head, about.num_rows, *_span(about), _width(path, schema), heard)
     elif heard is not None:
-        yield LogFile(path, head, 0, *heard, 0, heard)
+        yield LogFile(path, head, 0, heard.from_s, heard.to_s, 0, heard)
 
 
 def _span(about: Any) -> tuple[float, float]:

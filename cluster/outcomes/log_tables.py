@@ -25,8 +25,8 @@ from cluster.outcomes.records import Decisions, PolicyRow, Reward
 DECISIONS, OUTCOMES, POLICIES = TABLES = ("decisions", "outcomes", "policies")
 FORMAT = "1"
 HEX = 16
-HEARD = b"heard"
-"""Key of an outcomes file's metadata: [from, to], see `outcomes_table`."""
+HEARD, AFTER_LOSS = b"heard", b"after_loss"
+"""Keys of an outcomes file's metadata: [from, to] of its `Heard`, and whether it is after a loss."""
 REPEATING = ["time_s", "arm", "chain", "flops", "policy_version", "prices", "reward", "reward_model"]
 """Columns of few different values: a dictionary of them is worth its while."""
 
@@ -76,6 +76,18 @@ _KEYS = (b"format", b"cascade", b"reward_model", b"chains")
 _KNOWN = (*_KEYS, b"horizon_s")
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Heard:
+    """From when to when, in Unix time, no outcome is missing from the log by this file.
+
+    after_loss  whether just before that some are, so that it has no part in what was heard until then
+    """
+
+    from_s: float
+    to_s: float
+    after_loss: bool = False
+
+
 def decisions_table(head: Head, batches: Sequence[tuple[Decisions, str]]) -> Any:
     """Micro-batches, each with its policy's prices as JSON. Contexts narrower than the widest are left out."""
     counts = [len(batch) for batch, _ in batches]
@@ -108,14 +120,16 @@ def decisions_table(head: Head, batches: Sequence[tuple[Decisions, str]]) -> Any
     return pa.table(columns, metadata=head.metadata)
 
 
-def outcomes_table(head: Head, rewards: Sequence[Reward], heard: tuple[float, float] | None = None) -> Any:
-    """One row for each reward; and from when to when, in Unix time, no outcome is missing from the log by this file."""
+def outcomes_table(head: Head, rewards: Sequence[Reward], heard: Heard | None = None) -> Any:
+    """One row for each reward; and when outcomes were heard."""
     columns = {
         "request_id": pa.array([one.request_id for one in rewards], pa.string()),
         "reward": np.array([one.reward for one in rewards], np.float32),
         "time_s": np.array([one.time_s for one in rewards], np.float64),
     }
-    claim = {} if heard is None else {HEARD: json.dumps(heard).encode()}
+    claim = {} if heard is None else {HEARD: json.dumps([heard.from_s, heard.to_s]).encode()}
+    if heard is not None and heard.after_loss:
+        claim[AFTER_LOSS] = b"true"
     return pa.table(columns, metadata={**head.metadata, **claim})
 
 
@@ -132,12 +146,12 @@ def policies_table(head: Head, policies: Sequence[PolicyRow]) -> Any:
     return pa.table(columns, metadata=head.metadata)
 
 
-def heard_of(metadata: dict[bytes, bytes]) -> tuple[float, float] | None:
+def heard_of(metadata: dict[bytes, bytes]) -> Heard | None:
     """What an outcomes file claims to have all of. Raises ValueError for what is no claim."""
     if HEARD not in metadata:
         return None
     from_s, to_s = map(float, json.loads(metadata[HEARD]))
-    return from_s, to_s
+    return Heard(from_s, to_s, AFTER_LOSS in metadata)
 
 
 def hex_of(marks: NDArray[np.uint64]) -> Any:

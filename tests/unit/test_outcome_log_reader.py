@@ -117,6 +117,42 @@ def test_outcomes_that_memory_could_not_hold_leave_a_gap(tmp_path: Path) -> None
     assert len(read_log(tmp_path, horizon_s=10.0)) == 5
 
 
+def test_outcomes_that_were_lost_between_two_files_leave_a_gap_however_near_these_are(tmp_path: Path) -> None:
+    """Files come every ten seconds; a reward is lost from 12 s to 20 s, while memory is full."""
+    log = FileLog(LogSettings(folder=tmp_path, rotate_rows=100), HEAD, "w", BEGAN_S)
+    batches = {0: numbered(5, "a"), 12: numbered(200, "b"), 15: numbered(5, "c"), 22: numbered(5, "d"), 32: ("e",)}
+    for second in range(41):
+        if second != 15 and second in batches:
+            log.add_decisions(decisions(batches[second], BEGAN_S + second))
+        if second == 13:
+            log.add_outcomes([Reward("b0", 1.0, BEGAN_S + second)])
+        if second == 21:  # it comes late
+            log.add_decisions(decisions(batches[15], BEGAN_S + 15))
+        if second and second % 10 == 0:
+            log.flush(BEGAN_S + second, everything=True)
+    assert log.counts.dropped["outcomes"] == 1
+    assert set(read_log(tmp_path, horizon_s=3.0).times_s - BEGAN_S) == {0, 22, 32}
+    assert set(read_log(tmp_path, horizon_s=11.0).times_s - BEGAN_S) == {22}, "but for the end of the log"
+
+
+def test_a_loss_is_said_also_where_the_disk_was_full_when_it_should_have_been(tmp_path: Path) -> None:
+    log = FileLog(LogSettings(folder=tmp_path, rotate_rows=100), HEAD, "w", BEGAN_S)
+    log.add_decisions(decisions(numbered(5, "a")))
+    log.flush(BEGAN_S + 10, everything=True)
+    log.add_decisions(decisions(numbered(200, "b"), BEGAN_S + 12))
+    log.add_outcomes([Reward("b0", 1.0, BEGAN_S + 13)])
+    (tmp_path / "decisions").rename(tmp_path / "aside")
+    (tmp_path / "outcomes").rename(tmp_path / "away")
+    (tmp_path / "outcomes").touch()
+    log.flush(BEGAN_S + 20, everything=True)
+    assert log.counts.error is not None
+    (tmp_path / "outcomes").unlink()
+    (tmp_path / "away").rename(tmp_path / "outcomes")
+    (tmp_path / "aside").rename(tmp_path / "decisions")
+    log.flush(BEGAN_S + 30, everything=True)
+    assert set(read_log(tmp_path, horizon_s=3.0).times_s - BEGAN_S) == {0}
+
+
 def test_a_short_restart_costs_no_rows(tmp_path: Path) -> None:
     for writer, since in (("a", 0), ("b", 130)):
         log = opened(tmp_path, writer, now_s=BEGAN_S + since)
