@@ -25,6 +25,7 @@ from cluster.config import AllocatorSettings, Settings
 from cluster.control_settings import reward_model_name, safe_chain, wants_allocator, wants_experiment
 from cluster.deciding import Allocation, Decided, Decider, Explained, LocalDecider
 from cluster.follower import Follower, Tie
+from cluster.garbage import spare_what_stays
 from cluster.host import host_pool
 from cluster.latency import TimeLeft
 from cluster.metrics import Metrics
@@ -66,6 +67,7 @@ class Allocator:
         self._decider = local_decider(settings.allocator, models, follower, tally)
         self._run = asyncio.get_running_loop().create_task(follower.run())
         ready("the allocator")
+        spare_what_stays()
 
     async def decide(self, users: UserRows, time: TimeLeft | None = None) -> Decided:
         """As `cluster.deciding.Decider.decide`."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import logging
 import random
 import time
@@ -32,6 +31,7 @@ from cluster.control_settings import control_of, start_of, wants_allocator, want
 from cluster.counting import keep_counted, ledgered
 from cluster.desk import ControllerDesk
 from cluster.events import Event, Seldom, happened
+from cluster.garbage import spare_what_stays
 from cluster.kept import SAVINGS, SAVINGS_S, Handed, Kept, parts_of, served_part
 from cluster.ledger.prune import Retention
 from cluster.ledger.store import Ledger
@@ -71,8 +71,6 @@ FILLED_S = 2.0
 """What those who look wait for the history of before this controller, which is read from the ledger."""
 CAPACITY_S = 5.0
 """Between two looks at how many processors the cluster has."""
-MOST_NEW = 100_000
-"""Objects more than at the last look for garbage: a tick of a hundred hosts makes some ten thousand, and as many go."""
 logger = logging.getLogger(__name__)
 
 
@@ -281,15 +279,6 @@ class Controller:
                 self._capacity = await asyncio.to_thread(_capacity, settings, spec)
             except RayError as error:
                 happened(logger, Event.NOT_KNOWN, "processors cannot be counted, the capacity stays: %s", error)
-
-
-def spare_what_stays() -> None:
-    """Let Python's collector of garbage look no more at what is there now, modules and code for the most part: that
-    takes a tenth of a second, in the middle of a tick. Nor at what a tick makes and the next one drops, which takes
-    another hundredth and finds nothing: only cycles need a collector, and a tick leaves few."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(MOST_NEW)
 
 
 def _served(settings: Settings, cascade: Cascade) -> Served:

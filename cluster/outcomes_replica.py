@@ -17,6 +17,7 @@ from allocator.chains import ChainSpace
 from cluster.config import Settings
 from cluster.control_settings import reward_model_name
 from cluster.events import Event, happened
+from cluster.garbage import spare_what_stays
 from cluster.metrics_ray import RayMetrics
 from cluster.outcomes.account import KEY_BYTES, Experiment, OutcomesAccount
 from cluster.outcomes.drift import Drift
@@ -102,6 +103,7 @@ class Outcomes:
         held_back = 100 * self._account.experiment.holdback
         happened(logger, Event.EXPERIMENT_OPENED, "%g%% of the users are held back on the static chain", held_back)
         ready("the account of outcomes")
+        spare_what_stays()
 
     async def take(self, parcel: Parcel) -> None:
         """As `cluster.outcomes.shipper.OutcomesDesk.take`."""

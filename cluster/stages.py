@@ -23,6 +23,7 @@ from cluster.config import Settings, admin_tokens
 from cluster.control_settings import wants_allocator
 from cluster.deciding import Allocation
 from cluster.ending import replica_ends
+from cluster.garbage import spare_what_stays
 from cluster.host import gpu_pool, host_pool
 from cluster.ingress import Lifespan, make_app
 from cluster.live.aside import Aside
@@ -73,6 +74,7 @@ class StageReplica:
             follower, _ = tied(settings, cascade.spec, space, controller, book, serves=((stage, variant),))
             self._reports = asyncio.get_running_loop().create_task(follower.run())
         ready(f"variant {stage}/{variant}")
+        spare_what_stays()
 
     async def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `models.loading.Variant.run`, in a thread: in throughput mode this loop is the replica's own."""
@@ -196,6 +198,7 @@ class Ingress:
             hub = Hub(look, beside, settings.page.most_listeners, time.monotonic, replica_ends)
         self._app = make_app(recommender, most, lifespan, energy, limits, admins, hears, promotion=limits, live=hub)
         ready("the ingress")
+        spare_what_stays()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """The application that this replica serves."""

@@ -46,9 +46,9 @@ from cluster.bookkeeping import Bookkeeper  # noqa: E402
 from cluster.carbon.fixed import FixedCarbon  # noqa: E402
 from cluster.carbon.remembered import RememberedCarbon  # noqa: E402
 from cluster.control import Control  # noqa: E402
-from cluster.controller import spare_what_stays  # noqa: E402
 from cluster.counting import ledgered  # noqa: E402
 from cluster.desk import LEAD, ControllerDesk  # noqa: E402
+from cluster.garbage import spare_what_stays  # noqa: E402
 from cluster.kept import Kept, parts_of  # noqa: E402
 from cluster.ledger.store import Ledger  # noqa: E402
 from cluster.means import Means  # noqa: E402
