@@ -2,7 +2,8 @@
 
 A machine that is shared with others changes its speed within seconds. So both servers run all the time, and a closed
 loop of clients goes from one to the other every few seconds; each pair of stretches gives a ratio of throughputs, and
-the mean of their logarithms an interval. Which of the two comes first alternates. What both do in the background, under
+the mean of their logarithms an interval. Which of the two comes first alternates, and which is started first changes after
+half of the pairs: of two that are alike the one that was started first has been found slower by 1%. What both do in the background, under
 load or not, slows both alike and does not show in that: it is measured apart, in cores, as the processor time of each
 while the other one is under load, and what the part adds to it is taken off the ratio as its share of all cores.
 
@@ -152,39 +153,48 @@ def cores() -> int:
 
 
 @contextmanager
-def both(part: Part) -> Iterator[tuple[Running, Running]]:
-    """A server with it, and one without."""
+def both(part: Part, with_first: bool) -> Iterator[dict[bool, Running]]:
+    """A server with it, and one without; which is started first."""
     with TemporaryDirectory(prefix="gfb-log-") as folder:
         ones = {key: value.format(folder=folder) for key, value in part.with_it.items()}
-        environments = (("on", SAME_WORK | ones), ("off", SAME_WORK | part.without))
-        on, off = (Server(name, name, UP, environment, static=False) for name, environment in environments)
-        with running(on, DEMO) as with_it, running(off, DEMO) as without:
-            yield with_it, without
+        environments = {True: SAME_WORK | ones, False: SAME_WORK | part.without}
+        first, second = (
+            Server(name, name, UP, environments[on], static=False)
+            for on, name in ((with_first, "first"), (not with_first, "second"))
+        )
+        with running(first, DEMO) as one, running(second, DEMO) as other:
+            yield {with_first: one, not with_first: other}
 
 
 def compared(part: Part, clients: int, pairs: int, seconds: float, console: Console) -> Paired:
     """Loads both in turn. Ctrl-C ends it with the pairs so far."""
     found = Paired()
-    with both(part) as (with_it, without):
-        servers = {True: with_it, False: without}
-        tells: dict[bool, Clicks | None] = {on: told_of(int(on)) if part.told else None for on in servers}
-        for on, server in servers.items():
-            throughput(server, clients, 2 * seconds, found, tells[on])
-        found.failed = found.told = 0
-        try:
-            for number in range(pairs):
-                first = bool(number % 2)
-                pair = {
-                    on: _stretch(servers[on], servers[not on], clients, seconds, found, tells[on])
-                    for on in (first, not first)
-                }
-                found.with_it.append(pair[True])
-                found.without.append(pair[False])
-                console.print(f"pair {number + 1} of {pairs}: {found.ratios[-1]:.3f}", style="dim")
-        except KeyboardInterrupt:
-            del found.with_it[len(found.without) :]
-            console.print(f"stopped after {len(found.without)} pairs")
+    try:
+        for with_first, last in ((True, pairs // 2), (False, pairs)):
+            with both(part, with_first) as servers:
+                _load(servers, part, clients, last, seconds, found, console)
+    except KeyboardInterrupt:
+        del found.with_it[len(found.without) :]
+        console.print(f"stopped after {len(found.without)} pairs")
     return found
+
+
+def _load(
+    servers: dict[bool, Running], part: Part, clients: int, last: int, seconds: float, found: Paired, console: Console
+) -> None:
+    """Until there are so many pairs; first both are warmed up."""
+    tells: dict[bool, Clicks | None] = {on: told_of(int(on)) if part.told else None for on in servers}
+    warm = Paired()
+    for on, server in servers.items():
+        throughput(server, clients, 2 * seconds, warm, tells[on])
+    while len(found.without) < last:
+        first = bool(len(found.without) % 2)
+        pair = {
+            on: _stretch(servers[on], servers[not on], clients, seconds, found, tells[on]) for on in (first, not first)
+        }
+        found.with_it.append(pair[True])
+        found.without.append(pair[False])
+        console.print(f"pair {len(found.without)}: {found.ratios[-1]:.3f}", style="dim")
 
 
 def _stretch(
