@@ -2,10 +2,11 @@
 
 A machine that is shared with others changes its speed within seconds. So both servers run all the time, and a closed
 loop of clients goes from one to the other every few seconds; each pair of stretches gives a ratio of throughputs, and
-the mean of their logarithms an interval. Which of the two comes first alternates, and which is started first changes after
-half of the pairs: of two that are alike the one that was started first has been found slower by 1%. What both do in the background, under
-load or not, slows both alike and does not show in that: it is measured apart, in cores, as the processor time of each
-while the other one is under load, and what the part adds to it is taken off the ratio as its share of all cores.
+the mean of their logarithms an interval. Which of the two comes first alternates; which is started first changes
+after half of the pairs, since of two that are alike the one that was started first was found slower by 1% (-1 to 3%).
+What both do in the background, under load or not, slows both alike and does not show in that: it is measured apart,
+in cores, as the processor time of each while the other one is under load, and what the part adds to it is taken off
+the ratio as its share of all cores.
 
 Of two servers that are alike (`--part nothing`) neither is to be found slower: that tells what the rest is worth.
 
