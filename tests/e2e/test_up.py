@@ -3,13 +3,12 @@
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,10 @@ import grafana_stand_in
 import psutil
 import pytest
 import yaml
+from live import free_port
 from monitored import NEEDS_PROMETHEUS, monitoring
 from tiny_cascade import TinyCascade
+from ups import FEW, START_S, STOP_S, Command, Start, Up, assert_nothing_is_left, clear, exited, started
 from waiting import until
 
 from cluster.commands.monitoring_up import ray_settings
@@ -29,79 +30,6 @@ from cluster.launching.ray_dashboards import CORE
 from cluster.monitoring.grafana import with_our_row
 
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-START_S, STOP_S = 120, 60
-
-
-@dataclass(frozen=True)
-class Command:
-    """The greenflow command, with a state folder and a cascade of its own."""
-
-    state: Path
-    cascade: Path
-
-    def line(self, *arguments: str) -> list[str]:
-        call = "from cluster.cli import main; main()"
-        return [sys.executable, "-c", call, *arguments, "--state-dir", str(self.state)]
-
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.line(*arguments),
-            capture_output=True,
-            text=True,
-            timeout=START_S,
-            env={**os.environ, **environment},
-            check=False,
-        )
-
-    def only(self) -> Instance:
-        (instance,) = Registry(self.state).all()
-        return instance
-
-
-@dataclass(frozen=True)
-class Up:
-    """A `greenflow up` under way, in a process group of its own, as a terminal would give it."""
-
-    process: subprocess.Popen[str]
-    log: Path
-    command: Command
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + START_S
-        while text not in self.log.read_text():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            time.sleep(0.05)
-
-    def ctrl_c(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
-
-
-Start = Callable[..., Up]
-
-
-FEW = {"GREENFLOW_PLACEMENT": "inline", "GREENFLOW_INGRESS_REPLICAS": "1", "GREENFLOW_ENERGY_ENABLED": "false"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def started(command: Command, log: Path, port: int, *options: str, **environment: str) -> Up:
-    line = command.line("up", "--port", str(port), "--cascade", str(command.cascade), *options)
-    settings = {"PYTHONUNBUFFERED": "1", "GREENFLOW_REPLICA_CPUS": "0.1", **environment}
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            line,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-            env={**os.environ, **settings},
-        )
-    return Up(process, log, command)
 
 
 @pytest.fixture
@@ -125,12 +53,6 @@ def start(command: Command, tmp_path: Path) -> Iterator[Start]:
             up.process.kill()
             up.process.wait()
     clear(command)
-
-
-def clear(command: Command) -> None:
-    """End what a test that failed has left."""
-    for instance in Registry(command.state).all():
-        instances.end(instances.processes_of(instance.name), 0)
 
 
 @dataclass(frozen=True)
@@ -168,18 +90,6 @@ def served(tmp_path_factory: pytest.TempPathFactory, tiny: TinyCascade, watchers
         up.process.terminate()
         up.process.wait(STOP_S)
         clear(up.command)
-
-
-def assert_nothing_is_left(name: str, port: int, within_s: float = 0) -> None:
-    deadline = time.monotonic() + within_s
-    while instances.processes_of(name) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert instances.processes_of(name) == []
-    assert ports.is_free(port)
-
-
-def exited(up: Up, timeout_s: float = STOP_S) -> int:
-    return up.process.wait(timeout_s)
 
 
 # A running instance

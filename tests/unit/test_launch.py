@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from types import ModuleType
 import psutil
 import pytest
 import yaml
+from live import free_port
 from ray.serve.schema import ServeDeploySchema
 
 from cluster.config import Settings
@@ -47,12 +47,6 @@ def instance(name: str = "one", port: int = 8000, **changes: object) -> Instance
 def dead(**changes: object) -> Instance:
     """An instance whose `up` is gone: this process's pid, but another start time."""
     return instance(**{"created": 1.0, **changes})  # type: ignore[arg-type]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # Instances
