@@ -93,7 +93,6 @@ class Outcomes:
             drift,
             _log(settings, cascade.spec, space),
             time.time,
-            cascade.spec.name,
             reward_model_name(cascade.spec),
         )
         self._drifting, self._hurrying = Drifting(), Hurrying()
@@ -181,5 +180,5 @@ def _log(settings: Settings, spec: CascadeSpec, space: ChainSpace) -> Log:
     if settings.log.folder is None:
         return NoLog()
     chains = tuple(chain.id for chain in space)
-    head = Head(spec.name, reward_model_name(spec), chains, settings.feedback.horizon_s)
+    head = Head(spec.name, reward_model_name(spec), chains, settings.feedback.horizon_s, spec.codes)
     return FileLog(settings.log, head, uuid.uuid4().hex[:8], time.time())

@@ -4,6 +4,8 @@ This module knows the file's form and what its fields mean together. What stands
 tables, ONNX signatures) is checked by `models.loading`.
 """
 
+import hashlib
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -254,6 +256,13 @@ class CascadeSpec(_Frozen):
         for stage in scorers:
             _check_scorer(stage, self.k)
         return self
+
+    @property
+    def codes(self) -> str:
+        """SHA-256 over what numbers of users' features and histories mean: another where a code is of another value, or
+        a history's number of another item. What is in the tables besides may change from day to day."""
+        columns = [column.model_dump(mode="json") for column in self.tables.users.columns]
+        return hashlib.sha256(json.dumps([self.tables.items.ids.sha256, columns]).encode()).hexdigest()
 
 
 def _check_scorer(stage: StageSpec, k: int) -> None:

@@ -17,7 +17,7 @@ from allocator.importance import importance
 from allocator.ope.evaluation import Evaluation, evaluate
 from allocator.ope.targets import judged
 from allocator.relearn.columns import OfContext, of_chains, ways_of
-from allocator.relearn.correction import Correction, Design, Predict, drawn, learned
+from allocator.relearn.correction import Correction, Design, Predict, Seen, drawn, learned
 from allocator.reward import REWARD_FILE, RewardModel
 from allocator.table import cascade_digest
 from allocator.violations import stages_to_free, violations
@@ -35,6 +35,8 @@ from models.loading import Cascade
 from models.session import Session
 
 if TYPE_CHECKING:
+    from models.training.reward_fit import Examples, RewardFit
+    from models.training.reward_net import Ensemble
     from models.training.reward_shape import ContextShape
 
 VALIDATION = 0.15
@@ -109,7 +111,6 @@ def _fitted(
     from models.training.reward_export import export_reward
     from models.training.reward_fit import Examples, RewardFit, fit_reward
     from models.training.reward_net import RewardNet
-    from models.training.reward_rows import Earned, fit_rows
     from models.training.reward_shape import ChainShape
 
     rng = np.random.default_rng(asked.seed)
@@ -125,12 +126,25 @@ def _fitted(
         config = replace(config, epochs=asked.epochs)
     make = lambda: RewardNet(shape, chains, DROPOUT)  # noqa: E731
     network = fit_reward(make, train, valid, config, _bar(progress, "reward model"))
-    taken, weights = drawn(found.seen.weights, rng)
-    seen = found.seen.take(taken)
-    rows = Earned(seen.contexts, seen.chains, seen.rewards, weights)
-    fit_rows(network, rows, train, config, _bar(progress, "what the log says, again"))
+    _fitted_again(network, found.seen, train, config, rng, _bar(progress, "what the log says, again"))
     export_reward(network, contexts.rows, model)
     return free
+
+
+def _fitted_again(
+    network: "Ensemble",
+    seen: Seen,
+    train: "Examples",
+    config: "RewardFit",
+    rng: np.random.Generator,
+    progress: Callable[..., None],
+) -> None:
+    """Fit the network once more, to what logged requests earned themselves."""
+    from models.training.reward_rows import Earned, fit_rows
+
+    taken, weights = drawn(seen.weights, rng)
+    some = seen.take(taken)
+    fit_rows(network, Earned(some.contexts, some.chains, some.rewards, weights), train, config, progress)
 
 
 def validated_by(contexts: Contexts, rng: np.random.Generator, log: Path) -> Mask:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from allocator.ope.evaluation import Evaluation, Figure, Worth
 from cluster.candidate import Candidate, Span
-from cluster.commands.retrain_rows import Evidence
+from cluster.commands.retrain_rows import OTHERS, Evidence
 
 NAMES = {
     "dr": "doubly robust",
@@ -29,6 +29,8 @@ def show(console: Console, candidate: Candidate, seen: Evidence) -> None:
         console.print(
             f"{seen.missed:,} more are from before the first policy that was logged: left out", highlight=False
         )
+    if seen.others:
+        console.print(f"{seen.others:,} more are {OTHERS}", highlight=False)
     console.print(_worths(found))
     console.print(_support(found))
     console.print(_error(found), highlight=False)

@@ -14,7 +14,6 @@ from cluster.outcomes.drift import Drift
 from cluster.outcomes.earned import ByBudget
 from cluster.outcomes.joiner import Joined, Joiner
 from cluster.outcomes.log_base import Log
-from cluster.outcomes.log_tables import Head
 from cluster.outcomes.payload import Lost, Told, savings_payload
 from cluster.outcomes.recorder import Shipment
 from cluster.outcomes.records import Decisions, PolicyRow
@@ -42,7 +41,6 @@ class OutcomesAccount:
 
     chains     ids of the chain space, in its order
     wall       Unix time
-    cascade    its name
     reward_model  what predicts by the newest policy that is known; `since_version` is the first one of that model
     predicted  reward of the requests that a policy decided
     """
@@ -53,7 +51,6 @@ class OutcomesAccount:
     drift: Drift
     log: Log
     wall: Callable[[], float]
-    cascade: str = ""
     reward_model: str = ""
     since_version: int = 0
     sums: GroupSums = field(default_factory=GroupSums)
@@ -105,7 +102,7 @@ class OutcomesAccount:
         not heard of a new one yet ship later what the one before predicted."""
         model = self.budgets.reward_model(version) or self.reward_model
         if model:
-            self.log.begin(Head(self.cascade, model, self.chains, self.joiner.horizon_s))
+            self.log.begin(model)
 
     def _account(self, joined: Joined) -> None:
         for batch in joined.decisions:

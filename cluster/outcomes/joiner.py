@@ -87,11 +87,6 @@ class Joiner:
         self._joined = self._repeated = self._late = self._missed = self._unknown = 0
 
     @property
-    def horizon_s(self) -> float:
-        """After which a decision's reward is final."""
-        return self._horizon_s
-
-    @property
     def counts(self) -> JoinCounts:
         """Of what has become of all that came."""
         return JoinCounts(

@@ -60,9 +60,9 @@ class FileLog:
         written, dropped = (MappingProxyType(count) for count in self._buffer.counts)
         return LogCounts(written, dropped, self._files, self._deleted, self._size, self._buffer.rows, self._error)
 
-    def begin(self, head: Head) -> None:
-        """What comes from now on is of another reward model, and stands in files of its own."""
-        self._buffer.begin(head)
+    def begin(self, reward_model: str) -> None:
+        """What comes from now on is of this reward model, and of another one than before in files of its own."""
+        self._buffer.begin(reward_model)
 
     def add_decisions(self, decisions: Decisions, prices: str = "{}") -> None:
         """Of one policy, with its prices as JSON by constraint."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
-from cluster.outcomes.log_tables import TABLES, Head
+from cluster.outcomes.log_tables import TABLES
 from cluster.outcomes.records import Decisions, PolicyRow, Reward
 
 
@@ -29,8 +29,8 @@ class LogCounts:
 class Log(Protocol):
     """Where decisions and outcomes are kept. Safe to use from several threads; no disk ever makes it raise."""
 
-    def begin(self, head: Head) -> None:
-        """What comes from now on is of another reward model."""
+    def begin(self, reward_model: str) -> None:
+        """What comes from now on is of this reward model."""
         ...
 
     def add_decisions(self, decisions: Decisions, prices: str = "{}") -> None:
@@ -61,7 +61,7 @@ class NoLog:
 
     counts = LogCounts()
 
-    def begin(self, head: Head) -> None:
+    def begin(self, reward_model: str) -> None:
         """Nothing."""
 
     def add_decisions(self, decisions: Decisions, prices: str = "{}") -> None:

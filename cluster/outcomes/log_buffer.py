@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -79,11 +79,11 @@ class Buffer:
         with self._lock:
             return dict(self._written), dict(self._dropped)
 
-    def begin(self, head: Head) -> None:
-        """Rows from now on are of this head, and in files of their own."""
+    def begin(self, reward_model: str) -> None:
+        """Rows from now on are of this reward model, and of another one than before in files of their own."""
         with self._lock:
-            if head != self._head:
-                self._seal(head)
+            if reward_model != self._head.reward_model:
+                self._seal(replace(self._head, reward_model=reward_model))
                 self._policy_s = None
 
     def add(self, table: str, items: Sequence[Any], rows: int, time_s: float) -> None:

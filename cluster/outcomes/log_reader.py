@@ -37,6 +37,7 @@ class LoggedRows:
     chain_ids        J of them
     horizon_s        so long after a request what came counts
     horizons_s       with which the files were written, each once, the shortest first; none where no file says it
+    others           decisions that were left out, for the numbers of their contexts mean something else
     """
 
     times_s: NDArray[np.float64]
@@ -57,6 +58,7 @@ class LoggedRows:
     chain_ids: tuple[str, ...]
     horizon_s: float
     horizons_s: tuple[float, ...]
+    others: int
 
     def __len__(self) -> int:
         return len(self.times_s)
@@ -88,8 +90,11 @@ def read_log(
     until_s: float | None = None,
     horizon_s: float | None = None,
     unripe: bool = False,
+    codes: str = "",
 ) -> LoggedRows:
     """The rows that were decided from `since_s` to before `until_s`, whose horizon the log covers.
+
+    With `codes`, those of files that say others are left out: `CascadeSpec.codes` tells what numbers of contexts mean.
 
     Without `horizon_s` it is the one that the log was written with, the shortest of several; HORIZON_S where no file
     says it. A row without an outcome within it has earned 0. Left out are rows whose horizon is not over by the end of
@@ -109,6 +114,8 @@ def read_log(
         raise FixFile(folder, "", "holds no log of decisions")
     since_s, until_s = -np.inf if since_s is None else since_s, np.inf if until_s is None else until_s
     wanted = [one for one in decisions if one.to_s >= since_s and one.from_s < until_s]
+    others = [one for one in wanted if codes and one.head.codes not in ("", codes)]
+    wanted = [one for one in wanted if one not in others]
     said = tuple(sorted({one.head.horizon_s for one in wanted if one.head.horizon_s is not None}))
     window = Window(
         since_s=since_s,
@@ -127,6 +134,7 @@ def read_log(
         chain_ids=head.chains,
         horizon_s=window.horizon_s,
         horizons_s=said,
+        others=sum(one.rows for one in others),
     )
 
 

@@ -39,12 +39,14 @@ class Head:
     reward_model  the file or hash of the model that predicted
     chains        ids of the chain space, J of them, in its order
     horizon_s     after a decision no later outcome is in the log; None where that is not known, as of older files
+    codes         what numbers of contexts mean (`CascadeSpec.codes`); "" where that is not known
     """
 
     cascade: str
     reward_model: str
     chains: tuple[str, ...]
     horizon_s: float | None = None
+    codes: str = ""
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
@@ -53,6 +55,8 @@ class Head:
         said["chains"] = json.dumps(self.chains, ensure_ascii=False, separators=(",", ":"))
         if self.horizon_s is not None:
             said["horizon_s"] = repr(float(self.horizon_s))
+        if self.codes:
+            said["codes"] = self.codes
         return {key.encode(): value.encode() for key, value in said.items()}
 
     @classmethod
@@ -69,11 +73,11 @@ class Head:
         horizon_s = float(found["horizon_s"]) if "horizon_s" in found else None
         if horizon_s is not None and not horizon_s >= 0:
             raise ValueError("horizon_s must be a number of seconds")
-        return cls(found["cascade"], found["reward_model"], tuple(chains), horizon_s)
+        return cls(found["cascade"], found["reward_model"], tuple(chains), horizon_s, found.get("codes", ""))
 
 
 _KEYS = (b"format", b"cascade", b"reward_model", b"chains")
-_KNOWN = (*_KEYS, b"horizon_s")
+_KNOWN = (*_KEYS, b"horizon_s", b"codes")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -260,8 +260,10 @@ def test_an_end_in_order_leaves_a_log_of_all_that_was_answered(served: Served) -
     of_the_kill = half_written(served.log)
     served.ends.close()
     assert half_written(served.log) <= of_the_kill
-    rows = read_log(served.log, horizon_s=HORIZON_S, unripe=True)
+    rows = read_log(served.log, unripe=True, codes=Cascade.open(DEMO).spec.codes)
     ids = set(logged_ids(served.log))
+    assert (rows.horizons_s, rows.others) == ((HORIZON_S,), 0)
+    assert read_log(served.log, codes="of other items").others == len(ids), "all files say whose they are"
     assert ids <= {one.request_id for one in served.asked}
     assert len(served.asked) - len(ids) <= RATE * LATE_S
     assert set(np.unique(rows.arms)) == {POLICY, HOLDBACK}

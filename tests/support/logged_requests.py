@@ -33,6 +33,8 @@ def write_log(
     seed: int = 0,
     horizon_s: float | None = None,
     served: str | None = None,
+    codes: str = "",
+    writer: str = "test",
 ) -> None:
     """A log in which dear chains earn less than the reward model predicts: twice as much less as it thinks more."""
     cascade, space, rng = Cascade.open(tiny.folder), space_of(tiny), np.random.default_rng(seed)
@@ -58,8 +60,8 @@ def write_log(
     )
     log = FileLog(
         LogSettings(folder=folder, contexts=contexts),
-        Head(spec.name, served or reward_model_name(spec), tuple(chain.id for chain in space), horizon_s),
-        "test",
+        Head(spec.name, served or reward_model_name(spec), tuple(chain.id for chain in space), horizon_s, codes),
+        writer,
         BEGAN_S,
     )
     log.add_policy(PolicyRow(7, BEGAN_S, (space.flops * price).astype(np.float32)))

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import log_full
@@ -91,9 +90,9 @@ def test_another_reward_model_has_files_of_its_own(tmp_path: Path) -> None:
     log = opened(tmp_path)
     log.add_policy(policy(1))
     log.add_policy(policy(2, BEGAN_S + 59))
-    log.begin(HEAD)
+    log.begin(HEAD.reward_model)
     log.add_policy(policy(3, BEGAN_S + 60))
-    log.begin(replace(HEAD, reward_model="model-2"))
+    log.begin("model-2")
     log.add_policy(policy(4, BEGAN_S + 61))
     log.flush(BEGAN_S + 62, everything=True)
     found = read_policies(tmp_path)
@@ -255,7 +254,7 @@ def test_outcomes_that_cannot_be_written_leave_a_gap_though_later_ones_can(tmp_p
     log = opened(tmp_path)
     log.add_decisions(decisions(("r0",)))
     log.add_outcomes([Reward("r0", 1.0, BEGAN_S + 1), Reward("\ud800", 1.0, BEGAN_S + 1)])
-    log.begin(replace(HEAD, reward_model="model-2"))
+    log.begin("model-2")
     log.add_outcomes([Reward("r1", 1.0, BEGAN_S + 2)])
     log.flush(BEGAN_S + 10, everything=True)
     assert log.counts.dropped["outcomes"] == 2
@@ -294,7 +293,7 @@ def test_rows_that_no_table_can_hold_are_dropped_and_hold_no_others_back(
 @pytest.mark.parametrize("log", [NoLog(), None])
 def test_no_log_takes_what_a_log_takes(log: Log | None, tmp_path: Path) -> None:
     one: Log = log or opened(tmp_path)
-    one.begin(HEAD)
+    one.begin(HEAD.reward_model)
     one.add_decisions(decisions(numbered(3)), "{}")
     one.add_outcomes([Reward("r0", 1.0, BEGAN_S)])
     one.add_policy(policy(1))

@@ -77,6 +77,19 @@ def test_where_no_file_says_a_horizon_it_is_half_an_hour_and_may_be_any(tmp_path
     assert read_log(tmp_path, horizon_s=7200.0).horizon_s == 7200.0
 
 
+def test_contexts_whose_numbers_mean_something_else_are_left_out_and_counted(tmp_path: Path) -> None:
+    written(tmp_path, decisions(numbered(3, "old")), head=replace(HEAD, codes="of fewer items"), writer="a")
+    written(tmp_path, decisions(numbered(4, "new"), BEGAN_S + 1), head=replace(HEAD, codes="now"), writer="b")
+    written(tmp_path, decisions(numbered(5, "any"), BEGAN_S + 2), writer="c")
+    rows = read_log(tmp_path, horizon_s=10.0, codes="now")
+    assert (rows.times_s - BEGAN_S).tolist() == [1.0] * 4 + [2.0] * 5, "of a file that does not say it nothing is known"
+    assert rows.others == 3
+    everything = read_log(tmp_path, horizon_s=10.0)
+    assert (len(everything), everything.others) == (12, 0)
+    none = read_log(tmp_path, horizon_s=10.0, codes="now", until_s=BEGAN_S + 1)
+    assert (len(none), none.others) == (0, 3)
+
+
 def test_rows_are_left_out_until_their_horizon_is_over_though_some_have_earned(tmp_path: Path) -> None:
     """Else those that earn would be there, and those that do not would lack."""
     log = opened(tmp_path)

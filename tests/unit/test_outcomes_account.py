@@ -1,106 +1,23 @@
 """The account of outcomes: each parcel counts once, whatever comes when, and a restart goes on from what was kept."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from fake_time import FakeTime
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from outcome_rows import BEGAN_S, CHAINS, HEAD, decisions, numbered
+from outcome_room import EXPERIMENT, FLOPS, REWARD, Room, parcel, policy, rewards
+from outcome_rows import BEGAN_S, CHAINS, decisions, numbered
 
 from allocator.arms import HOLDBACK, NAMED, POLICY
 from allocator.savings.saved import dumped
 from allocator.savings.sums import QUANTITIES, GroupSums
-from cluster.outcomes.account import Experiment, OutcomesAccount
-from cluster.outcomes.drift import Drift
-from cluster.outcomes.joiner import Joiner
-from cluster.outcomes.log_base import LogCounts
-from cluster.outcomes.log_tables import Head
+from cluster.outcomes.account import Experiment
 from cluster.outcomes.payload import HURRIED, NO_FEEDBACK, NOBODY_HELD
-from cluster.outcomes.recorder import Shipment
-from cluster.outcomes.records import Decisions, PolicyRow, Reward
-from cluster.outcomes.schemas import SavingsResponse
+from cluster.outcomes.records import Decisions, PolicyRow
 from cluster.outcomes.shipper import Parcel
-
-HORIZON_S = 100.0
-EXPERIMENT = Experiment(0.1, b"0123456789abcdef")
-FLOPS, REWARD = QUANTITIES.index("flops"), QUANTITIES.index("reward")
-
-
-@dataclass
-class Notebook:
-    """A log in memory."""
-
-    counts: LogCounts = field(default_factory=LogCounts)
-    decisions: list[tuple[Decisions, str]] = field(default_factory=list)
-    outcomes: list[Reward] = field(default_factory=list)
-    policies: list[int] = field(default_factory=list)
-    head: Head = HEAD
-    models: dict[int, set[str]] = field(default_factory=dict)  # that rows stand under, by policy version
-
-    def begin(self, head: Head) -> None:
-        self.head = head
-
-    def add_decisions(self, decisions: Decisions, prices: str = "{}") -> None:
-        self.decisions.append((decisions, prices))
-        self.models.setdefault(decisions.policy_version, set()).add(self.head.reward_model)
-
-    def add_outcomes(self, rewards: Sequence[Reward]) -> None:
-        self.outcomes += rewards
-
-    def add_policy(self, policy: PolicyRow) -> None:
-        self.policies.append(policy.policy_version)
-        self.models.setdefault(policy.policy_version, set()).add(self.head.reward_model)
-
-    def flush(self, now_s: float, everything: bool = False) -> None: ...
-
-    @property
-    def logged(self) -> list[str]:
-        """Ids of all decisions."""
-        return [one for batch, _ in self.decisions for one in batch.request_ids]
-
-
-class Room:
-    """An account, and its log."""
-
-    def __init__(self, experiment: Experiment = EXPERIMENT, most: int = 10_000) -> None:
-        self.time, self.log = FakeTime(BEGAN_S), Notebook()
-        drift = Drift(CHAINS)
-        drift.follow("model-1", 0)
-        joiner = Joiner(HORIZON_S, most, early_s=10.0)
-        about = HEAD.cascade, HEAD.reward_model
-        self.account = OutcomesAccount(experiment, HEAD.chains, joiner, drift, self.log, self.time, *about)
-
-    def take(self, *parcels: Parcel) -> "Room":
-        for one in parcels:
-            self.account.take(one)
-        return self
-
-    def matures(self) -> "Room":
-        self.time.now_s += HORIZON_S + 1.0
-        self.account.step()
-        return self
-
-    def told(self) -> Mapping[str, Any]:
-        told = self.account.payload()
-        SavingsResponse.model_validate(told, strict=True)
-        return told
-
-
-def policy(version: int, budget: str = "cap 150 W", price: float = 0.5) -> PolicyRow:
-    return PolicyRow(version, BEGAN_S, np.zeros(CHAINS, np.float32), f'{{"cap":{price}}}', budget)
-
-
-def rewards(*ids: str, value: float = 1.0) -> tuple[Reward, ...]:
-    return tuple(Reward(one, value, BEGAN_S + 1.0) for one in ids)
-
-
-def parcel(number: int, *batches: Decisions, replica: str = "a", **rest: Any) -> Parcel:
-    return Parcel(replica, number, Shipment(tuple(batches), **rest))
 
 
 def assert_alike(one: GroupSums, other: GroupSums) -> None:
@@ -175,10 +92,6 @@ def test_requests_that_could_not_wait_for_their_rewards_count_as_neither_rewarde
     room.take(parcel(2, decisions(numbered(2, "s"), arms=np.array([POLICY, POLICY], np.int8)))).matures()
     assert room.account.sums.counts[REWARD].sum() == 2
     assert room.told()["decisions"]["hurried"] == 2
-
-
-def test_the_log_says_for_how_long_rewards_are_waited_for() -> None:
-    assert Room().take(parcel(1, decisions(numbered(3)))).log.head.horizon_s == HORIZON_S
 
 
 def test_what_requests_earn_that_could_not_wait_for_it_is_logged_and_heard() -> None:

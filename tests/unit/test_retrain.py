@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,21 @@ def test_a_reward_counts_for_as_long_as_the_log_says(own: TinyCascade, tmp_path:
     assert (found.horizon_s, found.horizons_s) == (HORIZON_S, (HORIZON_S,))
     assert horizon_said(60.0, (60.0,)) == "a reward counts within 60 s of its request"
     assert "was 60 s and 7200 s" in horizon_said(60.0, (60.0, 7200.0))
+
+
+def test_requests_of_other_items_are_not_learned_from_and_it_is_said(
+    own: TinyCascade, log: Path, tmp_path: Path
+) -> None:
+    write_log(own, tmp_path / "log", codes="of fewer items", writer="others")
+    with pytest.raises(
+        FixFile, match=r"decisions: all [\d,]+ are from before the cascade's items, .* changed: left out"
+    ):
+        evidence(reading(tmp_path / "log"), Cascade.open(own.folder), space_of(own), Reading.read)
+    shutil.copytree(log, tmp_path / "log", dirs_exist_ok=True)
+    found = evidence(reading(tmp_path / "log"), Cascade.open(own.folder), space_of(own), Reading.read)
+    alone = evidence(reading(log), Cascade.open(own.folder), space_of(own), Reading.read)
+    assert (found.trained, found.held) == (alone.trained, alone.held)
+    assert (found.others, alone.others) == (3000, 0)
 
 
 def test_a_log_of_other_chains_or_of_another_cascade_is_refused(own: TinyCascade, log: Path, tmp_path: Path) -> None:

@@ -164,3 +164,23 @@ def test_a_table_with_a_number_is_float(tiny: TinyCascade, tiny_numbers: TinyCas
 )
 def test_cardinality_counts_the_codes_of_a_column(column: Column, cardinality: int | None) -> None:
     assert column.cardinality == cardinality
+
+
+@pytest.mark.parametrize(
+    ("change", "another"),
+    [
+        (lambda d: d["tables"]["items"]["ids"].update(sha256="0" * 64), True),
+        (lambda d: columns(d)[0].update(name="renamed"), True),
+        (lambda d: d["tables"]["users"]["history"].update(sha256="0" * 64), False),
+        (lambda d: d["tables"]["users"]["ids"].update(sha256="0" * 64), False),
+        (lambda d: d["tables"]["items"]["features"].update(sha256="0" * 64), False),
+        (lambda d: d.update(about="another text"), False),
+    ],
+    ids=["items", "encoding", "histories", "users", "features of items", "text"],
+)
+def test_what_numbers_of_contexts_mean_is_told_from_what_users_did(
+    tiny: TinyCascade, tmp_path: Path, change: Change, another: bool
+) -> None:
+    changed = tiny.copy_to(tmp_path / "changed")
+    changed.edit(change)
+    assert (read_spec(changed.folder).codes != read_spec(tiny.folder).codes) == another
