@@ -34,7 +34,8 @@ class Work:
     pool    what its joules come out of: a host's processors, or one GPU; as `DeviceJoules.pool`
     calls   runs of the variant
     items   (row, item) pairs that these runs scored; what recall searched
-    busy_s  seconds that the runs took, those side by side added up
+    busy_s  seconds that the runs took, those side by side added up: with what they waited for processors
+    cpu_s   seconds that they kept processors busy; 0 where nobody has counted them
     """
 
     stage: str
@@ -43,6 +44,7 @@ class Work:
     calls: int
     items: int
     busy_s: float
+    cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,7 +256,7 @@ def counted(cascade: Cascade, stage: StageSpec, variant: VariantSpec, book: Work
     loaded = cascade.variant(stage, variant)
     warm_up(cascade, stage, loaded)
     searched = len(cascade.items) if variant.approximate is None else variant.approximate.distances
-    return CountedVariant(loaded, (stage.name, variant.name), book, searched, variant.max_rows)
+    return CountedVariant(loaded, (stage.name, variant.name), book, searched, variant.max_rows, variant.threads)
 
 
 def find_variant(cascade: Cascade, stage: str, variant: str) -> tuple[StageSpec, VariantSpec]:

@@ -114,7 +114,8 @@ class Tally:
         self._sort_costs()
         before_s, self._cpu_s = self._cpu_s, self._cpu()
         if of_processors(self.book.pool):
-            self.book.ran(*SERVING, calls=0, items=0, busy_s=max(0.0, self._cpu_s - before_s))
+            took_s = max(0.0, self._cpu_s - before_s)
+            self.book.ran(*SERVING, calls=0, items=0, busy_s=took_s, cpu_s=took_s)
         return Totals(
             at_s,
             self._executed.copy(),

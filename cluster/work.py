@@ -28,19 +28,25 @@ def of_processors(pool: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Runs, the items in them, and the seconds that they took; cumulative, or of a window."""
+    """Runs, the items in them, the seconds that they took, and those of processors; cumulative, or of a window."""
 
     calls: int = 0
     items: int = 0
     busy_s: float = 0.0
+    cpu_s: float = 0.0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.calls + other.calls, self.items + other.items, self.busy_s + other.busy_s)
+        return Counts(
+            self.calls + other.calls, self.items + other.items, self.busy_s + other.busy_s, self.cpu_s + other.cpu_s
+        )
 
     def since(self, before: "Counts") -> "Counts":
         """What was added; never negative."""
         return Counts(
-            max(0, self.calls - before.calls), max(0, self.items - before.items), max(0.0, self.busy_s - before.busy_s)
+            max(0, self.calls - before.calls),
+            max(0, self.items - before.items),
+            max(0.0, self.busy_s - before.busy_s),
+            max(0.0, self.cpu_s - before.cpu_s),
         )
 
 
@@ -65,7 +71,7 @@ def work_sum(one: WorkCounts, other: WorkCounts) -> dict[Key, Counts]:
 
 def as_work(counts: WorkCounts) -> tuple[Work, ...]:
     """The same as the energy model takes it, in a fixed order."""
-    return tuple(Work(*key, c.calls, c.items, c.busy_s) for key, c in sorted(counts.items()))
+    return tuple(Work(*key, c.calls, c.items, c.busy_s, c.cpu_s) for key, c in sorted(counts.items()))
 
 
 class Workbook:
@@ -76,11 +82,11 @@ class Workbook:
         self._counts: dict[Key, Counts] = {}
         self._lock = Lock()
 
-    def ran(self, stage: str, variant: str, calls: int, items: int, busy_s: float = 0.0) -> None:
+    def ran(self, stage: str, variant: str, calls: int, items: int, busy_s: float = 0.0, cpu_s: float = 0.0) -> None:
         """A variant ran that often, on that many items."""
         key = (stage, variant, self.pool)
         with self._lock:
-            self._counts[key] = self._counts.get(key, Counts()) + Counts(calls, items, busy_s)
+            self._counts[key] = self._counts.get(key, Counts()) + Counts(calls, items, busy_s, cpu_s)
 
     def totals(self) -> dict[Key, Counts]:
         """All that was counted."""
@@ -93,6 +99,8 @@ class CountedVariant:
 
     run_items  items of a row where the caller hands over no candidates: as many of recall's index as are looked at
     max_rows   most rows of one model run; more are that many runs
+    threads    that share a run; each is taken to work as long as the one that asks
+    cpu        processor seconds of the thread that asks
     """
 
     def __init__(
@@ -102,16 +110,19 @@ class CountedVariant:
         book: Workbook,
         run_items: int,
         max_rows: int,
+        threads: int = 1,
         clock: Callable[[], float] = time.perf_counter,
+        cpu: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._variant, self._name, self._book, self._clock = variant, name, book, clock
-        self._run_items, self._max_rows = run_items, max_rows
+        self._variant, self._name, self._book, self._clock, self._cpu = variant, name, book, clock, cpu
+        self._run_items, self._max_rows, self._threads = run_items, max_rows, threads
 
     def run(self, users: UserRows, candidates: RaggedBatch | None, keep: IntArray) -> RaggedBatch:
         """As `models.loading.Variant.run`. A run that fails counts too: it has burned its joules."""
-        start_s = self._clock()
+        start_s, cpu_s = self._clock(), self._cpu()
         try:
             return self._variant.run(users, candidates, keep)
         finally:
             items = self._run_items * len(users) if candidates is None else len(candidates.items)
-            self._book.ran(*self._name, -(-len(users) // self._max_rows), items, self._clock() - start_s)
+            took_s, cpu_s = self._clock() - start_s, self._threads * (self._cpu() - cpu_s)
+            self._book.ran(*self._name, -(-len(users) // self._max_rows), items, took_s, cpu_s)

@@ -13,6 +13,10 @@ worked:
   variants. What other programs draw follows the busy seconds that replicas do not claim for their work; where these
   claim none, or joules do not follow busy seconds, it is followed as a background.
 
+And where replicas count how long each variant kept processors busy, a variant draws what so many busy seconds do, to
+within a fifth (`allocator.energy.own_seconds`): whoever works, a busy processor draws about the same. This parts
+variants that always run together, which no meter can.
+
 A GPU's busy seconds are those of the runs on it. Where nobody knows them, as in a recording, idle watts are told by
 load that varies, and by nothing else.
 
@@ -36,6 +40,7 @@ import numpy as np
 
 from allocator.energy.background import faded, raised
 from allocator.energy.belief import Belief, nonnegative, observed, relaxed
+from allocator.energy.own_seconds import by_own_s
 from allocator.energy.prior import Prior
 from allocator.energy.state import (
     CORE,
@@ -150,6 +155,8 @@ class EnergyModel:
         expected_w = max(float(x @ pool.point) / seconds, pool.power_w / 2, LEAST_NOISE * pool.first_w)
         unit = expected_w**2 * seconds
         belief, busy_noise = self._by_busy_s(pool, self._before(state, pool, expected_w, seconds), unit)
+        if busy_noise < TRUSTED_NOISE:
+            belief = by_own_s(pool, belief, state.names)
         row = np.concatenate((x, [0.0, 0.0, seconds * pool.first_w]))
         if (others_s := block.others_s) is not None and busy_noise < TRUSTED_NOISE:
             row[CORE], row[RESTING], row[-1] = others_s * pool.core_j, -RESTING_CORES * seconds * pool.core_j, 0.0

@@ -13,7 +13,7 @@ from allocator.energy.attribution import Debts, Owed
 from allocator.energy.background import Residuals
 from allocator.energy.belief import Belief
 from allocator.energy.prior import Prior
-from allocator.energy.state import SETTLES_S, Block, EnergyState, PoolState, initial
+from allocator.energy.state import SETTLES_S, EnergyState, PoolState, initial, no_block
 from allocator.joules import Quality
 
 FORMAT = 4
@@ -93,7 +93,7 @@ def _pool(about: Mapping[str, object], at: int, arrays: Mapping[str, Floats]) ->
         power_w=power_w,
         per_s=arrays["per_s"][at],
         blocks=int(blocks),
-        held=Block(0.0, 0.0, np.zeros(len(arrays["scale"][at]) - 1), 0.0),
+        held=no_block(len(arrays["scale"][at]) // 2),
         settles_s=SETTLES_S,
         told=False,
         epochs=epochs,

@@ -34,21 +34,22 @@ class Block:
     """Windows of one pool that are learned from together: sums of what `PoolWindow` has.
 
     busy_s  NaN as soon as nobody knows those of one of the windows
-    own_s   of these, what replicas say that their work took
+    own_s   (V,) of these, what replicas say that work of each variant took
     """
 
     energy_j: float
     window_s: float
     used: Floats
     busy_s: float
-    own_s: float = 0.0
+    own_s: Floats
 
     @property
     def others_s(self) -> float | None:
         """Busy seconds of all that is no work of replicas; None where one or the other is not known."""
-        if not (self.own_s > 0.0 and math.isfinite(self.busy_s)):
+        own_s = float(self.own_s.sum())
+        if not (own_s > 0.0 and math.isfinite(self.busy_s)):
             return None
-        return max(0.0, self.busy_s - self.own_s)
+        return max(0.0, self.busy_s - own_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +156,7 @@ def begun(state: EnergyState, window: PoolWindow, noise: float, busy_noise: floa
         power_w=power_w,
         per_s=np.zeros(len(scale) - 1),
         blocks=0,
-        held=Block(0.0, 0.0, np.zeros(len(scale) - 1), 0.0),
+        held=no_block(len(state.names)),
         settles_s=0.0,
         told=told,
         epochs=window.epochs,
@@ -202,7 +203,12 @@ def with_window(pool: PoolState, window: PoolWindow, number: int) -> PoolState:
 
 def nothing(pool: PoolState) -> Block:
     """A block that holds no window yet."""
-    return Block(0.0, 0.0, np.zeros(len(pool.scale) - 1), 0.0)
+    return no_block(len(pool.scale) // 2)
+
+
+def no_block(variants: int) -> Block:
+    """One that holds no window yet, of so many variants."""
+    return Block(0.0, 0.0, np.zeros(2 * variants), 0.0, np.zeros(variants))
 
 
 def _added(held: Block, window: PoolWindow) -> Block:

@@ -33,7 +33,7 @@ class PoolWindow:
     busy_s    for how long its processors worked, all of them added up; a GPU, the runs on it. NaN where nobody knows
     quality   the worst of the devices'
     used      (2 V,) calls, then items
-    own_s     of `busy_s`, what replicas say that their work took of processors; 0 where they say nothing
+    own_s     (V,) of `busy_s`, what replicas say that work of each variant took of processors; 0 where they say nothing
     """
 
     pool: str
@@ -43,10 +43,10 @@ class PoolWindow:
     epochs: Mapping[str, str]
     quality: Quality
     used: Floats
+    own_s: Floats
     busy_s: float = math.nan
     metered: bool = True
     gpu: bool = False
-    own_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +66,7 @@ def gathered(names: Sequence[Name], devices: Iterable[DeviceJoules], work: Itera
         of_pool[device.pool].append(device)
     used: dict[str, list[float]] = defaultdict(lambda: [0.0] * (2 * len(place)))
     ran_s: dict[str, float] = defaultdict(float)
+    own_s: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(place))
     strange = []
     for one in work:
         at = place.get((one.stage, one.variant))
@@ -76,9 +77,9 @@ def gathered(names: Sequence[Name], devices: Iterable[DeviceJoules], work: Itera
             counts[at] += one.calls
             counts[at + len(place)] += one.items
             ran_s[one.pool] += one.busy_s
-    nothing = [0.0] * (2 * len(place))
+            own_s[one.pool][at] += one.cpu_s
     pools = of_pool.keys() | used.keys() | {one.pool for one in strange}
-    windows = (_window(p, of_pool.get(p, []), used.get(p, nothing), ran_s.get(p, 0.0)) for p in sorted(pools))
+    windows = (_window(p, of_pool.get(p, []), used[p], own_s[p], ran_s.get(p, 0.0)) for p in sorted(pools))
     return Gathered(tuple(names), tuple(windows), tuple(strange))
 
 
@@ -91,7 +92,9 @@ def by_variant(work: Iterable[Work]) -> dict[Name, tuple[int, int, float]]:
     return total
 
 
-def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], ran_s: float) -> PoolWindow:
+def _window(
+    pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], own_s: Sequence[float], ran_s: float
+) -> PoolWindow:
     lasted: dict[str, float] = defaultdict(float)
     for device in devices:
         lasted[device.device] += device.window_s
@@ -104,10 +107,10 @@ def _window(pool: str, devices: Sequence[DeviceJoules], used: Sequence[float], r
         epochs={device.device: device.epoch for device in devices},
         quality=worst(device.quality for device in devices),
         used=np.array(used),
+        own_s=np.zeros(len(own_s)) if gpus else np.array(own_s),
         busy_s=_busy_s(devices, ran_s),
         metered=any(device.source != "estimate" for device in devices),
         gpu=bool(devices) and all(_counts_alone(device) for device in devices),
-        own_s=0.0 if gpus else ran_s,
     )
 
 

@@ -64,13 +64,13 @@ class Fleet:
         called, items = executed @ self._calls, executed @ self._items
         busy_s = called * self._units[group].busy_s[:, 0] + items * self._units[group].busy_s[:, 1]
         counted = {
-            name: Counts(round(times / self.rows), round(pairs), seconds)
+            name: Counts(round(times / self.rows), round(pairs), seconds, seconds)
             for name, times, pairs, seconds in zip(self.space.variants, called, items, busy_s.tolist(), strict=True)
             if times > 0
         }
         total, of = float(executed.sum()), self.groups[group]
         around_s = total * of.request_j / of.core_w
-        return {**counted, SERVING: Counts(round(total / self.rows), round(total), around_s)}
+        return {**counted, SERVING: Counts(round(total / self.rows), round(total), around_s, around_s)}
 
     def prior(self) -> Prior:
         """What is believed at first: what `greenflow profile` would have measured on a machine of the first group, of

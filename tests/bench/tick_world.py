@@ -35,7 +35,7 @@ class Replica:
 
     def ran(self, name: Name, calls: float, items: float, busy_s: float) -> None:
         """One of its variants, or what is around them."""
-        part = Counts(max(1, int(calls)), max(1, int(items)), busy_s)
+        part = Counts(max(1, int(calls)), max(1, int(items)), busy_s, busy_s)
         key = (*name, self.pool)
         self.work[key] = self.work.get(key, Counts()) + part
 

@@ -225,7 +225,9 @@ class _Machine:
         used = use[chains].sum(axis=0)
         drawn = IDLE_W * world.window_s + float(true_j[chains].sum())
         read = max(drawn * (1 + world.noise / world.window_s**0.5 * rng.standard_normal()), 0.0)
-        window = PoolWindow(POOL, read, world.window_s, True, {"p0": "boot"}, Quality.MEASURED, used)
+        window = PoolWindow(
+            POOL, read, world.window_s, True, {"p0": "boot"}, Quality.MEASURED, used, np.zeros(len(used) // 2)
+        )
         self.state = self.model.learned(self.state, Gathered(self.state.names, (window,), ()))
         return _Worked(true_j, accounted)
 

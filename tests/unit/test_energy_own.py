@@ -7,8 +7,9 @@ import pytest
 from energy_world import DEMO, World
 
 from allocator.energy.attribution import Debts, attribute
+from allocator.energy.figures import marginal_j
 from allocator.energy.model import EnergyModel
-from allocator.energy.windows import SERVING, gathered
+from allocator.energy.windows import SERVING, Name, gathered
 from allocator.joules import DeviceJoules, Quality, Work
 
 POOL, IDLE_W, CORE_J, REQUEST_S = "host/cpu", 48.0, 70.0, 1.5e-3
@@ -18,14 +19,23 @@ PARTS = {("recall", "tower-l"): (0.2, 8000), ("prerank", "ydnn-l"): (0.2, 400), 
 """Share of a request's seconds, and its items; the rest is serving."""
 
 
-def work_of(requests: int, claims: bool) -> list[Work]:
-    """Replicas' report of a window; they claim the seconds that their work took, or none."""
-    took_s = requests * REQUEST_S * claims
+def work_of(requests: int, claims: bool, of: float = 1.0) -> list[Work]:
+    """Replicas' report of a window; they claim the seconds that their work took, or none. Runs last twice as long as
+    they keep processors busy: they wait for them."""
+    took_s = requests * REQUEST_S * claims * of
     calls = int(np.ceil(requests / 6))
     work = [
-        Work(*name, POOL, calls, requests * items, share * took_s) for name, (share, items) in PARTS.items()
-    ]  # as each request runs the same chain, only their sum can be known
-    return [*work, Work(*SERVING, POOL, calls, requests, 0.3 * took_s)]
+        Work(*name, POOL, calls, requests * items, 2 * share * took_s, share * took_s)
+        for name, (share, items) in PARTS.items()
+    ]
+    return [*work, Work(*SERVING, POOL, calls, requests, 0.6 * took_s, 0.3 * took_s)]
+
+
+def read(busy_s: float, rng: np.random.Generator) -> DeviceJoules:
+    """What a meter tells of a second in which processors worked so long."""
+    energy_j = (IDLE_W + CORE_J * busy_s) * float(1 + 0.01 * rng.standard_normal())
+    return DeviceJoules("host/host", POOL, "node", "host", "host", "estimate", Quality.MODELLED,
+                        energy_j, 1.0, 0.0, "boot", True, busy_s)  # fmt: skip
 
 
 def put_down(others: np.ndarray, claims: bool, seed: int) -> float:
@@ -36,10 +46,7 @@ def put_down(others: np.ndarray, claims: bool, seed: int) -> float:
     for at, busy in enumerate(others.tolist()):
         requests = int(rng.poisson(75)) if at >= BEGINS else 0
         busy_s = busy + requests * REQUEST_S + 0.05
-        energy_j = (IDLE_W + CORE_J * busy_s) * float(1 + 0.01 * rng.standard_normal())
-        device = DeviceJoules("host/host", POOL, "node", "host", "host", "estimate", Quality.MODELLED,
-                              energy_j, 1.0, 0.0, "boot", True, busy_s)  # fmt: skip
-        window = gathered(state.names, [device], work_of(requests, claims))
+        window = gathered(state.names, [read(busy_s, rng)], work_of(requests, claims))
         state = MODEL.learned(state, window)
         found, debts = attribute(debts, state, window)
         if at >= COUNTS_FROM:
@@ -65,3 +72,28 @@ def test_what_others_do_while_requests_begin_and_after_hardly_changes_what_they_
 ) -> None:
     programs = others(np.random.default_rng(seed))
     assert put_down(programs, claims=True, seed=seed) == pytest.approx(1.0, abs=0.3)
+
+
+def learned(of: float = 1.0) -> dict[Name, float]:
+    """What a request draws in each part of it, said over true, after minutes in which all take the same chain. Replicas
+    claim `of` times the seconds that they took."""
+    rng = np.random.default_rng(0)
+    state = MODEL.init(World(variants=DEMO, core_j=CORE_J).prior(0.3, seed=0))
+    for at in range(ENDS):
+        requests = int(rng.poisson(400)) if at >= BEGINS else 0
+        device = read(requests * REQUEST_S + 0.1, rng)
+        state = MODEL.learned(state, gathered(state.names, [device], work_of(requests, claims=True, of=of)))
+    shares = {**PARTS, SERVING: (0.3, 1)}
+    return {
+        name: marginal_j(state, POOL, name, 1 / 6, items).joules / (share * REQUEST_S * CORE_J)
+        for name, (share, items) in shares.items()
+    }
+
+
+def test_parts_of_requests_that_all_run_alike_are_told_apart_by_what_each_took_of_processors() -> None:
+    assert list(learned().values()) == pytest.approx([1.0] * 4, abs=0.05)
+
+
+def test_nothing_is_concluded_of_seconds_that_the_processors_never_worked() -> None:
+    off = np.log(list(learned(of=2.0).values()))
+    assert np.abs(off).max() > 2 * np.abs(np.log(list(learned().values()))).max()

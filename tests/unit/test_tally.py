@@ -75,7 +75,7 @@ def test_processor_time_of_the_event_loop_is_work_around_the_models(pool: str, c
     for seconds in (0.25, 0.5):
         cpu.now_s += seconds
         totals = tally.totals(0.0)
-    assert totals.work[*SERVING, pool] == Counts(1, 3, 0.75 if counts else 0.0)
+    assert totals.work[*SERVING, pool] == Counts(1, 3, *(2 * [0.75] if counts else []))
 
 
 def test_what_answers_took_and_what_was_predicted_of_them_adds_up() -> None:

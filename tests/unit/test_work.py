@@ -17,7 +17,7 @@ KEY = ("rank", "din", "here/cpu")
 
 
 class Takes:
-    """A variant whose run takes two seconds of a fake clock."""
+    """A variant whose run takes two seconds of a fake clock, and waits for half of them."""
 
     def __init__(self, time: FakeTime, fails: bool = False) -> None:
         self._time, self._fails = time, fails
@@ -29,20 +29,28 @@ class Takes:
         return CANDIDATES
 
 
-def counted(book: Workbook, time: FakeTime, max_rows: int = 2, fails: bool = False) -> CountedVariant:
-    return CountedVariant(Takes(time, fails), ("rank", "din"), book, run_items=100, max_rows=max_rows, clock=time)
+def counted(book: Workbook, time: FakeTime, max_rows: int = 2, fails: bool = False, threads: int = 1) -> CountedVariant:
+    return CountedVariant(
+        Takes(time, fails), ("rank", "din"), book, 100, max_rows, threads, clock=time, cpu=lambda: time.now_s / 2
+    )
 
 
 def test_a_run_counts_its_pairs_its_seconds_and_the_model_runs_that_its_rows_need() -> None:
     book, time = Workbook("here/cpu"), FakeTime()
     assert counted(book, time).run(USERS, CANDIDATES, KEEP) is CANDIDATES
-    assert book.totals() == {KEY: Counts(calls=3, items=10, busy_s=2.0)}
+    assert book.totals() == {KEY: Counts(calls=3, items=10, busy_s=2.0, cpu_s=1.0)}
 
 
 def test_recall_counts_the_whole_index_for_every_row() -> None:
     book, time = Workbook("here/cpu"), FakeTime()
     counted(book, time, max_rows=64).run(USERS, None, KEEP)
-    assert book.totals()[KEY] == Counts(calls=1, items=500, busy_s=2.0)
+    assert book.totals()[KEY] == Counts(calls=1, items=500, busy_s=2.0, cpu_s=1.0)
+
+
+def test_all_threads_of_a_run_keep_processors_busy() -> None:
+    book, time = Workbook("here/cpu"), FakeTime()
+    counted(book, time, threads=4).run(USERS, CANDIDATES, KEEP)
+    assert (book.totals()[KEY].busy_s, book.totals()[KEY].cpu_s) == (2.0, 4.0)
 
 
 def test_a_run_that_fails_has_burned_its_joules_too() -> None:
@@ -55,9 +63,11 @@ def test_a_run_that_fails_has_burned_its_joules_too() -> None:
 def test_threads_side_by_side_lose_nothing() -> None:
     book = Workbook("here/cpu")
     with ThreadPoolExecutor(8) as threads:
-        for done in [threads.submit(lambda: [book.ran("s", "v", 1, 2, 0.5) for _ in range(500)]) for _ in range(8)]:
+        for done in [
+            threads.submit(lambda: [book.ran("s", "v", 1, 2, 0.5, 0.25) for _ in range(500)]) for _ in range(8)
+        ]:
             done.result()
-    assert book.totals() == {("s", "v", "here/cpu"): Counts(4000, 8000, 2000.0)}
+    assert book.totals() == {("s", "v", "here/cpu"): Counts(4000, 8000, 2000.0, 1000.0)}
 
 
 def test_a_window_s_work_is_what_was_added_and_nothing_that_stood_still() -> None:
