@@ -16,7 +16,8 @@ run: .venv ## set up and serve the demo cascade until Ctrl-C
 test: .venv ## set up and run the tests (EXTRAS=dev,train adds those that need PyTorch)
 	$(BIN)/python -m pytest $(ARGS)
 
-check: .venv ## format, lint, types, layers
+check: ## format, lint, types, layers; installs PyTorch too, for the types of what trains
+	@$(MAKE) --no-print-directory .venv EXTRAS=dev,train
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
