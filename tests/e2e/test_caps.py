@@ -200,7 +200,7 @@ def test_a_node_that_joins_and_leaves_under_load_is_billed_nothing_twice(
         time.sleep(SETTLE_S)
     until(lambda: abs(missed_j()) < LITTLE_J)  # the meter that is gone is waited for, so some joules are billed late
     time.sleep(3 * SETTLE_S)
-    assert abs(missed_j()) < LITTLE_J, "and what was billed late is not billed again"
+    until(lambda: abs(missed_j()) < LITTLE_J)  # nor is it billed again, which would never be made good
     assert_all_answered(asking, capped)
 
 

@@ -252,13 +252,13 @@ def test_a_power_cap_is_set_holds_outlives_the_controller_and_is_cleared(served:
     assert client.put(path, json=body, headers={"Authorization": "Bearer 0123456789abcdef-eve"}).status_code == 401
     assert client.put(path, json={**body, "unit": "kW"}, headers=ADMIN).status_code == 422
     assert [one["name"] for one in constraints(client)] == ["capacity"], "what processors can do"
-    chains = client.get("/v1/chains").json()["chains"]
-    cheapest = min(chain["cost"]["flops"] for chain in chains)
+    cheapest = min(chain["cost"]["flops"] for chain in client.get("/v1/chains").json()["chains"])
     free = float(np.mean(flops_of(client, 20)))
-    assert free > 3 * cheapest
+    little = free / 4  # the chain of fewest joules need not be that of fewest FLOPs
+    assert little > 2 * cheapest
 
     assert client.put(path, json=body, headers=ADMIN).status_code == 200
-    until_flops(client, lambda mean: mean < 1.2 * cheapest)
+    until_flops(client, lambda mean: mean < little)
     told = told_unreachable(client, "cap")
     assert (told["name"], told["limit"], told["unit"]) == ("cap", 1.0, "W")
     assert 40 < told["spend"] < 250
@@ -268,12 +268,12 @@ def test_a_power_cap_is_set_holds_outlives_the_controller_and_is_cleared(served:
     with LiveStream(served.app.url) as stream:
         until(lambda: "window" in stream.names())
         kill(controller)
-        assert float(np.mean(flops_of(client, 20))) < 1.2 * cheapest, "replicas hold the prices meanwhile"
+        assert float(np.mean(flops_of(client, 20))) < little, "replicas hold the prices meanwhile"
         newest(client)
         until(lambda: "gone" in stream.names() and stream.names()[-1] == "window")
         assert "cap" in {one["name"] for one in stream.data("window")[-1]["constraints"]}
     assert [one["name"] for one in constraints(client)] == ["cap", "capacity"]
-    assert float(np.mean(flops_of(client, 40))) < 1.2 * cheapest
+    assert float(np.mean(flops_of(client, 40))) < little
 
     until(lambda: shown_of("constraint_limit", "cap") == 1.0)
     assert client.delete(path, headers=ADMIN).status_code == 204
