@@ -1,6 +1,7 @@
 """Other programs draw in the busy seconds that replicas do not claim: their coming and going teaches nothing of us."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from energy_world import DEMO, World
 from allocator.energy.attribution import Debts, attribute
 from allocator.energy.figures import marginal_j
 from allocator.energy.model import EnergyModel
+from allocator.energy.own_seconds import by_own_s
+from allocator.energy.state import CORE, Block
 from allocator.energy.windows import SERVING, Name, gathered
 from allocator.joules import DeviceJoules, Quality, Work
 
@@ -96,5 +99,37 @@ def test_parts_of_requests_that_all_run_alike_are_told_apart_by_what_each_took_o
 
 
 def test_nothing_is_concluded_of_seconds_that_the_processors_never_worked() -> None:
-    off = np.log(list(learned(of=2.0).values()))
-    assert np.abs(off).max() > 2 * np.abs(np.log(list(learned().values()))).max()
+    told = learned(of=2.0).values()
+    assert max(told) > 2 * min(told), "the split stays the prior's"
+
+
+def at_rest(own_s: float) -> tuple[float, float]:
+    """Joules of a busy second, and of a request, after a minute with one a second, in which the ingress keeps a
+    processor busy for so long, mostly by waiting for more of them."""
+    rng = np.random.default_rng(0)
+    state = MODEL.init(World(variants=DEMO, core_j=CORE_J).prior(0.3, seed=0))
+    for _ in range(60):
+        device, work = read(rng.uniform(0.2, 1.0), rng), [Work(*SERVING, POOL, 1, 1, own_s, own_s)]
+        state = MODEL.learned(state, gathered(state.names, [device], work))
+    pool = state.pools[POOL]
+    return float(pool.belief.mean[CORE]) * pool.core_j, marginal_j(state, POOL, SERVING, 1, 1).joules
+
+
+def test_what_a_replica_takes_while_it_waits_says_nothing_of_requests_nor_of_what_a_busy_second_draws() -> None:
+    core_j, request_j = at_rest(0.03)
+    assert core_j == pytest.approx(CORE_J, rel=0.1)
+    assert request_j < 0.5 * 0.03 * CORE_J
+
+
+def test_of_seconds_of_a_variant_it_alone_learns_and_not_what_a_busy_second_draws() -> None:
+    rng, one = np.random.default_rng(0), ("rank", "dien")
+    state = MODEL.init(World(variants=DEMO, core_j=CORE_J).prior(0.3, seed=0))
+    state = MODEL.learned(state, gathered(state.names, [read(0.3, rng)], []))
+    pool, at, count = state.pools[POOL], state.names.index(one), len(state.names)
+    used, own_s = np.zeros(2 * count), np.zeros(count)
+    used[at], used[at + count], own_s[at] = 1.0, 160.0, 0.5
+    held = Block(IDLE_W + 0.6 * CORE_J, 1.0, used, 0.6, own_s)
+    told = by_own_s(replace(pool, held=held), pool.belief, state.names)
+    changed = np.flatnonzero(told.mean != pool.belief.mean).tolist()
+    assert changed == [1 + at, 1 + at + count]
+    assert told.covariance[CORE, CORE] == pool.belief.covariance[CORE, CORE]
