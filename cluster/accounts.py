@@ -37,6 +37,8 @@ class Totals:
     predicted  reward of the requests that a policy gave a chain
     took      how many answers took how long, as `cluster.took` counts them
     energies  requests whose joules are known, by the bucket of `cluster.metrics.ENERGY_BOUNDS` that these lie in
+    unpriced  (J,) of the executed those whose chain no policy chose: held back, named, or while nobody could decide.
+              None where there are none
     """
 
     at_s: float
@@ -49,6 +51,7 @@ class Totals:
     predicted: float = 0.0
     took: Ints = field(default_factory=none_took)
     energies: Ints = field(default_factory=NO_ENERGIES.copy)
+    unpriced: Ints | None = None
 
     @classmethod
     def none(cls, at_s: float, chains: int) -> "Totals":
@@ -88,11 +91,13 @@ class Window:
     executed_per_s  (J,) requests a second that ran each chain
     decided_per_s   requests a second that a policy gave a chain
     rewards         (S, J) predicted rewards of a uniform sample of those
+    unpriced_per_s  (J,) of the executed those whose chain no policy chose
     """
 
     executed_per_s: Floats
     decided_per_s: float
     rewards: NDArray[np.float32]
+    unpriced_per_s: Floats | float = 0.0
 
     @classmethod
     def none(cls, chains: int) -> "Window":
@@ -101,19 +106,28 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Rate:
+    """Requests a second: executed (J,), decided, and unpriced (J,)."""
+
+    executed: Floats
+    decided: float
+    unpriced: Floats | float = 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Account:
     """One replica in the books.
 
     totals    the newest heard
     closed    those with which the last window that heard of it was closed
-    rate      executed (J,) and decided requests a second between the two before; None before the first
+    rate      requests a second between the two before; None before the first
     rewards   of the newest report, until a window has used them
     heard_s   when it was heard last, on the controller's monotonic clock
     """
 
     totals: Totals
     closed: Totals
-    rate: tuple[Floats, float] | None
+    rate: _Rate | None
     rewards: NDArray[np.float32]
     heard_s: float
 
@@ -198,28 +212,40 @@ def closed(books: Books, now_s: float, window_s: float) -> tuple[Window, Books]:
         for name, account in accounts.items()
         if account.rate is not None and now_s - account.heard_s <= FRESH_WINDOWS * window_s
     ]
-    executed = np.zeros(len(books.billed))
+    executed, unpriced = np.zeros((2, len(books.billed)))
     decided = 0.0
     for account, _ in counted:
         assert account.rate is not None
-        executed += account.rate[0]
-        decided += account.rate[1]
-    return Window(executed, decided, _sample(counted, len(books.billed))), replace(books, accounts=accounts)
+        executed += account.rate.executed
+        decided += account.rate.decided
+        unpriced += account.rate.unpriced
+    window = Window(executed, decided, _sample(counted, len(books.billed)), unpriced)
+    return window, replace(books, accounts=accounts)
 
 
 def _closed(account: Account) -> Account:
     span_s = account.totals.at_s - account.closed.at_s
     if span_s <= 0:
         return account
-    executed = np.maximum(account.totals.executed - account.closed.executed, 0) / span_s
-    decided = max(account.totals.decided - account.closed.decided, 0) / span_s
-    return replace(account, closed=account.totals, rate=(executed, decided), rewards=account.rewards[:0])
+    rate = _rate(account.closed, account.totals, span_s)
+    return replace(account, closed=account.totals, rate=rate, rewards=account.rewards[:0])
+
+
+def _rate(before: Totals, now: Totals, span_s: float) -> _Rate:
+    executed = np.maximum(now.executed - before.executed, 0) / span_s
+    decided = max(now.decided - before.decided, 0) / span_s
+    if now.unpriced is None:
+        return _Rate(executed, decided)
+    unpriced = np.maximum(now.unpriced - (0 if before.unpriced is None else before.unpriced), 0) / span_s
+    return _Rate(executed, decided, unpriced)
 
 
 def _sample(counted: list[tuple[Account, NDArray[np.float32]]], chains: int) -> NDArray[np.float32]:
     """A uniform sample of all decided requests: from each replica as many rows as its share of the decisions, and about
     MOST_ROWS at most."""
-    rows = [(rewards, account.rate[1]) for account, rewards in counted if account.rate and account.rate[1] > 0]
+    rows = [
+        (rewards, account.rate.decided) for account, rewards in counted if account.rate and account.rate.decided > 0
+    ]
     rows = [(rewards, rate) for rewards, rate in rows if len(rewards)]
     if not rows:
         return np.empty((0, chains), np.float32)

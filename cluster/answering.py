@@ -138,7 +138,8 @@ class Answerer:
         if self._allocation is None:
             return None
         chains = np.array([one.chain.index for one in given], dtype=np.int64)
-        self._allocation.tally.executed(chains, handed)
+        unpriced = [one.chain.index for one in given if one.version is None]
+        self._allocation.tally.executed(chains, handed, np.array(unpriced, np.int64) if unpriced else None)
         snapshot = self._allocation.follower.snapshot
         joules = None
         if snapshot is not None and snapshot.rates is not None:

@@ -30,7 +30,7 @@ draw anyway: in the first windows nobody knows where the one ends and the other 
 JUMPS = 8.0
 """By such a factor, from a window to the next, costs change that were wrong, and not by what is learned of them."""
 REACH = 1.02
-STEADY = 0.2
+STEADY, LEAST_LOAD = 0.2, 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ class ControlState:
     warm       windows with requests so far, up to WARM_UP
     means      as told when that window began
     spend      (M,) of the window that ended last, in its resource's unit, with what is fixed
-    load       requests in a window, smoothed
+    load       requests in a window that policies decided, smoothed
+    unpriced   (J,) requests in a window whose chain no policy chose, smoothed likewise
     reachable  (M,) whether the limit can be held by any choice of chains
     measured   windows of late, for when nobody measures
     """
@@ -55,11 +56,19 @@ class ControlState:
     load: float
     reachable: Mask
     measured: Measured = field(default_factory=Measured)
+    unpriced: Floats = field(default_factory=lambda: np.zeros(1))
 
     @property
     def prices_by_key(self) -> dict[str, float]:
         """The prices of the window that runs, by `Aim.key`."""
         return {aim.key: float(p) for aim, p in zip(self.means.aims, self.policy.prices, strict=True)}
+
+    @property
+    def beside(self) -> Floats:
+        """(M,) what requests whose chain no policy chooses spend, by what chains are thought to cost, for each that one
+        decides."""
+        spend: Floats = (self.unpriced[:, None] * self.means.costs).sum(axis=0)
+        return spend / max(self.load, LEAST_LOAD)
 
     @property
     def expected(self) -> float | None:
@@ -167,16 +176,14 @@ class Control:
             state = self._rearranged(state, means, dict(zip(means.keys, state.policy.prices * scale, strict=True)))
         executed = window.executed_per_s * self.window_s
         spent = state.measured.spend(executed, means)
-        seen = self._seen(state.terms, window, means, spent.chains)
-        load = _smoothed(state.load, window.decided_per_s * self.window_s)
+        counted = self._counted(replace(state, means=means), window)
+        seen = self._seen(state.terms, window, means, spent.chains, counted.beside)
         past = replace(
-            state,
+            counted,
             spend=spent.total,
             measured=state.measured.after(executed, means, self.window_s),
             terms=Terms(state.terms.prices, seen.next_limit, seen.next_available),
-            means=means,
-            load=load,
-            reachable=self._reachable(seen, means, window, load),
+            reachable=self._reachable(seen, means, window, counted.load),
         )
         if window.decided_per_s <= 0.0:
             return self._published(past, now_s, self._before_requests(past, means, new))
@@ -187,10 +194,17 @@ class Control:
         follows = priced and state.warm >= WARM_UP
         prices = self.strategy.step(state.prices, seen) if follows else self._started(seen, state.warm, means)
         return self._published(
-            replace(past, prices=prices), now_s, prices.prices, self._safe(seen, means, prices.prices, load)
+            replace(past, prices=prices), now_s, prices.prices, self._safe(seen, means, prices.prices, past.load)
         )
 
-    def _seen(self, terms: Terms, window: Window, means: Means, spend: Floats) -> Observation:
+    def _counted(self, state: ControlState, window: Window) -> ControlState:
+        """The state with the requests of one more window."""
+        share = STEADY if state.load > LEAST_LOAD else 1.0
+        load = state.load + share * (window.decided_per_s * self.window_s - state.load)
+        unpriced = state.unpriced + share * (window.unpriced_per_s * self.window_s - state.unpriced)
+        return replace(state, load=load, unpriced=unpriced)
+
+    def _seen(self, terms: Terms, window: Window, means: Means, spend: Floats, beside: Floats) -> Observation:
         """What the window that was decided under these terms, and the means of the next, say to a strategy."""
         return Observation(
             requests=max(1, round(window.decided_per_s * self.window_s)),
@@ -200,6 +214,7 @@ class Control:
             costs=means.costs,
             next_limit=_left(means),
             next_available=self._available(means),
+            beside=beside,
         )
 
     def _published(self, state: ControlState, now_s: float, prices: Floats, safe: int | None = None) -> ControlState:
@@ -225,7 +240,9 @@ class Control:
         rows = self._enough(usable(seen.rewards))
         if not (self.safe_follows and prices.any() and len(rows) and seen.next_available.any()):
             return self.safe_chain
-        within = (seen.costs * _ratio(rows, seen) * load <= seen.next_limit).all(axis=1) & seen.next_available
+        within = ((seen.costs + seen.beside) * _ratio(rows, seen) * load <= seen.next_limit).all(
+            axis=1
+        ) & seen.next_available
         if not within.any():
             return self._cheapest(means, seen.next_available, prices)
         return int(np.where(within, rows.mean(axis=0), -inf).argmax())
@@ -281,7 +298,8 @@ class Control:
         if self.start is None or not looked_for.any():
             return held
         limit = np.where(looked_for, state.terms.limit, inf)
-        return held + start_prices(self.start.rewards, means.costs, state.terms.available, limit, self._expected)
+        rows, available = self.start.rewards, state.terms.available
+        return held + start_prices(rows, means.costs, available, limit, self._expected, state.beside)
 
     def _started(self, seen: Observation, warm: int, means: Means) -> PriceState:
         """The strategy's state with the prices that the window's own sample asks for, to follow from there.
@@ -301,7 +319,7 @@ class Control:
             limit = np.minimum(seen.next_limit / ratio, _most(rows, seen, means) * requests)
         else:
             limit = np.where([aim.starts_free for aim in means.aims], inf, seen.next_limit)
-        prices = start_prices(rows, seen.costs, seen.next_available, limit, requests)
+        prices = start_prices(rows, seen.costs, seen.next_available, limit, requests, seen.beside)
         started: PriceState = self.strategy.init(prices, self.seed)
         return started
 
@@ -318,7 +336,7 @@ class Control:
             return np.ones(len(means.aims), dtype=bool)
         modelled = window.executed_per_s @ means.costs * self.window_s
         ratio = np.divide(seen.spend, modelled, out=np.ones_like(modelled), where=(modelled > 0) & (seen.spend > 0))
-        least = means.costs[seen.next_available].min(axis=0) * ratio * load
+        least = (means.costs[seen.next_available].min(axis=0) + seen.beside) * ratio * load
         fixed = np.array([aim.fixed for aim in means.aims])
         limit = np.array([aim.limit for aim in means.aims])
         told = np.array([aim.reachable for aim in means.aims])
@@ -359,7 +377,7 @@ def _ratio(rows: Rewards, seen: Observation) -> Floats:
     """By how much measured spend exceeds what the sample says: by its noise, and by chains that requests name."""
     if not seen.terms.available.any():
         return np.ones_like(seen.spend)
-    predicted = Sample(rows, seen.costs, seen.terms.available).spend(seen.terms.prices) * seen.requests
+    predicted = _sampled(rows, seen).spend(seen.terms.prices) * seen.requests
     known = (seen.spend > 0) & (predicted > 0)
     return np.divide(seen.spend, predicted, out=np.ones_like(predicted), where=known)
 
@@ -369,9 +387,10 @@ def _most(rows: Rewards, seen: Observation, means: Means) -> Floats:
     inferred = np.array([aim.last_fixed > 0 for aim in means.aims])
     if not (inferred.any() and seen.terms.available.any()):
         return np.full(len(means.aims), inf)
-    before = Sample(rows, seen.costs, seen.terms.available).spend(seen.terms.prices)
+    before = _sampled(rows, seen).spend(seen.terms.prices)
     return np.where(inferred, GROWS * before, inf)
 
 
-def _smoothed(load: float, requests: float) -> float:
-    return requests if load <= 0 else load + STEADY * (requests - load)
+def _sampled(rows: Rewards, seen: Observation) -> Sample:
+    """What requests like these spent under the terms of the window."""
+    return Sample(rows, seen.costs, seen.terms.available, seen.beside)

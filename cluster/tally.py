@@ -40,7 +40,7 @@ class Tally:
         self.book, self.reward_model = book, reward_model
         self._cpu, self._cpu_s = cpu, cpu()
         self._handed = 0
-        self._executed = np.zeros(chains, np.int64)
+        self._executed, self._unpriced = np.zeros((2, chains), np.int64)
         self._decided, self._deciding_s, self._predicted = 0, 0.0, 0.0
         self._took = Took()
         self._degraded: dict[str, int] = {}
@@ -50,11 +50,16 @@ class Tally:
         self._rows = np.empty((sample_rows, chains), np.float32)
         self._seen = 0
 
-    def executed(self, chains: Ints, handed: int) -> None:
-        """The requests of a micro-batch ran these chains, (B,) indices, and got so many items in all."""
+    def executed(self, chains: Ints, handed: int, unpriced: Ints | None = None) -> None:
+        """The requests of a micro-batch ran these chains, (B,) indices, and got so many items in all.
+
+        unpriced  the chains of those for which no policy chose it, likewise
+        """
         self.book.ran(*SERVING, calls=1, items=len(chains))
         self._handed += handed
         self._executed += np.bincount(chains, minlength=len(self._executed))
+        if unpriced is not None:
+            self._unpriced += np.bincount(unpriced, minlength=len(self._unpriced))
 
     def cost(self, each_j: Floats) -> None:
         """These requests were answered, and took so many joules each, by the energy model."""
@@ -127,6 +132,7 @@ class Tally:
             energies=self._energies.copy(),
             predicted=self._predicted,
             took=self._took.counts(),
+            unpriced=self._unpriced.copy(),
         )
 
     def take_sample(self) -> NDArray[np.float32]:

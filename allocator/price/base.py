@@ -38,6 +38,8 @@ class Observation:
     next_limit      (M,) limit of the window to be priced
     next_available  (J,) the chains that it may take
     lead            windows from the observed one to the one to be priced; 1 when nothing is late
+    beside          (M,) what requests whose chain no price chooses (those of a holdback, those that name their chain)
+                    spend for each that is decided, by `costs`. `spend` and the limits hold it, too
     """
 
     requests: int
@@ -48,6 +50,7 @@ class Observation:
     next_limit: Floats
     next_available: Mask
     lead: int = 1
+    beside: Floats | float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

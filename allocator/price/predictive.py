@@ -81,8 +81,8 @@ class Predictive:
         if state.rows.shape[1] != len(seen.costs):  # another chain space: what was sampled says nothing of it
             state = replace(state, rows=fresh[:0])
         rows = self._rows(state, fresh)
-        before = Sample(state.rows if len(state.rows) else fresh, seen.costs, seen.terms.available)
-        after = before if rows is before.rewards else Sample(rows, seen.costs, seen.terms.available)
+        before = Sample(state.rows if len(state.rows) else fresh, seen.costs, seen.terms.available, seen.beside)
+        after = before if rows is before.rewards else Sample(rows, seen.costs, seen.terms.available, seen.beside)
         corrections = self._corrections(state.corrections, seen, before)
         if len(state.rows) and after is not before:
             corrections = _restated(corrections, state.prices, before, after)
@@ -91,7 +91,7 @@ class Predictive:
         if len(rows) and seen.next_available.any():
             limit = self._per_request(seen, arrivals, corrections)
             same = (seen.next_available == seen.terms.available).all()
-            sample = after if same else Sample(rows, seen.costs, seen.next_available)
+            sample = after if same else Sample(rows, seen.costs, seen.next_available, seen.beside)
             prices, saturated = self._solved(sample, limit, prices, bounds)
         return PredictiveState(prices, saturated, state.window + 1, bounds, rows, arrivals, corrections, state.seed)
 

@@ -11,6 +11,8 @@ from allocator.choice import Floats, Mask, Rewards, chains_under
 class Sample:
     """Reward rows (S, J) with their chains' costs (J, M) and which of them are available (J,).
 
+    beside  (M,) what is spent for each of these requests by others, at any price
+
     Remembers what was asked: a search for prices comes by the same ones again and again, and each takes a look at every
     chain of every row.
     """
@@ -18,13 +20,15 @@ class Sample:
     rewards: Rewards
     costs: Floats
     available: Mask
+    beside: Floats | float = 0.0
     _known: dict[bytes, Floats] = field(default_factory=dict, init=False, repr=False)
 
     def spend(self, prices: Floats) -> Floats:
-        """Mean spend per request, (M,), when all take their best chain at these prices."""
+        """Mean spend per request, (M,), when all take their best chain at these prices, with what is spent beside."""
         key = prices.tobytes()
         if key not in self._known:
-            self._known[key] = self.costs[chains_under(self.rewards, self.costs, prices, self.available)].mean(axis=0)
+            chains = chains_under(self.rewards, self.costs, prices, self.available)
+            self._known[key] = self.costs[chains].mean(axis=0) + self.beside
         return self._known[key]
 
 

@@ -32,7 +32,8 @@ def solve_prices(sample: Sample, limit: Floats, start: Floats, low: Floats, high
     if len(limit) == 1 or _met(sample, limit, prices, low, high):
         return prices
     box = (low, high)
-    least = minimise_dual(sample.rewards, sample.costs, limit, sample.available, box, TOLERANCE, PLANES).prices
+    left = np.maximum(limit - sample.beside, 0.0)
+    least = minimise_dual(sample.rewards, sample.costs, left, sample.available, box, TOLERANCE, PLANES).prices
     return _in_turn(sample, limit, least, low, high)
 
 

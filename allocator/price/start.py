@@ -23,12 +23,15 @@ class Start:
     requests_per_s: float = inf
 
 
-def start_prices(rewards: Rewards, costs: Floats, available: Mask, limit: Floats, requests: float) -> Floats:
+def start_prices(
+    rewards: Rewards, costs: Floats, available: Mask, limit: Floats, requests: float, beside: Floats | float = 0.0
+) -> Floats:
     """Prices (M,) at which so many requests like those of `rewards` (S, J) spend `limit` (M,) in all.
 
     Infinitely many requests stand for a rate that nobody knows: the price is then one at which all take a chain that is
     cheapest in the resource, which meets every limit that can be met at all. Zero for a resource without a limit
-    (infinite), where the limit is not reached, and without usable rows. costs (J, M), available (J,).
+    (infinite), where the limit is not reached, and without usable rows. costs (J, M), available (J,); beside (M,) as in
+    `Sample`.
     """
     rows, free = usable(rewards), np.zeros(len(limit))
     if not len(rows) or not available.any():
@@ -36,4 +39,4 @@ def start_prices(rewards: Rewards, costs: Floats, available: Mask, limit: Floats
     ceiling = updated_bounds(start_bounds(free), rows, costs, available).ceiling
     if isinf(requests):
         return np.where(np.isfinite(limit), ceiling, 0.0)
-    return solve_prices(Sample(rows, costs, available), limit / requests, free, free, ceiling)
+    return solve_prices(Sample(rows, costs, available, beside), limit / requests, free, free, ceiling)

@@ -149,11 +149,12 @@ class Day:
         return served
 
     def _run(self, window: int, executed: Floats, served: Floats) -> float:
-        world, decided = self._world, float(executed.sum()) - self._held
+        world, unpriced = self._world, np.zeros(len(executed))
+        unpriced[world.space.static.index] = self._held
         idle_w, joules = world.fleet.idle_w(world.alive[window]), 0.0
         for host, watts, share in zip(self._hosts, idle_w.tolist(), served.tolist(), strict=True):
             if host.up:
-                joules += host.run(world.window_s, watts, executed * share, decided * share, self._meters)
+                joules += host.run(world.window_s, watts, executed * share, unpriced * share, self._meters)
         return joules
 
     def _earned(self, counts: Ints, chains: Ints, executed: Floats, share: float) -> tuple[float, float]:

@@ -55,16 +55,17 @@ class Host:
         self._meter = Meter(self.name, host, self.life, sensors, busy_s=lambda: self._busy_s)
         self._meter.poll()
         chains = len(self._fleet.space)
-        self._executed, self._decided, self._work = np.zeros(chains, np.int64), 0, NO_WORK
+        self._executed, self._unpriced = np.zeros((2, chains), np.int64)
+        self._decided, self._work = 0, NO_WORK
         self._acked = Totals.none(at_s, chains)
 
     def fail(self) -> None:
         """All of its machines are gone, with what they knew."""
         self.up = False
 
-    def run(self, window_s: float, watts: float, executed: Floats, decided: float, rng: np.random.Generator) -> float:
-        """A window passes, in which it draws so much at rest and serves so many requests of each chain, (J,); the
-        joules that it truly draws."""
+    def run(self, window_s: float, watts: float, executed: Floats, unpriced: Floats, rng: np.random.Generator) -> float:
+        """A window passes, in which it draws so much at rest and serves so many requests of each chain, (J,), with
+        `unpriced` (J,) among them, whose chain no policy chose; the joules that it truly draws."""
         work_j = float(self._fleet.chain_j[self._number] @ executed)
         true_j = watts * window_s + work_j
         read_j = max(true_j * (1 + self._noise * float(rng.standard_normal())), 0.0)
@@ -77,7 +78,8 @@ class Host:
         core_w = self._fleet.groups[self._number].core_w
         self._estimate.draw({"host": idle_off * watts * window_s + busy_off * core_w * busy_s}, self._at_s)
         self._executed += np.rint(executed).astype(np.int64)
-        self._decided += round(decided)
+        self._unpriced += np.rint(unpriced).astype(np.int64)
+        self._decided += round(float(executed.sum() - unpriced.sum()))
         pool = pool_of(self.life)
         new = {(*name, pool): counts for name, counts in self._fleet.work(self._number, executed).items()}
         self._work = work_sum(self._work, new)
@@ -93,6 +95,13 @@ class Host:
     def report(self, rewards: NDArray[np.float32], version: int, prices: Floats, items: int) -> Report:
         """What its replica tells the controller. items: that a recommendation holds."""
         executed: Ints = self._executed.copy()
-        totals = Totals(self._at_s, executed, self._decided, items * int(executed.sum()), dict(self._work))
+        totals = Totals(
+            self._at_s,
+            executed,
+            self._decided,
+            items * int(executed.sum()),
+            dict(self._work),
+            unpriced=self._unpriced.copy(),
+        )
         acked, self._acked = self._acked, totals
         return Report(self.life, totals, acked, rewards, version, prices)

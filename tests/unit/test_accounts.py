@@ -116,6 +116,20 @@ def test_a_window_adds_up_the_rates_of_all_replicas() -> None:
     assert window.decided_per_s == 14
 
 
+def test_a_window_adds_up_those_that_no_policy_decided_a_second_of_each_replicas_clock() -> None:
+    def told(at_s: float, executed: list[int], unpriced: list[int]) -> Totals:
+        return replace(totals(at_s, executed, 1), unpriced=np.array(unpriced))
+
+    books = heard(opened(CHAINS), report("a", told(1.0, [10, 0, 0], [4, 0, 0])), 1.0)
+    books = heard(books, report("b", totals(1.0, [0, 6, 0], 6)), 1.0)
+    window, books = closed(books, 1.0, 1.0)
+    assert np.broadcast_to(window.unpriced_per_s, CHAINS).tolist() == [4, 0, 0]
+    books = heard(books, report("a", told(3.0, [20, 0, 0], [4, 0, 6])), 3.0)
+    books = heard(books, report("b", told(3.0, [0, 16, 0], [0, 10, 0])), 3.0)
+    window, _ = closed(books, 3.0, 2.0)
+    assert np.broadcast_to(window.unpriced_per_s, CHAINS).tolist() == [0, 5, 3]
+
+
 def test_a_report_that_covers_several_windows_makes_no_peak() -> None:
     books = heard(opened(CHAINS), report("a", totals(1.0, [10, 0, 0], 10)), 1.0)
     _, books = closed(books, 1.0, 1.0)

@@ -43,6 +43,17 @@ def test_two_limits_are_met_at_the_linear_programmes_optimum(first: float, secon
     assert reward >= 0.995 * best.value
 
 
+@pytest.mark.parametrize(("first", "second"), [(400.0, 0.2), (400.0, 10.0), (900.0, 0.25)])
+def test_what_is_spent_beside_counts_against_both_limits(first: float, second: float) -> None:
+    costs, limit, beside = two_costs(), np.array([first, second]), np.array([90.0, 0.03])
+    everything, high = np.ones(len(costs), bool), ceilings(USERS.rewards, costs)
+
+    def found(limit: np.ndarray, *beside: np.ndarray) -> np.ndarray:
+        return solve_prices(Sample(USERS.rewards, costs, everything, *beside), limit, high / 9, np.zeros(2), high)
+
+    assert found(limit + beside, beside) == pytest.approx(found(limit), rel=0.03)
+
+
 def test_two_limits_are_met_online() -> None:
     costs, limit = two_costs(), np.array([400.0, 0.1]) * 3000
     trace = run(Predictive(), USERS.rewards, costs, lambda _: limit, windows=80, requests=lambda _: 3000)

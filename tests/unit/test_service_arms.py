@@ -113,6 +113,13 @@ class World:
         return self.allocation.tally.totals(0.0).decided
 
     @property
+    def unpriced(self) -> dict[str, int]:
+        """Requests that no policy decided, by the chain that they ran."""
+        counted = self.allocation.tally.totals(0.0).unpriced
+        assert counted is not None
+        return {chain.id: int(n) for chain, n in zip(space_of(self.tiny), counted, strict=True) if n}
+
+    @property
     def degraded(self) -> dict[str, int]:
         return dict(self.allocation.tally.totals(0.0).degraded)
 
@@ -145,6 +152,7 @@ def rates_of(tiny: TinyCascade) -> Rates:
 def test_users_who_are_held_back_run_the_static_chain_and_nobody_decides_for_them(here: World) -> None:
     answers = here.ask(USERS)
     assert here.decided == len(DECIDED)
+    assert here.unpriced == {STATIC: len(HELD)}
     for user, answer in zip(USERS, answers, strict=True):
         assert answer["degraded"] is False
         assert [item["item_id"] for item in answer["items"]] == here.tiny.expected_ids(user, answer["chain"]["id"])
@@ -170,6 +178,7 @@ def test_while_nobody_decides_those_held_back_are_served_as_ever(rewarded: TinyC
     with world(rewarded, fails=True) as here:
         answers = here.ask(USERS)
         assert here.degraded == {"undecided": len(DECIDED)}
+        assert sum(here.unpriced.values()) == len(USERS)
     for user, answer in zip(USERS, answers, strict=True):
         assert answer["degraded"] is not held_back(user)
         assert answer["arm"] == ("holdback" if held_back(user) else "policy")
@@ -179,6 +188,7 @@ def test_a_request_that_names_its_chain_is_in_neither_arm(here: World) -> None:
     answers = here.ask(USERS, chain=ELSEWHERE)
     assert {(answer["arm"], answer["chain"]["id"]) for answer in answers} == {("named", ELSEWHERE)}
     assert here.decided == 0
+    assert here.unpriced == {ELSEWHERE: len(USERS)}
     remembered = here.remembered()
     assert set(remembered.arms.tolist()) == {NAMED}
     assert remembered.users.tolist() == [EXPERIMENT.of(user).mark for user in USERS]
@@ -251,6 +261,7 @@ def test_where_the_static_chain_lost_a_variant_the_nearest_runs_and_says_so(here
         ("seq>skip>fine@4", True, "holdback")
     }
     assert here.degraded == {"variant_lost": len(HELD)}
+    assert here.unpriced == {"seq>skip>fine@4": len(HELD)}, "what they ran, not what they were to run"
     remembered, space = here.remembered(), space_of(here.tiny)
     ran = [space.chains[at].id for at in remembered.chains.tolist()]
     assert dict(zip(remembered.request_ids, ran, strict=True)) == {

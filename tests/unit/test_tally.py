@@ -26,6 +26,19 @@ def test_executed_chains_add_up(batches: list[list[int]]) -> None:
     assert tally.totals(0.0).executed.tolist() == [everything.count(chain) for chain in range(5)]
 
 
+@given(batches=st.lists(st.tuples(st.lists(st.integers(0, 4), max_size=8), st.integers(0, 8)), max_size=8))
+def test_those_that_no_policy_decided_are_counted_by_the_chain_that_they_ran(
+    batches: list[tuple[list[int], int]],
+) -> None:
+    tally = Tally(5, 4, np.random.default_rng(0), Workbook("here/cpu"))
+    for batch, count in batches:
+        unpriced = np.array(batch[:count], dtype=np.int64)
+        tally.executed(np.array(batch, dtype=np.int64), handed=0, unpriced=unpriced if count else None)
+    told, everything = tally.totals(0.0).unpriced, [chain for batch, count in batches for chain in batch[:count]]
+    assert told is not None
+    assert told.tolist() == [everything.count(chain) for chain in range(5)]
+
+
 def test_totals_are_a_copy() -> None:
     tally = Tally(2, 4, np.random.default_rng(0), Workbook("here/cpu"))
     before = tally.totals(0.0)
