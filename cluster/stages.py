@@ -29,7 +29,7 @@ from cluster.ingress import Lifespan, make_app
 from cluster.live.aside import Aside
 from cluster.live.hub import Hub
 from cluster.ongoing import LOAD, Ongoing
-from cluster.outcomes.shipper import OutcomesDesk, Shipper, shipped
+from cluster.outcomes.shipper import OutcomesDesk, Shipper, every_s, shipped
 from cluster.outcomes_replica import RemoteOutcomes
 from cluster.placing import deployment_name
 from cluster.plain_calls import plain
@@ -189,7 +189,7 @@ class Ingress:
         limits = desk if wants_allocator(settings.allocator, cascade.spec) else None
         admins = admin_tokens(settings)
         hears = None if outcomes is None else RemoteOutcomes(outcomes)
-        lifespan = _lifespan(allocation, hears, settings.allocator.window_s)
+        lifespan = _lifespan(allocation, hears, every_s(settings.allocator.window_s, settings.feedback.horizon_s))
         most = settings.max_body_bytes
         hub = None
         if controller is not None:
@@ -205,9 +205,9 @@ class Ingress:
         return self._app
 
 
-def _lifespan(allocation: Allocation | None, outcomes: OutcomesDesk | None, window_s: float) -> Lifespan | None:
+def _lifespan(allocation: Allocation | None, outcomes: OutcomesDesk | None, ships_s: float) -> Lifespan | None:
     """The replica takes requests once it has a policy to decide by, if it is to decide by one; and ships what became of
-    them once a window."""
+    them every so many seconds."""
     if allocation is None:
         return None
 
@@ -217,7 +217,7 @@ def _lifespan(allocation: Allocation | None, outcomes: OutcomesDesk | None, wind
             if outcomes is None or allocation.recorder is None:
                 yield
             else:
-                shipper = Shipper(allocation.follower.tie.replica, allocation.recorder, outcomes, window_s)
+                shipper = Shipper(allocation.follower.tie.replica, allocation.recorder, outcomes, ships_s)
                 async with shipped(shipper):
                     yield
         ended("the ingress")

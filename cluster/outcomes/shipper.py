@@ -1,4 +1,4 @@
-"""Ships what an ingress replica remembers to whoever keeps the account of outcomes, once a window. No Ray here."""
+"""Ships what an ingress replica remembers to whoever keeps the account of outcomes, every few seconds. No Ray here."""
 
 import asyncio
 import logging
@@ -11,6 +11,7 @@ from cluster.events import Event, happened
 from cluster.outcomes.recorder import Recorder, Shipment
 from cluster.told_to_end import told_to_end
 
+MOST_S, OF_HORIZON = 5.0, 1 / 20
 LAST_S = 2.0
 """What a replica that ends spends on shipping what it still remembers."""
 Payload = dict[str, Any]
@@ -24,6 +25,16 @@ class Parcel:
     replica: str
     number: int
     shipment: Shipment
+
+
+def every_s(window_s: float, horizon_s: float) -> float:
+    """How long a replica remembers before it ships: what is lost with it at most.
+
+    A call costs as much as answering a request, whatever it carries. But a reward counts as late that is told in time
+    and shipped when it is final already, so this is a small part of the time until then. No less than a window, for
+    nothing is decided anew within it.
+    """
+    return max(window_s, min(MOST_S, OF_HORIZON * horizon_s))
 
 
 class OutcomesDesk(Protocol):

@@ -63,10 +63,11 @@ class Part:
 
 
 # Rewards are final after so short a time that they become so while the benchmark runs, as they do in a server that has
-# run for long. Exploration would run other chains than the other server.
+# run for long; it is long enough for parcels to be as few as by default. Exploration would run other chains than the
+# other server.
 OUTCOMES = {
     "GREENFLOW_LOG_FOLDER": "{folder}",
-    "GREENFLOW_FEEDBACK_HORIZON_S": "30",
+    "GREENFLOW_FEEDBACK_HORIZON_S": "100",
     "GREENFLOW_EXPERIMENT_EXPLORE": "0",
 }
 NO_EXPERIMENT = {"GREENFLOW_EXPERIMENT_ENABLED": "false"}

@@ -9,7 +9,7 @@ from small_space import SPACE
 
 from cluster.outcomes import shipper as shipping
 from cluster.outcomes.recorder import Recorder
-from cluster.outcomes.shipper import Parcel, Payload, Shipper, shipped
+from cluster.outcomes.shipper import Parcel, Payload, Shipper, every_s, shipped
 from models.errors import Late, TryAgain
 
 Fault = Callable[[], Awaitable[None]]
@@ -82,7 +82,7 @@ async def never() -> None:
 FAULTS = [failing, late, broken, cancelled]
 
 
-def test_what_is_remembered_is_shipped_once_a_window_and_nothing_is_not() -> None:
+def test_what_is_remembered_is_shipped_every_so_many_seconds_and_nothing_is_not() -> None:
     async def main() -> None:
         run = asyncio.create_task(room.shipper.run())
         room.earns("a", "b")
@@ -98,6 +98,16 @@ def test_what_is_remembered_is_shipped_once_a_window_and_nothing_is_not() -> Non
     assert room.numbers == [1, 2], "the number rises, and nothing is shipped where there is nothing"
     assert {parcel.replica for parcel in room.desk.came} == {"replica"}
     assert room.desk.rewards == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("window_s", "horizon_s", "expected_s"),
+    [(1.0, 1800.0, 5.0), (1.0, 100.0, 5.0), (1.0, 60.0, 3.0), (1.0, 6.0, 1.0), (0.1, 6.0, 0.3), (30.0, 1800.0, 30.0)],
+)
+def test_parcels_are_few_and_never_travel_for_a_good_part_of_the_time_that_rewards_have(
+    window_s: float, horizon_s: float, expected_s: float
+) -> None:
+    assert every_s(window_s, horizon_s) == pytest.approx(expected_s)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
