@@ -22,7 +22,7 @@ from machine import describe
 from rich.console import Console
 from rich.table import Table
 from saving_stand import Meters, Traffic, meters, served
-from saving_truth import by_arm, chain_rewards, cheapest, mixed, some_pages
+from saving_truth import believed_j, by_arm, chain_rewards, cheapest, mean_cost, mixed, some_pages
 from servers import ROOT, Running
 
 from allocator.chains import ChainSpace
@@ -37,6 +37,7 @@ from cluster.traffic.world_users import WorldUsers
 from models.loading import Cascade
 
 QUIET_S, SHIP_S, EVERY = 4.0, 8.0, 10
+LEDGER = "ledger.sqlite"
 QUANTITIES = (("energy_j", "J", 1.0), ("flops", "MFLOP", 1e-6), ("reward", "clicks", 1.0))
 Document = dict[str, Any]
 
@@ -106,7 +107,7 @@ class Proof:
             self._judge(drawn)
 
     def _served(self, drawn: Meters, settings: dict[str, str]) -> AbstractContextManager[Running]:
-        return served(drawn, self._folder / "ledger.sqlite", settings, self.plan.folder)
+        return served(drawn, self._folder / LEDGER, settings, self.plan.folder)
 
     def _learn(self, drawn: Meters) -> dict[str, str]:
         """Serve without a limit; the limit of the proof, as a setting."""
@@ -156,7 +157,11 @@ class Proof:
             self.found["policy_flops"] = arms["policy"]["flops"] / self.space.static.flops
             self.found["policy_reward"] = share
             self.found["as_good"] = asdict(cheapest(self.space, rewards, share))
-            self.found["as_good_mix_flops"] = mixed(self.space, rewards, share)
+            self.found["as_good_mix_flops"] = mixed(self.space, rewards, share, self.space.flops)
+            joules = believed_j(self._folder / LEDGER, self.cascade, self.space)
+            static_j = float(joules[self.space.static.index])
+            self.found["policy_believed"] = mean_cost(drawn.heard, self.space, joules) / static_j
+            self.found["as_good_mix_believed"] = mixed(self.space, rewards, share, joules)
 
     def _say(self, line: str) -> None:
         self._console.print(f"{time.monotonic() - self._began_s:5.0f} s  {line}", highlight=False, soft_wrap=True)
@@ -222,6 +227,12 @@ def lines(found: Document) -> list[str]:
             f"{good['chain']} comes to {100 * (good['reward'] - 1):+.1f}% with "
             f"{100 * (1 - good['flops']):.1f}% fewer; the best mix of two that earns as much, with "
             f"{100 * (1 - mix):.1f}% fewer: choosing by request spends {100 * (flops / mix - 1):+.1f}% against that mix"
+        )
+        mix, joules = found["as_good_mix_believed"], found["policy_believed"]
+        told.append(
+            f"in joules, as the server thought at its end that chains cost: the policy {100 * (1 - joules):.1f}% fewer "
+            f"than static, the best mix of two fixed chains that earns as much {100 * (1 - mix):.1f}% fewer: choosing "
+            f"by request spends {100 * (joules / mix - 1):+.1f}% against that mix"
         )
     clicks = found["load"]["clicks"]
     told.append(f"{found['true_w']:.1f} W drawn, {found['free_w']:.1f} W before the limit, {found['quiet_w']:.1f} W"

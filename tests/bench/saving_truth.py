@@ -1,16 +1,25 @@
 """What the truth says of the same requests, and what fixed chains would bring: no experiment is asked."""
 
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from saving_stand import Heard
 
+from allocator import rows
 from allocator.chains import ChainSpace
+from allocator.energy import saved
+from allocator.energy.figures import chain_joules
+from allocator.energy.prior import from_flops
 from allocator.replay import Replay
 from allocator.rewards import ClickChance, ExpectedClicks
+from cluster.accountant import MODEL_KEY
+from cluster.computing import ROWS as ROWS_KEY
 from cluster.traffic.clicks import Shown
 from cluster.traffic.world_users import WorldUsers
 from models.features import UserQuery
@@ -80,17 +89,32 @@ def cheapest(space: ChainSpace, rewards: Floats, least: float) -> Fixed:
     return Fixed(space.chains[at].id, float(shares[at]), float(space.flops[at] / space.static.flops))
 
 
-def mixed(space: ChainSpace, rewards: Floats, least: float) -> float:
-    """FLOPs, as a share of the static chain's, of the cheapest random mix of two fixed chains that earns this share.
+def believed_j(ledger: Path, cascade: Cascade, space: ChainSpace) -> Floats:
+    """(J,) joules of a request under each chain, as the server thought that kept this ledger, when it ended."""
+    with closing(sqlite3.connect(ledger)) as there:
+        kept = dict(there.execute("SELECT key, value FROM state").fetchall())
+    model, _ = saved.restored(from_flops(cascade.spec), kept[MODEL_KEY])
+    return chain_joules(model, space, rows.restored(space, kept[ROWS_KEY]).per_run)
 
-    By the lower convex hull of (reward, FLOPs): for each pair around `least`, the point between.
+
+def mean_cost(heard: Heard, space: ChainSpace, costs: Floats) -> float:
+    """Mean of `costs` (J,) over all requests that the policy decided."""
+    ran = [chain.index for _, a in heard.pages if a.arm == "policy" and (chain := space.get(a.chain or ""))]
+    return float(costs[ran].mean())
+
+
+def mixed(space: ChainSpace, rewards: Floats, least: float, costs: Floats) -> float:
+    """What it costs, as a share of the static chain's, by `costs` (J,): the cheapest random mix of two fixed chains
+    that earns this share.
+
+    By the lower convex hull of (reward, cost): for each pair around `least`, the point between.
     """
-    shares, flops = rewards / rewards[space.static.index], space.flops / space.static.flops
+    shares, relative = rewards / rewards[space.static.index], costs / costs[space.static.index]
     above, below = np.flatnonzero(shares >= least), np.flatnonzero(shares < least)
     if not len(above):
         return float("nan")
     if not len(below):
-        return float(flops[above].min())
+        return float(relative[above].min())
     weight = (least - shares[below])[:, None] / (shares[above][None, :] - shares[below][:, None])
-    between = flops[below][:, None] * (1 - weight) + flops[above][None, :] * weight
-    return float(min(between.min(), flops[above].min()))
+    between = relative[below][:, None] * (1 - weight) + relative[above][None, :] * weight
+    return float(min(between.min(), relative[above].min()))
