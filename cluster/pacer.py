@@ -26,7 +26,7 @@ from cluster.spending import Allowance, Billed, Rate
 from cluster.spent import Ledgered, Spent
 
 LOAD, GRID = "load", "grid"
-LOAD_S = 10.0
+LOAD_S, LEAST_PER_S = 10.0, 1e-6
 ROWS = 256
 """Reward rows that plans are made from: more say little more, and with a thousand chains take their time."""
 Expected = Callable[[], float | None]
@@ -59,6 +59,7 @@ class QuotaPacer:
         self.load: LoadState = self._forecast.init()
         self.grid: LoadState = self._forecast.init()
         self._per_s: float | None = None
+        self._unpriced_per_s: Floats = np.zeros(1)
         self._rows: Rewards = np.empty((0, 0), np.float32)
         self._spent = Spent()
         self._held: dict[str, Held] = {}
@@ -96,16 +97,24 @@ class QuotaPacer:
         self._spent = self._spent.told(ledgered)
 
     def seen(
-        self, now_s: float, window_s: float, requests: float, rewards: Rewards, billed: Sequence[Billed] = ()
+        self,
+        now_s: float,
+        window_s: float,
+        requests: float,
+        rewards: Rewards,
+        billed: Sequence[Billed] = (),
+        unpriced_per_s: Floats | float = 0.0,
     ) -> None:
         """A window has ended, in which policies decided so many requests.
 
         rewards  (S, J) of some of them
         billed   windows whose books were closed since the last one, this one perhaps among them; each is told once
+        unpriced_per_s  (J,) requests of others that ran each chain
         """
         self.load = self._forecast.seen(self.load, now_s, window_s, requests)
-        rate, keep = requests / window_s, exp(-window_s / LOAD_S)
-        self._per_s = rate if self._per_s is None else rate + keep * (self._per_s - rate)
+        rate, keep = requests / window_s, 0.0 if self._per_s is None else exp(-window_s / LOAD_S)
+        self._per_s = rate + keep * ((self._per_s or 0.0) - rate)
+        self._unpriced_per_s = unpriced_per_s + keep * (self._unpriced_per_s - unpriced_per_s)
         fresh = usable(rewards)[-ROWS:]
         if len(fresh):
             joins = len(fresh) < ROWS and self._rows.shape[1:] == fresh.shape[1:]
@@ -169,9 +178,11 @@ class QuotaPacer:
         return filled(known, per_joule * JOULES_PER_KWH / self._pue, usual) * self._pue / JOULES_PER_KWH
 
     def _sampled(self, costs: Floats) -> tuple[Spend, float]:
-        """Mean joules of a request by price per joule, and the price from which on all take the cheapest chain."""
+        """Mean joules of a request by price per joule, with those of others for each, and the price from which on all
+        take the cheapest chain."""
         every, column = np.ones(len(costs), dtype=bool), costs[:, None]
-        sample = Sample(self._rows, column, every)
+        beside = (self._unpriced_per_s[:, None] * column).sum(axis=0) / max(self._per_s or 0.0, LEAST_PER_S)
+        sample = Sample(self._rows, column, every, beside)
         top = float(ceilings(self._rows, column, every)[0])
         return lambda price: float(sample.spend(np.array([price]))[0]), top
 

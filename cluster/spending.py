@@ -164,9 +164,16 @@ class Pacer(Protocol):
     """Spreads a quota over its hour or day."""
 
     def seen(
-        self, now_s: float, window_s: float, requests: float, rewards: Rewards, billed: Sequence[Billed] = ()
+        self,
+        now_s: float,
+        window_s: float,
+        requests: float,
+        rewards: Rewards,
+        billed: Sequence[Billed] = (),
+        unpriced_per_s: Floats | float = 0.0,
     ) -> None:
-        """A window has ended; `billed` are those whose books were closed since the last one, each told once."""
+        """A window has ended; `billed` are those whose books were closed since the last one, each told once.
+        unpriced_per_s: (J,) requests that ran each chain without a policy's having chosen it."""
         ...
 
     def allowance(self, limit: Limit, rates: Mapping[Resource, Rate], window_s: float, now_s: float) -> Allowance:

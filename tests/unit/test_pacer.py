@@ -181,6 +181,20 @@ class TestAlone:
         assert found.spent == 100 * 10.0
         assert not found.reachable, "so much is only known of a period that is planned"
 
+    @pytest.mark.parametrize(("share", "reachable"), [(0.9, False), (1.1, True)])
+    def test_what_requests_take_that_no_policy_decides_is_planned_for(self, share: float, reachable: bool) -> None:
+        unpriced = np.zeros(len(SPACE))
+        unpriced[SPACE.static.index] = 150.0
+        others_w = 150.0 * float(COSTS[SPACE.static.index])
+        least_w = 50.0 + 300.0 * float(COSTS.min()) + others_w
+        limit = Limit("day", Kind.ENERGY, share * least_w * 600 / 3.6e6, "kWh/day")
+        pacer = self.told()
+        for window in range(1, 4):
+            pacer.seen(LATE_S + window, 1.0, 300.0, REWARDS[:64], (), unpriced)
+        found = self.asked(pacer, LATE_S + 3, limit)
+        assert found.reachable is reachable
+        assert found.limit == pytest.approx(share * least_w if reachable else least_w, rel=0.02)
+
     def test_a_figure_of_long_ago_teaches_nothing_of_the_hours_in_which_it_stands_in(self) -> None:
         carbon = ScriptedCarbon([Span(LATE_S - 100, LATE_S, 300.0, Quality.MODELLED)], stale_s=50.0)
         pacer = QuotaPacer(carbon)
