@@ -240,9 +240,8 @@ class Control:
         rows = self._enough(usable(seen.rewards))
         if not (self.safe_follows and prices.any() and len(rows) and seen.next_available.any()):
             return self.safe_chain
-        within = ((seen.costs + seen.beside) * _ratio(rows, seen) * load <= seen.next_limit).all(
-            axis=1
-        ) & seen.next_available
+        spend = (seen.costs + seen.beside) * _ratio(rows, seen) * load
+        within = (spend <= seen.next_limit).all(axis=1) & seen.next_available
         if not within.any():
             return self._cheapest(means, seen.next_available, prices)
         return int(np.where(within, rows.mean(axis=0), -inf).argmax())

@@ -19,6 +19,7 @@ from allocator.pacing.periods import Period, step_edges
 from allocator.pacing.plan import Ahead
 from allocator.price.base import usable
 from allocator.price.sample import Sample
+from cluster.accounts import Window
 from cluster.carbon.ahead import steps_ahead
 from cluster.carbon.base import CarbonProvider
 from cluster.events import Event, happened
@@ -96,26 +97,17 @@ class QuotaPacer:
         """What the ledger has by now. To be told again and again."""
         self._spent = self._spent.told(ledgered)
 
-    def seen(
-        self,
-        now_s: float,
-        window_s: float,
-        requests: float,
-        rewards: Rewards,
-        billed: Sequence[Billed] = (),
-        unpriced_per_s: Floats | float = 0.0,
-    ) -> None:
-        """A window has ended, in which policies decided so many requests.
+    def seen(self, now_s: float, window_s: float, window: Window, billed: Sequence[Billed] = ()) -> None:
+        """A window has ended.
 
-        rewards  (S, J) of some of them
-        billed   windows whose books were closed since the last one, this one perhaps among them; each is told once
-        unpriced_per_s  (J,) requests of others that ran each chain
+        billed  windows whose books were closed since the last one, this one perhaps among them; each is told once
         """
-        self.load = self._forecast.seen(self.load, now_s, window_s, requests)
-        rate, keep = requests / window_s, 0.0 if self._per_s is None else exp(-window_s / LOAD_S)
+        rate, unpriced = window.decided_per_s, window.unpriced_per_s
+        self.load = self._forecast.seen(self.load, now_s, window_s, rate * window_s)
+        keep = 0.0 if self._per_s is None else exp(-window_s / LOAD_S)
         self._per_s = rate + keep * ((self._per_s or 0.0) - rate)
-        self._unpriced_per_s = unpriced_per_s + keep * (self._unpriced_per_s - unpriced_per_s)
-        fresh = usable(rewards)[-ROWS:]
+        self._unpriced_per_s = unpriced + keep * (self._unpriced_per_s - unpriced)
+        fresh = usable(window.rewards)[-ROWS:]
         if len(fresh):
             joins = len(fresh) < ROWS and self._rows.shape[1:] == fresh.shape[1:]
             self._rows = np.concatenate([self._rows, fresh])[-ROWS:] if joins else fresh

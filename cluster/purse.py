@@ -89,9 +89,7 @@ class Purse:
         for one in books:
             self._model, self._drawn = one.model, self._drawn.after(one)
         rates = self._rates(window, bool(books), now_s)
-        requests = window.decided_per_s * self._window_s
-        billed = [billed_in(one) for one in books]
-        self._pacer.seen(now_s, self._window_s, requests, window.rewards, billed, window.unpriced_per_s)
+        self._pacer.seen(now_s, self._window_s, window, [billed_in(one) for one in books])
         limits = self._limits()
         self._unheld.look(limits, rates.keys(), now_s)
         aims = aims_of(limits, rates, self._pacer, now_s, self._window_s)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from allocator.chains import ChainSpace
-from allocator.choice import Floats, Mask, Rewards
+from allocator.choice import Floats, Mask
 from allocator.constraints import Resource
 from allocator.emissions import grams_of
 from allocator.energy.figures import RowsPerRun, chain_joules
@@ -16,6 +16,7 @@ from allocator.energy.state import EnergyState
 from allocator.joules import DeviceJoules
 from allocator.limits import CAPACITY, Limit
 from cluster.accountant import Closed
+from cluster.accounts import Window
 from cluster.means import Aim, Means, Shown
 
 SETTLES_S = 20.0
@@ -163,17 +164,8 @@ class Allowance:
 class Pacer(Protocol):
     """Spreads a quota over its hour or day."""
 
-    def seen(
-        self,
-        now_s: float,
-        window_s: float,
-        requests: float,
-        rewards: Rewards,
-        billed: Sequence[Billed] = (),
-        unpriced_per_s: Floats | float = 0.0,
-    ) -> None:
-        """A window has ended; `billed` are those whose books were closed since the last one, each told once.
-        unpriced_per_s: (J,) requests that ran each chain without a policy's having chosen it."""
+    def seen(self, now_s: float, window_s: float, window: Window, billed: Sequence[Billed] = ()) -> None:
+        """A window has ended; `billed` are those whose books were closed since the last one, each told once."""
         ...
 
     def allowance(self, limit: Limit, rates: Mapping[Resource, Rate], window_s: float, now_s: float) -> Allowance:

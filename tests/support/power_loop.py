@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from small_space import SPACE, concave_rewards
 
 from allocator.chains import ChainSpace
-from allocator.choice import Rewards
 from allocator.constraints import Resource, flops_per_second
 from allocator.energy import saved
 from allocator.energy.attribution import Debts, attribute
@@ -48,9 +47,7 @@ REWARDS = concave_rewards(4000, 11).astype(np.float32)
 class EvenPace:
     """A quota's pace for tests that have none."""
 
-    def seen(
-        self, now_s: float, window_s: float, requests: float, rewards: Rewards, billed: Sequence[Billed] = ()
-    ) -> None:
+    def seen(self, now_s: float, window_s: float, window: Window, billed: Sequence[Billed] = ()) -> None:
         """Nothing is learned."""
 
     def allowance(self, limit: Limit, rates: Mapping[Resource, Rate], window_s: float, now_s: float) -> Allowance:

@@ -11,6 +11,7 @@ from allocator.constraints import Resource
 from allocator.joules import Quality
 from allocator.limits import Kind, Limit
 from allocator.pacing.saved import dumped
+from cluster.accounts import Window
 from cluster.carbon.base import CarbonProvider, Span
 from cluster.carbon.fake import ScriptedCarbon
 from cluster.carbon.fixed import UnknownCarbon
@@ -133,7 +134,7 @@ class TestAlone:
         return pacer
 
     def sees(self, pacer: QuotaPacer, now_s: float, *billed: Billed) -> None:
-        pacer.seen(now_s, 1.0, 300.0, REWARDS[:64], billed)
+        pacer.seen(now_s, 1.0, window_of(), billed)
 
     def asked(self, pacer: QuotaPacer, now_s: float, limit: Limit = LIMIT) -> Allowance:
         return pacer.allowance(limit, self.rates(), 1.0, now_s)
@@ -190,7 +191,7 @@ class TestAlone:
         limit = Limit("day", Kind.ENERGY, share * least_w * 600 / 3.6e6, "kWh/day")
         pacer = self.told()
         for window in range(1, 4):
-            pacer.seen(LATE_S + window, 1.0, 300.0, REWARDS[:64], (), unpriced)
+            pacer.seen(LATE_S + window, 1.0, window_of(unpriced))
         found = self.asked(pacer, LATE_S + 3, limit)
         assert found.reachable is reachable
         assert found.limit == pytest.approx(share * least_w if reachable else least_w, rel=0.02)
@@ -210,6 +211,11 @@ class TestAlone:
         assert dumped(other.load) == dumped(pacer.load)
         other.resume({LOAD: b"nonsense"})
         assert "begins anew" in caplog.text
+
+
+def window_of(unpriced_per_s: np.ndarray | float = 0.0) -> Window:
+    """A second in which policies decide 300 requests."""
+    return Window(np.zeros(len(SPACE)), 300.0, REWARDS[:64], unpriced_per_s)
 
 
 def billed(end_s: float, joules: float) -> Billed:
