@@ -31,6 +31,8 @@ JUMPS = 8.0
 """By such a factor, from a window to the next, costs change that were wrong, and not by what is learned of them."""
 REACH = 1.02
 STEADY, LEAST_LOAD = 0.2, 1e-6
+CHANCE = 5.0
+"""Standard deviations of a count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +64,6 @@ class ControlState:
     def prices_by_key(self) -> dict[str, float]:
         """The prices of the window that runs, by `Aim.key`."""
         return {aim.key: float(p) for aim, p in zip(self.means.aims, self.policy.prices, strict=True)}
-
-    @property
-    def beside(self) -> Floats:
-        """(M,) what requests whose chain no policy chooses spend, by what chains are thought to cost, for each that one
-        decides."""
-        spend: Floats = (self.unpriced[:, None] * self.means.costs).sum(axis=0)
-        return spend / max(self.load, LEAST_LOAD)
 
     @property
     def expected(self) -> float | None:
@@ -177,7 +172,7 @@ class Control:
         executed = window.executed_per_s * self.window_s
         spent = state.measured.spend(executed, means)
         counted = self._counted(replace(state, means=means), window)
-        seen = self._seen(state.terms, window, means, spent.chains, counted.beside)
+        seen = self._seen(counted, window, spent.chains)
         past = replace(
             counted,
             spend=spent.total,
@@ -198,23 +193,28 @@ class Control:
         )
 
     def _counted(self, state: ControlState, window: Window) -> ControlState:
-        """The state with the requests of one more window."""
-        share = STEADY if state.load > LEAST_LOAD else 1.0
-        load = state.load + share * (window.decided_per_s * self.window_s - state.load)
-        unpriced = state.unpriced + share * (window.unpriced_per_s * self.window_s - state.unpriced)
-        return replace(state, load=load, unpriced=unpriced)
+        """The state with the requests of one more window: smoothed, and begun anew where those whose chain no policy
+        chose are so many more or fewer than before that it is no chance."""
+        decided, unpriced = window.decided_per_s * self.window_s, window.unpriced_per_s * self.window_s
+        count, expected = float(np.sum(unpriced)), float(state.unpriced.sum()) * decided / max(state.load, LEAST_LOAD)
+        stepped = decided > 0 and abs(count - expected) > CHANCE * (count + expected + 1) ** 0.5
+        share = STEADY if state.load > LEAST_LOAD and not stepped else 1.0
+        load = state.load + share * (decided - state.load)
+        return replace(state, load=load, unpriced=state.unpriced + share * (unpriced - state.unpriced))
 
-    def _seen(self, terms: Terms, window: Window, means: Means, spend: Floats, beside: Floats) -> Observation:
+    def _seen(self, state: ControlState, window: Window, spend: Floats) -> Observation:
         """What the window that was decided under these terms, and the means of the next, say to a strategy."""
+        means, requests = state.means, max(1, round(window.decided_per_s * self.window_s))
         return Observation(
-            requests=max(1, round(window.decided_per_s * self.window_s)),
+            requests=requests,
             spend=spend,
-            terms=terms,
+            terms=state.terms,
             rewards=window.rewards,
             costs=means.costs,
             next_limit=_left(means),
             next_available=self._available(means),
-            beside=beside,
+            beside=_spend(np.atleast_1d(window.unpriced_per_s * self.window_s), means) / requests,
+            next_beside=_spend(state.unpriced, means) / max(state.load, LEAST_LOAD),
         )
 
     def _published(self, state: ControlState, now_s: float, prices: Floats, safe: int | None = None) -> ControlState:
@@ -240,7 +240,7 @@ class Control:
         rows = self._enough(usable(seen.rewards))
         if not (self.safe_follows and prices.any() and len(rows) and seen.next_available.any()):
             return self.safe_chain
-        spend = (seen.costs + seen.beside) * _ratio(rows, seen) * load
+        spend = (seen.costs + seen.next_beside) * _ratio(rows, seen) * load
         within = (spend <= seen.next_limit).all(axis=1) & seen.next_available
         if not within.any():
             return self._cheapest(means, seen.next_available, prices)
@@ -298,7 +298,8 @@ class Control:
             return held
         limit = np.where(looked_for, state.terms.limit, inf)
         rows, available = self.start.rewards, state.terms.available
-        return held + start_prices(rows, means.costs, available, limit, self._expected, state.beside)
+        beside = _spend(state.unpriced, means) / max(state.load, LEAST_LOAD)
+        return held + start_prices(rows, means.costs, available, limit, self._expected, beside)
 
     def _started(self, seen: Observation, warm: int, means: Means) -> PriceState:
         """The strategy's state with the prices that the window's own sample asks for, to follow from there.
@@ -318,7 +319,7 @@ class Control:
             limit = np.minimum(seen.next_limit / ratio, _most(rows, seen, means) * requests)
         else:
             limit = np.where([aim.starts_free for aim in means.aims], inf, seen.next_limit)
-        prices = start_prices(rows, seen.costs, seen.next_available, limit, requests, seen.beside)
+        prices = start_prices(rows, seen.costs, seen.next_available, limit, requests, seen.next_beside)
         started: PriceState = self.strategy.init(prices, self.seed)
         return started
 
@@ -335,7 +336,7 @@ class Control:
             return np.ones(len(means.aims), dtype=bool)
         modelled = window.executed_per_s @ means.costs * self.window_s
         ratio = np.divide(seen.spend, modelled, out=np.ones_like(modelled), where=(modelled > 0) & (seen.spend > 0))
-        least = (means.costs[seen.next_available].min(axis=0) + seen.beside) * ratio * load
+        least = (means.costs[seen.next_available].min(axis=0) + seen.next_beside) * ratio * load
         fixed = np.array([aim.fixed for aim in means.aims])
         limit = np.array([aim.limit for aim in means.aims])
         told = np.array([aim.reachable for aim in means.aims])
@@ -388,6 +389,12 @@ def _most(rows: Rewards, seen: Observation, means: Means) -> Floats:
         return np.full(len(means.aims), inf)
     before = _sampled(rows, seen).spend(seen.terms.prices)
     return np.where(inferred, GROWS * before, inf)
+
+
+def _spend(chains: Floats, means: Means) -> Floats:
+    """(M,) of requests that ran each chain so often, (J,)."""
+    spend: Floats = (chains[:, None] * means.costs).sum(axis=0)
+    return spend
 
 
 def _sampled(rows: Rewards, seen: Observation) -> Sample:

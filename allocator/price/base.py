@@ -39,7 +39,8 @@ class Observation:
     next_available  (J,) the chains that it may take
     lead            windows from the observed one to the one to be priced; 1 when nothing is late
     beside          (M,) what requests whose chain no price chooses (those of a holdback, those that name their chain)
-                    spend for each that is decided, by `costs`. `spend` and the limits hold it, too
+                    spent in the observed window for each that it decided, by `costs`; `spend` holds it, too
+    next_beside     (M,) the same in the window to be priced, as expected; its limit holds it, too
     """
 
     requests: int
@@ -51,6 +52,7 @@ class Observation:
     next_available: Mask
     lead: int = 1
     beside: Floats | float = 0.0
+    next_beside: Floats | float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

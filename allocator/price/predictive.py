@@ -90,8 +90,7 @@ class Predictive:
         prices, saturated = state.prices, state.saturated
         if len(rows) and seen.next_available.any():
             limit = self._per_request(seen, arrivals, corrections)
-            same = (seen.next_available == seen.terms.available).all()
-            sample = after if same else Sample(rows, seen.costs, seen.next_available, seen.beside)
+            sample = Sample(rows, seen.costs, seen.next_available, seen.next_beside)
             prices, saturated = self._solved(sample, limit, prices, bounds)
         return PredictiveState(prices, saturated, state.window + 1, bounds, rows, arrivals, corrections, state.seed)
 

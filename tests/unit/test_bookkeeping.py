@@ -151,7 +151,7 @@ class TestBooks:
 
     def test_a_meter_that_is_slow_holds_up_no_prices_and_its_window_is_closed_all_the_same(self) -> None:
         async def story() -> None:
-            room = Room(window_s=0.02)
+            room = Room(window_s=0.4)
             answered = asyncio.Event()
             report = room.meters.reports
 

@@ -92,6 +92,17 @@ def test_requests_that_begin_to_name_their_chain_leave_less_for_the_others(space
     assert np.mean(spends[32:]) == pytest.approx(limit, rel=0.03)
 
 
+def test_a_burst_of_named_chains_leaves_no_trace_in_what_is_spent_afterwards(space: ChainSpace) -> None:
+    limit = between(space, 0.4) - HELD * float(space.flops[space.static.index])
+
+    def beside(window: int) -> np.ndarray:
+        return np.full(5 * HELD if window < 2 else 0, space.static.index)
+
+    spends, _ = played(control_of(space, Schedule.constant(limit)), 30, beside)
+    assert max(spends[4:]) < 1.1 * limit
+    assert np.mean(spends[12:]) == pytest.approx(limit, rel=0.03)
+
+
 @pytest.mark.parametrize(("share", "reachable"), [(0.05, True), (-0.05, False)])
 def test_a_limit_that_they_alone_exceed_with_the_cheapest_chains_is_out_of_reach(
     space: ChainSpace, share: float, reachable: bool
@@ -116,7 +127,6 @@ def test_after_hours_of_nothing_but_named_chains_prices_are_finite(space: ChainS
     named = Window(executed, 0.0, np.empty((0, len(space)), np.float32), executed)
     for window in range(5000):
         state = control.step(state, named, 20.0 + window)
-    assert np.isfinite(state.beside).all()
     assert np.isfinite(state.policy.prices).all()
     rewards = rewards_of(space, np.random.default_rng(1))
     chains = state.policy.decide(rewards).chains
@@ -129,5 +139,5 @@ def test_without_any_the_same_prices_are_found_as_ever(space: ChainSpace) -> Non
     limit = flops_per_second(between(space, 0.3) - between(space, 0.0) + DECIDED * float(space.flops.min()))
     control = Control(space, (limit,), strategy("predictive"), "reward.onnx", space.static.index)
     spends, state = played(control, 60, lambda _: np.empty(0, np.int64))
-    assert state.beside.tolist() == [0.0]
+    assert not state.unpriced.any()
     assert np.mean(spends[20:]) == pytest.approx(float(state.terms.limit[0]), rel=0.02)
