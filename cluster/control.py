@@ -16,6 +16,8 @@ from allocator.price.predictive import PredictiveState
 from allocator.price.sample import Sample
 from allocator.price.start import Start, start_prices
 from cluster.accounts import Window
+from cluster.asked import Asked
+from cluster.asked import spend as spend_of
 from cluster.means import Aim, Means, Shown
 from cluster.measured import Measured
 
@@ -30,9 +32,7 @@ draw anyway: in the first windows nobody knows where the one ends and the other 
 JUMPS = 8.0
 """By such a factor, from a window to the next, costs change that were wrong, and not by what is learned of them."""
 REACH = 1.02
-STEADY, LEAST_LOAD = 0.2, 1e-6
-CHANCE = 5.0
-"""Standard deviations of a count."""
+STEADY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,7 @@ class ControlState:
     warm       windows with requests so far, up to WARM_UP
     means      as told when that window began
     spend      (M,) of the window that ended last, in its resource's unit, with what is fixed
-    load       requests in a window that policies decided, smoothed
-    unpriced   (J,) requests in a window whose chain no policy chose, smoothed likewise
+    asked      requests in a window, smoothed
     reachable  (M,) whether the limit can be held by any choice of chains
     measured   windows of late, for when nobody measures
     """
@@ -55,10 +54,9 @@ class ControlState:
     warm: int
     means: Means
     spend: Floats
-    load: float
+    asked: Asked
     reachable: Mask
     measured: Measured = field(default_factory=Measured)
-    unpriced: Floats = field(default_factory=lambda: np.zeros(1))
 
     @property
     def prices_by_key(self) -> dict[str, float]:
@@ -151,7 +149,7 @@ class Control:
         )
         every = np.ones(len(held), dtype=bool)
         start, terms = self.strategy.init(held, self.seed), replace(terms, prices=held)
-        return ControlState(policy, start, terms, warm, means, self._free(means), 0.0, every)
+        return ControlState(policy, start, terms, warm, means, self._free(means), Asked(), every)
 
     def step(self, state: ControlState, window: Window, now_s: float, means: Means | None = None) -> ControlState:
         """A window has ended at `now_s`; its prices are followed by those of the next.
@@ -171,14 +169,14 @@ class Control:
             state = self._rearranged(state, means, dict(zip(means.keys, state.policy.prices * scale, strict=True)))
         executed = window.executed_per_s * self.window_s
         spent = state.measured.spend(executed, means)
-        counted = self._counted(replace(state, means=means), window)
+        counted = replace(state, means=means, asked=state.asked.after(window, self.window_s, STEADY))
         seen = self._seen(counted, window, spent.chains)
         past = replace(
             counted,
             spend=spent.total,
             measured=state.measured.after(executed, means, self.window_s),
             terms=Terms(state.terms.prices, seen.next_limit, seen.next_available),
-            reachable=self._reachable(seen, means, window, counted.load),
+            reachable=self._reachable(seen, means, window, counted.asked.decided),
         )
         if window.decided_per_s <= 0.0:
             return self._published(past, now_s, self._before_requests(past, means, new))
@@ -189,18 +187,11 @@ class Control:
         follows = priced and state.warm >= WARM_UP
         prices = self.strategy.step(state.prices, seen) if follows else self._started(seen, state.warm, means)
         return self._published(
-            replace(past, prices=prices), now_s, prices.prices, self._safe(seen, means, prices.prices, past.load)
+            replace(past, prices=prices),
+            now_s,
+            prices.prices,
+            self._safe(seen, means, prices.prices, past.asked.decided),
         )
-
-    def _counted(self, state: ControlState, window: Window) -> ControlState:
-        """The state with the requests of one more window: smoothed, and begun anew where those whose chain no policy
-        chose are so many more or fewer than before that it is no chance."""
-        decided, unpriced = window.decided_per_s * self.window_s, window.unpriced_per_s * self.window_s
-        count, expected = float(np.sum(unpriced)), float(state.unpriced.sum()) * decided / max(state.load, LEAST_LOAD)
-        stepped = decided > 0 and abs(count - expected) > CHANCE * (count + expected + 1) ** 0.5
-        share = STEADY if state.load > LEAST_LOAD and not stepped else 1.0
-        load = state.load + share * (decided - state.load)
-        return replace(state, load=load, unpriced=state.unpriced + share * (unpriced - state.unpriced))
 
     def _seen(self, state: ControlState, window: Window, spend: Floats) -> Observation:
         """What the window that was decided under these terms, and the means of the next, say to a strategy."""
@@ -213,8 +204,8 @@ class Control:
             costs=means.costs,
             next_limit=_left(means),
             next_available=self._available(means),
-            beside=_spend(np.atleast_1d(window.unpriced_per_s * self.window_s), means) / requests,
-            next_beside=_spend(state.unpriced, means) / max(state.load, LEAST_LOAD),
+            beside=spend_of(np.atleast_1d(window.unpriced_per_s * self.window_s), means.costs) / requests,
+            next_beside=state.asked.beside(means.costs),
         )
 
     def _published(self, state: ControlState, now_s: float, prices: Floats, safe: int | None = None) -> ControlState:
@@ -298,7 +289,7 @@ class Control:
             return held
         limit = np.where(looked_for, state.terms.limit, inf)
         rows, available = self.start.rewards, state.terms.available
-        beside = _spend(state.unpriced, means) / max(state.load, LEAST_LOAD)
+        beside = state.asked.beside(means.costs)
         return held + start_prices(rows, means.costs, available, limit, self._expected, beside)
 
     def _started(self, seen: Observation, warm: int, means: Means) -> PriceState:
@@ -389,12 +380,6 @@ def _most(rows: Rewards, seen: Observation, means: Means) -> Floats:
         return np.full(len(means.aims), inf)
     before = _sampled(rows, seen).spend(seen.terms.prices)
     return np.where(inferred, GROWS * before, inf)
-
-
-def _spend(chains: Floats, means: Means) -> Floats:
-    """(M,) of requests that ran each chain so often, (J,)."""
-    spend: Floats = (chains[:, None] * means.costs).sum(axis=0)
-    return spend
 
 
 def _sampled(rows: Rewards, seen: Observation) -> Sample:

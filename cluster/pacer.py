@@ -20,6 +20,7 @@ from allocator.pacing.plan import Ahead
 from allocator.price.base import usable
 from allocator.price.sample import Sample
 from cluster.accounts import Window
+from cluster.asked import Asked
 from cluster.carbon.ahead import steps_ahead
 from cluster.carbon.base import CarbonProvider
 from cluster.events import Event, happened
@@ -27,7 +28,7 @@ from cluster.spending import Allowance, Billed, Rate
 from cluster.spent import Ledgered, Spent
 
 LOAD, GRID = "load", "grid"
-LOAD_S, LEAST_PER_S = 10.0, 1e-6
+LOAD_S = 10.0
 ROWS = 256
 """Reward rows that plans are made from: more say little more, and with a thousand chains take their time."""
 Expected = Callable[[], float | None]
@@ -59,8 +60,7 @@ class QuotaPacer:
         self._forecast, self._pace = forecast or LoadForecast(), Pace()
         self.load: LoadState = self._forecast.init()
         self.grid: LoadState = self._forecast.init()
-        self._per_s: float | None = None
-        self._unpriced_per_s: Floats = np.zeros(1)
+        self._asked: Asked | None = None
         self._rows: Rewards = np.empty((0, 0), np.float32)
         self._spent = Spent()
         self._held: dict[str, Held] = {}
@@ -102,11 +102,8 @@ class QuotaPacer:
 
         billed  windows whose books were closed since the last one, this one perhaps among them; each is told once
         """
-        rate, unpriced = window.decided_per_s, window.unpriced_per_s
-        self.load = self._forecast.seen(self.load, now_s, window_s, rate * window_s)
-        keep = 0.0 if self._per_s is None else exp(-window_s / LOAD_S)
-        self._per_s = rate + keep * ((self._per_s or 0.0) - rate)
-        self._unpriced_per_s = unpriced + keep * (self._unpriced_per_s - unpriced)
+        self.load = self._forecast.seen(self.load, now_s, window_s, window.decided_per_s * window_s)
+        self._asked = (self._asked or Asked()).after(window, window_s, 1 - exp(-window_s / LOAD_S))
         fresh = usable(window.rewards)[-ROWS:]
         if len(fresh):
             joins = len(fresh) < ROWS and self._rows.shape[1:] == fresh.shape[1:]
@@ -125,7 +122,7 @@ class QuotaPacer:
         if not self._spent.knows(period.start_s):
             before = self._evenly(limit.quota, period, now_s)
             return Allowance(paced(limit.quota, before + spent, period.end_s - now_s, window_s), spent)
-        if not len(self._rows) or self._per_s is None:
+        if not len(self._rows) or self._asked is None:
             return Allowance(paced(limit.quota, spent, period.end_s - now_s, window_s), spent)
         joules = rates[Resource.JOULES]
         per_joule = _ratio(rates) if limit.resource is Resource.GRAMS else 1.0
@@ -135,7 +132,7 @@ class QuotaPacer:
         if held is None or self._pace.due(held, limit.quota, period, now_s, last_s):
             held = self._made(limit, spent, period, now_s, joules.costs, fixed_w, per_joule)
         expected = self._expected()
-        load = self._per_s if expected is None else expected / window_s
+        load = (self._asked.decided if expected is None else expected) / window_s
         allowed = held.plan.allowance(load, window_s, limit.quota - spent, fixed_w, per_joule)
         return Allowance(joules.fixed * per_joule + allowed, spent, held.plan.reachable)
 
@@ -173,8 +170,7 @@ class QuotaPacer:
         """Mean joules of a request by price per joule, with those of others for each, and the price from which on all
         take the cheapest chain."""
         every, column = np.ones(len(costs), dtype=bool), costs[:, None]
-        beside = (self._unpriced_per_s[:, None] * column).sum(axis=0) / max(self._per_s or 0.0, LEAST_PER_S)
-        sample = Sample(self._rows, column, every, beside)
+        sample = Sample(self._rows, column, every, 0.0 if self._asked is None else self._asked.beside(column))
         top = float(ceilings(self._rows, column, every)[0])
         return lambda price: float(sample.spend(np.array([price]))[0]), top
 

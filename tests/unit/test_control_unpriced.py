@@ -139,5 +139,5 @@ def test_without_any_the_same_prices_are_found_as_ever(space: ChainSpace) -> Non
     limit = flops_per_second(between(space, 0.3) - between(space, 0.0) + DECIDED * float(space.flops.min()))
     control = Control(space, (limit,), strategy("predictive"), "reward.onnx", space.static.index)
     spends, state = played(control, 60, lambda _: np.empty(0, np.int64))
-    assert not state.unpriced.any()
+    assert not state.asked.unpriced.any()
     assert np.mean(spends[20:]) == pytest.approx(float(state.terms.limit[0]), rel=0.02)
