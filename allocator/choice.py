@@ -59,10 +59,12 @@ def rewards_of(rewards: Rewards, chains: Ints) -> Floats:
     return np.take_along_axis(rewards, chains[:, None], axis=1)[:, 0].astype(np.float64)
 
 
-def ceilings(rewards: Rewards, costs: Floats, available: Mask | None = None) -> Floats:
-    """The price of each resource, (M,), from which on every row takes a chain that is cheapest in it.
+def ceilings(rewards: Rewards, costs: Floats, available: Mask | None = None, near: float = 0.0) -> Floats:
+    """The price of each resource, (M,), from which on every row takes a chain that is cheapest in it, or `near` to it:
+    no dearer than by this share.
 
-    The other resources are free meanwhile.
+    The other resources are free meanwhile. The price that parts two chains of almost the same cost may be thousands of
+    times the one that parts those that differ, and makes no difference to what is spent.
     """
     if available is not None and not available.all():
         rewards, costs = rewards[:, available], costs[available]
@@ -71,12 +73,12 @@ def ceilings(rewards: Rewards, costs: Floats, available: Mask | None = None) -> 
         return result
     known: dict[bytes, Floats] = {}  # resources that have the same cheapest chains, as most do, are looked at once
     for m, cost in enumerate(costs.T):
-        dearer = cost > cost.min()
+        cheapest, dearer = cost == cost.min(), cost > (1 + near) * cost.min()
         if not dearer.any():
             continue
-        key = dearer.tobytes()
+        key = cheapest.tobytes()
         if key not in known:
-            known[key] = _most_over(rewards, ~dearer)
+            known[key] = _most_over(rewards, cheapest)
         result[m] = max(0.0, float((known[key][dearer] / (cost[dearer] - cost.min())).max()))
     return result
 

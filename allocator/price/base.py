@@ -10,6 +10,9 @@ from allocator.choice import Floats, Mask, Rewards, ceilings
 FLOOR_SHARE = 1e-3
 CEILING_MARGIN = 2.0
 CEILING_MEMORY = 0.99
+NEAR = 0.01
+"""So much more than the cheapest chain may one cost that is taken at the ceiling. A price that also parts those was
+seen to lie 10,000 times too high to come back from within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ class Observation:
 class Bounds:
     """Where prices lie, (M,) each: zero or in [floor, ceiling] for strategies that multiply, [0, ceiling] for others.
 
-    At the ceiling every sampled request takes the cheapest chain: a higher price would change nothing.
+    At the ceiling every sampled request takes the cheapest chain, or one NEAR it: a higher price would change nothing
+    that counts.
     """
 
     floor: Floats
@@ -121,7 +125,8 @@ def updated_bounds(bounds: Bounds, rewards: Rewards, costs: Floats, available: M
     """Bounds from a sample of usable rows; the old ones where it is empty, or a single chain is left.
 
     floor    1/1000 of the mean reward range over the cost range: the step with which a price leaves zero
-    ceiling  twice the steepest rise of reward per cost over the cheapest chain in the sample; falls slowly only
+    ceiling  twice the steepest rise of reward per cost over the cheapest chain in the sample, to chains that are not
+             NEAR it; falls slowly only
     """
     if len(rewards) == 0 or available.sum() < 2:
         return bounds
@@ -130,7 +135,7 @@ def updated_bounds(bounds: Bounds, rewards: Rewards, costs: Floats, available: M
     spread = float((open_rewards.max(axis=1) - open_rewards.min(axis=1)).mean(dtype=np.float64))
     cost_range = np.ptp(open_costs, axis=0)
     floor = np.divide(FLOOR_SHARE * spread, cost_range, out=bounds.floor.copy(), where=cost_range > 0)
-    steepest = CEILING_MARGIN * ceilings(rewards, costs, available)
+    steepest = CEILING_MARGIN * ceilings(rewards, costs, available, NEAR)
     return Bounds(floor, np.maximum(np.maximum(steepest, CEILING_MEMORY * bounds.ceiling), floor))
 
 

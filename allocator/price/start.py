@@ -29,9 +29,9 @@ def start_prices(
     """Prices (M,) at which so many requests like those of `rewards` (S, J) spend `limit` (M,) in all.
 
     Infinitely many requests stand for a rate that nobody knows: the price is then one at which all take a chain that is
-    cheapest in the resource, which meets every limit that can be met at all. Zero for a resource without a limit
-    (infinite), where the limit is not reached, and without usable rows. costs (J, M), available (J,); beside (M,) as in
-    `Sample`.
+    cheapest in the resource, or next to it, which meets every limit that can be met at all, or next to all. Zero for a
+    resource without a limit (infinite), where the limit is not reached, and without usable rows. costs (J, M),
+    available (J,); beside (M,) as in `Sample`.
     """
     rows, free = usable(rewards), np.zeros(len(limit))
     if not len(rows) or not available.any():

@@ -84,6 +84,19 @@ def test_above_its_ceiling_a_price_leaves_only_the_cheapest_chains(instance: Ins
             assert (costs[chains, m] == costs[:, m].min()).all()
 
 
+@given(instances(), st.floats(0.0, 2.0))
+def test_above_its_ceiling_a_price_leaves_only_chains_near_the_cheapest(instance: Instance, near: float) -> None:
+    rewards, costs, _ = instance
+    least = costs.min(axis=0)
+    high = ceilings(rewards, costs, near=near)
+    assert (high <= ceilings(rewards, costs)).all()
+    for m in np.flatnonzero(high):
+        prices = np.zeros(costs.shape[1])
+        prices[m] = high[m] * (1 + 1e-6)
+        chains = chains_under(rewards, costs, prices)
+        assert (costs[chains, m] <= (1 + near) * least[m] * (1 + 1e-12)).all()
+
+
 def test_chains_that_are_not_available_count_for_nothing() -> None:
     users = draw(30, seed=1)
     available = np.arange(len(users.cost)) % 3 == 0

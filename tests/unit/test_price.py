@@ -133,6 +133,16 @@ def test_a_price_leaves_saturation_when_the_limit_returns(name: str) -> None:
     assert trace.relative[-40:].mean() == pytest.approx(1.0, abs=0.02)
 
 
+def test_a_price_comes_back_at_once_where_a_chain_costs_next_to_nothing_more_than_the_cheapest() -> None:
+    rewards = np.hstack([USERS.rewards, USERS.rewards[:, USERS.cost.argmin()][:, None] + np.float32(0.01)])
+    costs = np.append(USERS.cost, CHEAPEST * (1 + 1e-6))[:, None]
+    fine, hopeless = np.array([REQUESTS * 500.0]), np.array([REQUESTS * CHEAPEST / 2])
+    trace = run(strategy("predictive"), rewards, costs, lambda t: hopeless if t < 30 else fine, windows=40)
+    assert trace.relative[:30].min() > 1.5, "all that chains can do"
+    assert trace.states[28].saturated.all()
+    assert trace.relative[33:].mean() == pytest.approx(1.0, abs=0.05)
+
+
 @all_strategies
 def test_a_failed_sensor_holds_or_keeps_the_price_near(name: str) -> None:
     made = strategy(name)
