@@ -200,45 +200,52 @@ def _true(truth: Document, name: str, scale: float) -> str:
 
 def lines(found: Document) -> list[str]:
     """The sentences."""
-    quantities = found["savings"]["quantities"]
-    told = []
+    return [*_at_equal_reward(found["savings"]["quantities"]), *_against_fixed_chains(found), _served_line(found)]
+
+
+def _at_equal_reward(quantities: Document) -> list[str]:
     energy, reward = (quantities[name]["relative"] for name in ("energy_j", "reward"))
-    if energy is not None and reward is not None:
-        for kind in ("fixed", "sequential"):
-            told.append(
-                f"energy at equal reward: at least {100 * energy[kind]['low']:.1f}% below the static chain ({kind}: "
-                f"{_interval(energy[kind], 100, '{:.1f}%')}); reward forgone {100 * reward['value']:+.1f}% "
-                f"({_interval(reward[kind], 100, '{:+.1f}%')})"
-            )
-    equal = found.get("equal")
-    told += (
-        []
-        if equal is None
-        else [
-            f"the best fixed chain alone, {equal['chain']}: {100 * (1 - equal['flops']):.1f}% fewer FLOPs than static, "
-            f"reward {100 * (equal['reward'] - 1):+.1f}%"
-        ]
+    if energy is None or reward is None:
+        return []
+    return [
+        f"energy at equal reward: at least {100 * energy[kind]['low']:.1f}% below the static chain ({kind}: "
+        f"{_interval(energy[kind], 100, '{:.1f}%')}); reward forgone {100 * reward['value']:+.1f}% "
+        f"({_interval(reward[kind], 100, '{:+.1f}%')})"
+        for kind in ("fixed", "sequential")
+    ]
+
+
+def _against_fixed_chains(found: Document) -> list[str]:
+    """What choosing by request adds to any chain that all take."""
+    if "equal" not in found:
+        return []
+    equal, good = found["equal"], found["as_good"]
+    mix, flops = found["as_good_mix_flops"], found["policy_flops"]
+    believed_mix, believed = found["as_good_mix_believed"], found["policy_believed"]
+    return [
+        f"the best fixed chain alone, {equal['chain']}: {_fewer(equal['flops'])} FLOPs than static, "
+        f"reward {100 * (equal['reward'] - 1):+.1f}%",
+        f"the policy: {_fewer(flops)} FLOPs, reward {100 * (found['policy_reward'] - 1):+.1f}% by truth on the same "
+        f"requests; of fixed chains {good['chain']} comes to {100 * (good['reward'] - 1):+.1f}% with "
+        f"{_fewer(good['flops'])}; the best mix of two that earns as much, with {_fewer(mix)}: choosing by request "
+        f"spends {100 * (flops / mix - 1):+.1f}% against that mix",
+        f"in joules, as the server thought at its end that chains cost: the policy {_fewer(believed)} than static, the "
+        f"best mix of two fixed chains that earns as much {_fewer(believed_mix)}: choosing by request spends "
+        f"{100 * (believed / believed_mix - 1):+.1f}% against that mix",
+    ]
+
+
+def _served_line(found: Document) -> str:
+    clicks, load = found["load"]["clicks"], found["load"]
+    return (
+        f"{found['true_w']:.1f} W drawn, {found['free_w']:.1f} W before the limit, {found['quiet_w']:.1f} W without "
+        f"traffic; feedback {clicks['sent']:,} sent, {clicks['failed']:,} failed; requests {load['answered']:,} "
+        f"answered, {load['failed']:,} failed"
     )
-    if "as_good" in found:
-        good, mix, flops = found["as_good"], found["as_good_mix_flops"], found["policy_flops"]
-        told.append(
-            f"the policy: {100 * (1 - flops):.1f}% fewer FLOPs, reward {100 * (found['policy_reward'] - 1):+.1f}% "
-            f"by truth on the same requests; of fixed chains "
-            f"{good['chain']} comes to {100 * (good['reward'] - 1):+.1f}% with "
-            f"{100 * (1 - good['flops']):.1f}% fewer; the best mix of two that earns as much, with "
-            f"{100 * (1 - mix):.1f}% fewer: choosing by request spends {100 * (flops / mix - 1):+.1f}% against that mix"
-        )
-        mix, joules = found["as_good_mix_believed"], found["policy_believed"]
-        told.append(
-            f"in joules, as the server thought at its end that chains cost: the policy {100 * (1 - joules):.1f}% fewer "
-            f"than static, the best mix of two fixed chains that earns as much {100 * (1 - mix):.1f}% fewer: choosing "
-            f"by request spends {100 * (joules / mix - 1):+.1f}% against that mix"
-        )
-    clicks = found["load"]["clicks"]
-    told.append(f"{found['true_w']:.1f} W drawn, {found['free_w']:.1f} W before the limit, {found['quiet_w']:.1f} W"
-                f" without traffic; feedback {clicks['sent']:,} sent, {clicks['failed']:,} failed; requests"
-                f" {found['load']['answered']:,} answered, {found['load']['failed']:,} failed")  # fmt: skip
-    return told
+
+
+def _fewer(share: float) -> str:
+    return f"{100 * (1 - share):.1f}% fewer"
 
 
 def _interval(bounds: Document, scale: float, form: str) -> str:
