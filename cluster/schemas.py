@@ -27,7 +27,12 @@ class RecommendRequest(BaseModel):
         None
     )
     request_id: Annotated[
-        StrictStr | None, Field(min_length=1, max_length=128, description="Echoed; made up when left out.")
+        StrictStr | None,
+        Field(
+            min_length=1,
+            max_length=128,
+            description="Echoed; made up when left out. Each request's own: feedback finds its request by it.",
+        ),
     ] = None
     context: Annotated[
         dict[str, Any] | None,
@@ -83,8 +88,8 @@ class CostOut(BaseModel):
 class RecommendResponse(BaseModel):
     """Exactly k distinct items, best first, and what it took to find them.
 
-    `predicted_reward` and `policy_version` are null where no policy chose the chain: the request named it, the
-    allocator is off, or nobody could choose.
+    `predicted_reward` and `policy_version` are null where no policy chose the chain: the request named it, its user is
+    held back, the allocator is off, or nobody could choose in time.
     """
 
     request_id: str

@@ -189,7 +189,7 @@ class Ingress:
         limits = desk if wants_allocator(settings.allocator, cascade.spec) else None
         admins = admin_tokens(settings)
         hears = None if outcomes is None else RemoteOutcomes(outcomes)
-        lifespan = _lifespan(allocation, hears, every_s(settings.allocator.window_s, settings.feedback.horizon_s))
+        lifespan = _lifespan(allocation, hears, every_s(settings.feedback.horizon_s))
         most = settings.max_body_bytes
         hub = None
         if controller is not None:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ class OutcomesAccount:
     wall       Unix time
     reward_model  what predicts by the newest policy that is known; `since_version` is the first one of that model
     predicted  reward of the requests that a policy decided
+    heard_s    when the first reward came; infinity before. That none came of a request says something only of those
+               that were decided from then on: whoever tells of rewards may have begun just then
     """
 
     experiment: Experiment
@@ -58,6 +61,7 @@ class OutcomesAccount:
     _taken: "OrderedDict[str, int]" = field(default_factory=OrderedDict)
     budgets: ByBudget = field(default_factory=ByBudget)
     predicted: float = 0.0
+    heard_s: float = inf
 
     def take(self, parcel: Parcel) -> None:
         """Take a parcel in, unless it has come before."""
@@ -111,7 +115,9 @@ class OutcomesAccount:
             self._log_of(batch.policy_version)
             self.log.add_decisions(batch, self.budgets.prices(batch.policy_version))
         self.log.add_outcomes((*joined.rewards, *joined.missed, *joined.strays))
-        if len(done := joined.matured) and self.hears:
+        if not self.hears and (heard := (*joined.rewards, *joined.missed)):
+            self.heard_s = min(one.time_s for one in heard)
+        if len(done := joined.matured.since(self.heard_s)):
             whole = done.whole
             self.sums = self.sums.matured(done.arms[whole], done.groups[whole], done.rewards[whole])
             self.budgets.matured(done)
@@ -120,8 +126,7 @@ class OutcomesAccount:
     @property
     def hears(self) -> bool:
         """Whether anybody tells of rewards: until then, that none came says nothing."""
-        counts = self.joiner.counts
-        return bool(counts.joined or counts.missed or self.sums.totals[QUANTITIES.index("reward")].any())
+        return self.heard_s < inf
 
     def payload(self) -> dict[str, Any]:
         """As `cluster.outcomes.schemas.SavingsResponse`."""
@@ -138,9 +143,12 @@ class OutcomesAccount:
         if kept[:KEY_BYTES] != self.experiment.key:
             return "the experiment is another one now (its share, salt, static chain or cascade)"
         try:
-            self.sums = self.sums.merged(restored(kept[KEY_BYTES:]))
+            before = restored(kept[KEY_BYTES:])
+            self.sums = self.sums.merged(before)
         except ValueError as error:
             return str(error)
+        if before.totals[QUANTITIES.index("reward")].any():
+            self.heard_s = -inf
         return ""
 
 

@@ -72,7 +72,8 @@ class Joiner:
     horizon_s   after a decision its reward is final: what came, else 0
     most        decisions that wait; the oldest of more mature at once, hurried. As many ids are remembered after that,
                 and of those that were hurried without a reward as many again
-    early_s     a reward waits so long for its decision, which travels another way and may come later
+    early_s     a reward waits so long for its decision, which travels another way and may come later; and a decision
+                that comes when its reward should be final already, for the reward: half of the horizon at most
     most_early  rewards that wait for it; the oldest of more are unknown
     """
 
@@ -136,7 +137,8 @@ class Joiner:
         count = sum(len(batch) for batch in batches)
         pushed = self._released(now_s, count)
         newest_s = max(batch.time_s for batch in batches)
-        self._due_s = max(self._due_s, min(newest_s, now_s) + self._horizon_s)
+        grace_s = min(self._early_s, self._horizon_s / 2)
+        self._due_s = max(self._due_s, min(newest_s, now_s) + self._horizon_s, now_s + grace_s)
         self._pending.add(batches, self._due_s)
         self._decisions += count
         early = (one for batch in batches for one in batch.request_ids if one in self._early) if self._early else ()

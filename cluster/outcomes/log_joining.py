@@ -13,9 +13,9 @@ from cluster.outcomes.log_opening import LogFile
 
 EARLY_S = 60.0
 """An outcome may seem to come before its decision by so much: clocks of two machines differ."""
-GAP_S = 60.0
-"""So long outcomes may go unheard, while a writer is started anew, without the rows around it being left out. Not
-where some are known to be lost."""
+GAP_S, OF_HORIZON = 60.0, 1 / 20
+"""So long outcomes may go unheard, and for no more than that share of their horizon, while a writer is started anew,
+without the rows around it being left out. Not where some are known to be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,12 @@ class Window:
         return sorted(found, key=lambda one: one.from_s)
 
 
-def heard_by(files: Sequence[LogFile], end_s: float) -> tuple[tuple[float, float], ...]:
+def heard_by(files: Sequence[LogFile], end_s: float, horizon_s: float) -> tuple[tuple[float, float], ...]:
     """When outcomes were heard, by all files together. Where none says it, from ever to the end of the log."""
     merged: list[tuple[float, float]] = []
+    gap_s = min(GAP_S, OF_HORIZON * horizon_s)
     for one in sorted(file.heard for file in files if file.heard is not None):
-        if merged and one.from_s <= merged[-1][1] + GAP_S and not one.after_loss:
+        if merged and one.from_s <= merged[-1][1] + gap_s and not one.after_loss:
             merged[-1] = merged[-1][0], max(merged[-1][1], one.to_s)
         else:
             merged.append((one.from_s, one.to_s))
@@ -66,21 +67,32 @@ class Joined:
 
 
 def join(decisions: Sequence[LogFile], outcomes: Sequence[LogFile], window: Window) -> Joined:
-    """Of several outcomes of one request the first in the order of files counts."""
+    """Of several outcomes of one request the first in the order of files counts, but none of before it: the id may have
+    been another request's."""
     read = [one.read(["request_id", "time_s"]) for one in decisions]
     times_s = np.concatenate([np.empty(0), *(columns["time_s"].to_numpy() for columns in read)])
-    came_s, rewards = _found(pa.chunked_array([c["request_id"] for c in read], pa.string()), outcomes)
+    came_s, rewards = _found(pa.chunked_array([c["request_id"] for c in read], pa.string()), times_s, outcomes)
     in_time = came_s <= times_s + window.horizon_s
     known = window.ripe(times_s) | (in_time & window.unripe)
     kept = known & (times_s >= window.since_s) & (times_s < window.until_s)
     return Joined(times_s, np.where(in_time, rewards, 0).astype(np.float32), kept)
 
 
-def _found(ids: Any, outcomes: Sequence[LogFile]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """When each request's outcome came, (n,), NaN for those without; and what it is."""
+def _found(
+    ids: Any, times_s: NDArray[np.float64], outcomes: Sequence[LogFile]
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """When each request's outcome came, (n,), NaN for those without; and what it is. times_s (n,) of the decisions."""
     read = [one.read(["request_id", "time_s", "reward"]) for one in outcomes]
     heard = pa.chunked_array([c["request_id"] for c in read], pa.string())
-    times_s = np.concatenate([*(c["time_s"].to_numpy() for c in read), [np.nan]])  # the last is nobody's
-    rewards = np.concatenate([*(c["reward"].to_numpy() for c in read), np.zeros(1, np.float32)])
-    at = pc.fill_null(pc.index_in(ids, value_set=heard), len(heard)).to_numpy()
-    return times_s[at], rewards[at]
+    came_s = np.concatenate([np.empty(0), *(c["time_s"].to_numpy() for c in read)])
+    rewards = np.concatenate([np.empty(0, np.float32), *(c["reward"].to_numpy() for c in read)])
+    known = pc.unique(heard)
+    names = pc.index_in(heard, value_set=known).to_numpy()
+    order = np.argsort(names, kind="stable")
+    names, came_s, rewards = names[order], np.append(came_s[order], np.nan), np.append(rewards[order], np.float32(0))
+    wanted = pc.fill_null(pc.index_in(ids, value_set=known), len(known)).to_numpy()
+    at, ends = (np.searchsorted(names, wanted, side) for side in ("left", "right"))
+    while (early := (at < ends) & (came_s[at] < times_s - EARLY_S)).any():  # of a request before, by the same id
+        at = at + early
+    at = np.where(at < ends, at, len(names))  # the last is nobody's
+    return came_s[at], rewards[at]

@@ -117,11 +117,12 @@ def read_log(
     others = [one for one in wanted if codes and one.head.codes not in ("", codes)]
     wanted = [one for one in wanted if one not in others]
     said = tuple(sorted({one.head.horizon_s for one in wanted if one.head.horizon_s is not None}))
+    horizon_s = _horizon(horizon_s, said)
     window = Window(
         since_s=since_s,
         until_s=until_s,
-        horizon_s=_horizon(horizon_s, said),
-        heard=heard_by(outcomes, max(one.to_s for one in everything)),
+        horizon_s=horizon_s,
+        heard=heard_by(outcomes, max(one.to_s for one in everything), horizon_s),
         unripe=unripe,
     )
     models = tuple(sorted({one.head.reward_model for one in wanted}))

@@ -65,7 +65,7 @@ def savings_payload(
         "requests": requests,
         "quantities": quantities(savings, told.holdback, told.hears, joins.hurries),
         "feedback": {key: counts[key] for key in ("joined", "repeated", "late", "unknown", "waiting")},
-        "decisions": {key: counts[key] for key in ("pending", "matured", "hurried")},
+        "decisions": {key: counts[key] for key in ("pending", "matured", "hurried", "duplicates")},
         "reward": {
             "budgets": [{"budget": name, **_earned(one)} for name, one in sorted(earned.items())],
             "chains": _chains(told.chains, by_chain),

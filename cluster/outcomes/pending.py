@@ -37,6 +37,11 @@ class Matured:
     def __len__(self) -> int:
         return len(self.arms)
 
+    def since(self, time_s: float) -> Self:
+        """Those that were decided then or later."""
+        kept = self.times_s >= time_s
+        return self if kept.all() else type(self)(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
+
     @classmethod
     def concat(cls, parts: Sequence["Matured"]) -> Self:
         """One or more of them, in their order."""

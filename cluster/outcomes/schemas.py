@@ -107,6 +107,9 @@ class DecisionsOut(BaseModel):
     pending: int
     matured: int
     hurried: int
+    duplicates: Annotated[
+        int, Field(description="Had the id of another request that is remembered still, and count for nothing.")
+    ]
 
 
 class BudgetOut(BaseModel):

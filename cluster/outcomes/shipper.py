@@ -11,7 +11,7 @@ from cluster.events import Event, happened
 from cluster.outcomes.recorder import Recorder, Shipment
 from cluster.told_to_end import told_to_end
 
-MOST_S, OF_HORIZON = 5.0, 1 / 20
+LEAST_S, MOST_S, OF_HORIZON = 1.0, 5.0, 1 / 20
 LAST_S = 2.0
 """What a replica that ends spends on shipping what it still remembers."""
 Payload = dict[str, Any]
@@ -27,14 +27,13 @@ class Parcel:
     shipment: Shipment
 
 
-def every_s(window_s: float, horizon_s: float) -> float:
+def every_s(horizon_s: float) -> float:
     """How long a replica remembers before it ships: what is lost with it at most.
 
     A call costs as much as answering a request, whatever it carries. But a reward counts as late that is told in time
-    and shipped when it is final already, so this is a small part of the time until then. No less than a window, for
-    nothing is decided anew within it.
+    and shipped when it is final already, so this is a small part of the time until then.
     """
-    return max(window_s, min(MOST_S, OF_HORIZON * horizon_s))
+    return max(LEAST_S, min(MOST_S, OF_HORIZON * horizon_s))
 
 
 class OutcomesDesk(Protocol):

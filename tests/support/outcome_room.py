@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -57,15 +58,15 @@ class Notebook:
 
 
 class Room:
-    """An account, and its log."""
+    """An account, and its log. heard_s: when the first reward came, where one did before."""
 
-    def __init__(self, experiment: Experiment = EXPERIMENT, most: int = 10_000) -> None:
+    def __init__(self, experiment: Experiment = EXPERIMENT, most: int = 10_000, heard_s: float = inf) -> None:
         self.time, self.log = FakeTime(BEGAN_S), Notebook()
         drift = Drift(CHAINS)
         drift.follow("model-1", 0)
         joiner = Joiner(HORIZON_S, most, early_s=10.0)
         about = HEAD.chains, joiner, drift, self.log, self.time, HEAD.reward_model
-        self.account = OutcomesAccount(experiment, *about)
+        self.account = OutcomesAccount(experiment, *about, heard_s=heard_s)
 
     def take(self, *parcels: Parcel) -> "Room":
         for one in parcels:

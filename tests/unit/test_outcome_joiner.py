@@ -52,6 +52,14 @@ def test_feedback_whose_decision_never_comes_is_unknown() -> None:
     assert (joiner.counts.unknown, joiner.counts.waiting) == (3, 0)
 
 
+def test_decisions_that_travel_for_longer_than_the_horizon_still_wait_for_their_rewards() -> None:
+    joiner = Joiner(horizon_s=60.0, early_s=30.0)
+    assert len(joiner.step([decisions(numbered(2))], [], BEGAN_S + 100).matured) == 0
+    assert joiner.step([], [reward("r0", at_s=BEGAN_S + 5)], BEGAN_S + 101).rewards != ()
+    matured = joiner.step([], [], BEGAN_S + 130).matured
+    assert (matured.rewards.tolist(), matured.whole.all()) == ([1.0, 0.0], True)
+
+
 def test_feedback_after_the_horizon_is_late() -> None:
     joiner = Joiner(horizon_s=100.0)
     joiner.step([decisions(numbered(2))], [], BEGAN_S)

@@ -166,12 +166,23 @@ def test_a_loss_is_said_also_where_the_disk_was_full_when_it_should_have_been(tm
     assert set(read_log(tmp_path, horizon_s=3.0).times_s - BEGAN_S) == {0}
 
 
-def test_a_short_restart_costs_no_rows(tmp_path: Path) -> None:
-    for writer, since in (("a", 0), ("b", 130)):
+@pytest.mark.parametrize(("horizon_s", "rows"), [(1800.0, 6), (80.0, 3)])
+def test_a_restart_that_is_short_beside_the_horizon_costs_no_rows(tmp_path: Path, horizon_s: float, rows: int) -> None:
+    for writer, since, hears_s in (("a", 0.0, 100.0), ("b", 130.0, 2000.0)):
         log = opened(tmp_path, writer, now_s=BEGAN_S + since)
-        log.add_decisions(decisions(numbered(3, writer), BEGAN_S + since))
-        log.flush(BEGAN_S + since + 100, everything=True)
-    assert len(read_log(tmp_path, horizon_s=80.0)) == 6
+        log.add_decisions(decisions(numbered(3, writer), BEGAN_S + since + 50))
+        log.flush(BEGAN_S + since + hears_s, everything=True)
+    assert len(read_log(tmp_path, horizon_s=horizon_s)) == rows
+
+
+def test_an_id_that_is_used_again_gets_what_its_own_request_has_earned(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    for day, earned in enumerate((5.0, None, 3.0)):
+        at_s = BEGAN_S + 10_000.0 * day
+        log.add_decisions(decisions(("session", f"other-{day}"), at_s))
+        log.add_outcomes([] if earned is None else [Reward("session", earned, at_s + 7.0)])
+    log.flush(BEGAN_S + 40_000, everything=True)
+    assert read_log(tmp_path, horizon_s=60.0).rewards.tolist() == [5.0, 0.0, 0.0, 0.0, 3.0, 0.0]
 
 
 def test_rows_are_chosen_by_time_and_files_outside_are_not_read(tmp_path: Path) -> None:

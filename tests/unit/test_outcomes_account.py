@@ -68,7 +68,7 @@ def test_each_parcel_counts_once_whatever_comes_when_and_how_often(
 def test_requests_and_rewards_are_summed_by_arm() -> None:
     arms = np.array([POLICY, HOLDBACK, POLICY, NAMED], np.int8)
     batch = decisions(numbered(4), arms=arms, flops=np.array([1.0, 2.0, 3.0, 4.0]))
-    room = Room().take(parcel(1, batch, rewards=rewards("r0", "r3")))
+    room = Room(heard_s=BEGAN_S).take(parcel(1, batch, rewards=rewards("r0", "r3")))
     assert room.account.sums.totals[FLOPS].sum(axis=1).tolist() == [4.0, 2.0]
     assert not room.account.sums.counts[REWARD].any(), "a reward is not final before its horizon"
     sums = room.matures().account.sums
@@ -76,19 +76,21 @@ def test_requests_and_rewards_are_summed_by_arm() -> None:
     assert sums.counts[REWARD].sum(axis=1).tolist() == [2.0, 1.0]
 
 
-def test_requests_that_were_over_before_anybody_told_of_rewards_count_as_neither_rewarded_nor_not() -> None:
+def test_requests_of_before_anybody_told_of_rewards_count_as_neither_rewarded_nor_not() -> None:
     arms = np.array([POLICY, HOLDBACK, POLICY], np.int8)
     room = Room().take(parcel(1, decisions(numbered(3), arms=arms))).matures()
     assert not room.account.sums.counts[REWARD].any()
-    room.take(parcel(2, decisions(numbered(3, "s"), arms=arms), rewards=rewards("s0"))).matures()
+    first_s = BEGAN_S + 1.0  # when somebody begins to tell, while requests wait of which nobody did
+    waiting, later = decisions(numbered(3, "s"), arms=arms), decisions(numbered(3, "t"), first_s, arms=arms)
+    room.take(parcel(2, waiting, later, rewards=rewards("s0", "t0"))).matures()
     sums = room.account.sums
     assert sums.counts[REWARD].sum(axis=1).tolist() == [2.0, 1.0]
     assert sums.totals[REWARD].sum(axis=1).tolist() == [1.0, 0.0]
-    assert room.told()["decisions"]["matured"] == 6
+    assert room.told()["decisions"]["matured"] == 9
 
 
 def test_requests_that_could_not_wait_for_their_rewards_count_as_neither_rewarded_nor_not() -> None:
-    room = Room(most=2).take(parcel(1, decisions(numbered(2)), rewards=rewards("r0")))
+    room = Room(most=2, heard_s=BEGAN_S).take(parcel(1, decisions(numbered(2)), rewards=rewards("r0")))
     room.take(parcel(2, decisions(numbered(2, "s"), arms=np.array([POLICY, POLICY], np.int8)))).matures()
     assert room.account.sums.counts[REWARD].sum() == 2
     assert room.told()["decisions"]["hurried"] == 2
@@ -126,6 +128,7 @@ def test_a_request_id_that_comes_twice_counts_once() -> None:
     room.take(parcel(1, decisions(["same"], arms=np.zeros(1, np.int8)), replica="b"))
     assert room.account.sums.requests.sum() == 2
     assert room.log.logged == ["same", "else"]
+    assert room.told()["decisions"]["duplicates"] == 2
 
 
 def test_of_requests_without_a_decision_nothing_is_known_of_prices_or_of_predictions() -> None:
@@ -160,7 +163,7 @@ def test_any_number_of_restarts_loses_nothing_that_was_kept() -> None:
 
 
 def test_after_a_restart_rewards_are_heard_though_none_has_come_yet() -> None:
-    before = Room().take(*REPLICAS["a"]).matures()
+    before = Room(heard_s=BEGAN_S).take(*REPLICAS["a"]).matures()
     after = Room()
     assert not after.account.hears
     after.account.resume(before.account.dumped())
@@ -248,7 +251,8 @@ def test_what_is_told_says_so_where_rewards_are_not_known_since_requests_cannot_
 
 
 def test_savings_budgets_and_chains_are_told_once_they_are_known() -> None:
-    told = Room().take(many(POLICY, 10.0, earned=0.5), many(HOLDBACK, 20.0, earned=0.75)).matures().told()
+    room = Room(heard_s=BEGAN_S).take(many(POLICY, 10.0, earned=0.5), many(HOLDBACK, 20.0, earned=0.75))
+    told = room.matures().told()
     flops = told["quantities"]["flops"]
     assert flops["per_request"]["value"] == pytest.approx(10.0)
     assert flops["relative"]["value"] == pytest.approx(10.0 / flops["static"])
@@ -269,14 +273,15 @@ def budgets_of(room: Room) -> dict[str, int]:
 
 
 def test_requests_count_under_the_limits_that_they_were_decided_under_however_many_policies_follow() -> None:
-    room = Room().take(parcel(1, of_policy(1, "a"), policies=(policy(1, "cap 150 W"),), rewards=rewards("a0")))
+    room = Room(heard_s=BEGAN_S)
+    room.take(parcel(1, of_policy(1, "a"), policies=(policy(1, "cap 150 W"),), rewards=rewards("a0")))
     room.take(parcel(2, policies=tuple(policy(version, "cap 100 W") for version in range(2, 20_010))))
     room.take(parcel(3, of_policy(20_009, "b"))).matures()
     assert budgets_of(room) == {"cap 150 W": 20, "cap 100 W": 20}
 
 
 def test_a_limit_that_changes_under_a_policy_counts_for_what_is_decided_from_then_on() -> None:
-    room, changed_s = Room(), BEGAN_S + 10.0
+    room, changed_s = Room(heard_s=BEGAN_S), BEGAN_S + 10.0
     before = replace(policy(7, "cap 150 W", price=0.0), since_s=BEGAN_S + 1.0)
     after = replace(before, budget="cap 100 W", since_s=changed_s)
     room.take(parcel(1, of_policy(7, "a"), policies=(before,), rewards=rewards("a0")))
@@ -298,7 +303,7 @@ def of_policy(version: int, prefix: str) -> Decisions:
 
 
 def test_rewards_of_another_model_are_judged_from_its_first_policy_on_and_logged_by_themselves() -> None:
-    room = Room()
+    room = Room(heard_s=BEGAN_S)
     first, second = of_model(7, "model-1"), of_model(8, "model-2")
     room.take(parcel(1, of_policy(7, "a"), policies=(first,)))
     both = of_policy(7, "b"), of_policy(8, "c")
