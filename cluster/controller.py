@@ -118,6 +118,8 @@ class Controller:
             runs.append(self._follow_capacity(settings, cascade.spec))
         if meters:
             runs += self._account(settings, cascade.spec, carbon, metrics)
+        else:
+            runs.append(self._kept.alone(asyncio.sleep))
         loop = asyncio.get_running_loop()  # Serve constructs replicas on their loop
         self._runs = [loop.create_task(run) for run in runs]
         ready("the controller")

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster.carbon.remembered import INTENSITY, RememberedCarbon
@@ -22,6 +22,8 @@ PRICES, FORMAT = "control", 1
 COSTS_S, INTENSITY_S, LOAD_S, SERVED_S = 30.0, 60.0, 300.0, 300.0
 """Between two times that what changes slowly is written; forecasts are some kilobytes long."""
 SAVINGS, SAVINGS_S = "savings", 5.0
+ALONE_S = 5.0
+"""Between two times that is written what is due, where no window of the account takes it along."""
 Values = Mapping[str, bytes]
 logger = logging.getLogger(__name__)
 
@@ -83,7 +85,7 @@ class Kept:
     def __init__(self, ledger: Ledger, parts: Sequence[Part], wall: Callable[[], float]) -> None:
         self._ledger, self._parts, self._wall = ledger, parts, wall
         self._written_s: dict[tuple[str, ...], float] = {}
-        self._taken_up, self._complained = False, False
+        self._taken_up, self._complained, self._unwritten = False, False, False
 
     def states(self) -> tuple[State, ...]:
         """What is to be written now."""
@@ -93,6 +95,29 @@ class Kept:
         due = [part for part in self._parts if not 0 <= now_s - self._written_s[part.keys] < part.every_s]
         self._written_s.update({part.keys: now_s for part in due})
         return tuple(State(key, value, FORMAT, now_s) for part in due for key, value in part.dumped().items())
+
+    async def alone(self, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """Write what is due every now and then, for ever: for where no joules are accounted for."""
+        while True:
+            await sleep(ALONE_S)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what is due; all of it later, where the ledger cannot be written."""
+        states = self.states()
+        if not states:
+            return
+        try:
+            await asyncio.to_thread(self._ledger.remember, states)
+        except GreenFlowError as error:
+            self._written_s = dict.fromkeys(self._written_s, -math.inf)
+            if not self._unwritten:
+                happened(logger, Event.LEDGER_ERROR, "what the next controller is to know is not written: %s", error)
+            self._unwritten = True
+            return
+        if self._unwritten:
+            happened(logger, Event.LEDGER_BACK, "what the next controller is to know is written again")
+        self._unwritten = False
 
     async def take_up(self) -> bool:
         """Take up what was kept, once. False while the ledger cannot be read: to be called again then."""

@@ -98,7 +98,8 @@ class Outcomes:
         self._drifting, self._hurrying = Drifting(), Hurrying()
         self._metrics = OutcomesMetrics(RayMetrics(), self._account)
         self._keeping = Keeping(self._account, controller)
-        self._run = asyncio.get_running_loop().create_task(self._work())
+        loop = asyncio.get_running_loop()  # a disk that hangs keeps the log waiting, and nothing else
+        self._runs = [loop.create_task(run) for run in (self._work(), self._write())]
         held_back = 100 * self._account.experiment.holdback
         happened(logger, Event.EXPERIMENT_OPENED, "%g%% of the users are held back on the static chain", held_back)
         ready("the account of outcomes")
@@ -114,18 +115,20 @@ class Outcomes:
 
     def check_health(self) -> None:
         """Called by Serve, which replaces a replica that has stopped."""
-        if self._run.done():
-            self._run.result()
+        for run in self._runs:
+            if run.done():
+                run.result()
 
     async def __del__(self) -> None:
         """Called by Serve when the replica ends in order."""
-        self._run.cancel()
-        await asyncio.to_thread(self._account.log.flush, time.time(), everything=True)
+        for run in self._runs:
+            run.cancel()
         await self._keeping.keep()
+        await asyncio.to_thread(self._account.log.flush, time.time(), everything=True)
         ended("the account of outcomes")
 
     async def _work(self) -> None:
-        """Let time pass in the account, write the log, and keep the sums, for ever."""
+        """Let time pass in the account, and keep the sums, for ever."""
         kept_s = time.monotonic()
         while True:
             await asyncio.sleep(STEP_S)
@@ -133,10 +136,15 @@ class Outcomes:
             self._drifting.look(self._account.drift.view(time.time()))
             self._hurrying.look(self._account.joiner.counts, self._account.hears)
             self._metrics.tell(time.time())
-            await asyncio.to_thread(self._account.log.flush, time.time())
             if time.monotonic() >= kept_s + (KEEP_S if self._keeping.known else TAKE_UP_S):
                 await self._keeping.keep()
                 kept_s = time.monotonic()
+
+    async def _write(self) -> None:
+        """Write the log, for ever."""
+        while True:
+            await asyncio.sleep(STEP_S)
+            await asyncio.to_thread(self._account.log.flush, time.time())
 
 
 class RemoteOutcomes:

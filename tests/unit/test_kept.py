@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from cluster.carbon.remembered import INTENSITY, RememberedCarbon
 from cluster.computing import BUSY, ROWS
 from cluster.control import ControlState
 from cluster.kept import COSTS_S, INTENSITY_S, LOAD_S, PRICES, SAVINGS, SAVINGS_S, Handed, Kept, parts_of
+from cluster.ledger.changes import LimitChange
 from cluster.ledger.marks import State
 from cluster.ledger.store import Ledger
 from cluster.pacer import LOAD, QuotaPacer
@@ -48,6 +49,11 @@ class Locked(Ledger):
         if self.locked:
             raise TryAgain("another process is writing to it")
         return super().state(key)
+
+    def remember(self, states: Sequence[State], changes: Sequence[LimitChange] = ()) -> None:
+        if self.locked and states:
+            raise TryAgain("another process is writing to it")
+        super().remember(states, changes)
 
 
 class Room:
@@ -236,6 +242,28 @@ def test_what_was_handed_over_is_kept_for_the_next_controller() -> None:
     assert first.writes(0.5 * SAVINGS_S) == 0, "not before it is due"
     assert first.writes(0.5 * SAVINGS_S)
     assert Shelf(ledger).begins().handed.asked() == b"two"
+
+
+def test_where_no_window_of_the_account_takes_it_along_it_is_written_by_itself(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ledger = Locked()
+    first = Shelf(ledger).begins()
+    first.handed.value = b"one"
+    first.now_s += SAVINGS_S
+
+    async def runs() -> None:
+        ledger.locked = True
+        await first.kept.write()
+        await first.kept.write()
+        ledger.locked = False
+        await first.kept.write()
+
+    with caplog.at_level("INFO"):
+        asyncio.run(runs())
+    said = [record.getMessage() for record in caplog.records if "next controller" in record.getMessage()]
+    assert [("again" in one) for one in said] == [False, True], "each is said once"
+    assert Shelf(ledger).begins().handed.asked() == b"one"
 
 
 def test_while_the_ledger_cannot_be_read_nobody_takes_what_was_kept_for_nothing() -> None:
