@@ -164,6 +164,7 @@ class ModelDesk:
         try:
             previous = None if kept.previous is None else self._read(kept.previous, states)
         except FixFile as error:
+            slots = {sha256: slot for sha256, slot in slots.items() if sha256 == current.model.sha256}
             happened(logger, Event.MODEL_UNUSABLE, "the reward model before the present one is lost: %s", error)
         self._terms, self._slots = (current, previous), slots
         if not self.is_own(current.model):

@@ -178,7 +178,10 @@ def test_without_the_one_before_the_present_one_still_predicts() -> None:
     desk.put(A, "anna", 1.0)
     desk.put(B, "anna", 2.0)
     ledger.remember([State(SLOTS[0], b"lost", FORMAT, 1.0)])
-    assert said(opened(ledger)) == (name(B), None)
+    desk = opened(ledger)
+    assert said(desk) == (name(B), None)
+    desk.put(A, "anna", 3.0)
+    assert said(opened(ledger)) == (name(A), name(B)), "what was lost is kept anew"
 
 
 @pytest.mark.parametrize("state", [(b"{}", FORMAT), (b"nonsense", FORMAT), (b"{}", FORMAT + 1)])
