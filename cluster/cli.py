@@ -56,7 +56,9 @@ def greenflow() -> None:
     Start here:
       greenflow up                     serve the demo cascade, until Ctrl-C
       greenflow load --seconds 10      send it traffic, in another terminal
+      greenflow watch                  see watts, limits and savings live; the page at the server's address does, too
       greenflow report                 see what joules that took, and where they went
+      greenflow doctor                 see which meters are read here, and why others are not
     """
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from cluster.config import DEMO, GROUPS, PREFIX, Settings
 
-NOT_SAID = "—"
+NOT_SAID, SHIPPED = "—", "the shipped demo"
 HEAD = """\
 # Settings
 
@@ -62,7 +62,7 @@ def settings_markdown() -> str:
     for group in dict.fromkeys(one.group for one in found):
         title = f"`{group}`: {about(group)}" if group else "The application"
         rows = (_row(one) for one in found if one.group == group)
-        parts.append(f"\n## {title}\n\n| variable | default | may be | |\n|---|---|---|---|\n{''.join(rows)}")
+        parts.append(f"\n## {title}\n\n| variable | default | may be | meaning |\n|---|---|---|---|\n{''.join(rows)}")
     return "".join(parts)
 
 
@@ -123,7 +123,7 @@ def _range(least: float | None, above: float | None, most: float | None) -> str:
 
 def _said(default: object) -> str:
     if default == DEMO:
-        return "the demo"
+        return SHIPPED
     if default is None or default == "":
         return NOT_SAID
     if isinstance(default, bool):
@@ -132,5 +132,5 @@ def _said(default: object) -> str:
 
 
 def _row(one: Setting) -> str:
-    default = one.default if one.default == NOT_SAID else f"`{one.default}`"
+    default = one.default if one.default in (NOT_SAID, SHIPPED) else f"`{one.default}`"
     return f"| `{one.variable}` | {default} | {one.may_be} | {one.meaning} |\n"

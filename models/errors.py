@@ -5,6 +5,7 @@ GreenFlowError
 ├── FixRequest   a request is wrong: correct the field that it names (HTTP 422)
 │   └── NoSuch   what it names is not there: look at what is (HTTP 404)
 ├── FixSetup     the machine lacks something: a port, a GPU, an extra, a running cluster
+│   ├── NeedsExtra    packages of an extra
 │   └── SensorAbsent  this kind of power sensor cannot be read here: try the next
 ├── SensorLost   a power sensor that was read is gone: bill nothing, and read it again later
 └── TryAgain     nothing is wrong with the call: repeat it (a replica died under it)
@@ -52,6 +53,17 @@ class NoSuch(FixRequest):
 
 class FixSetup(GreenFlowError):
     """The machine or its surroundings lack something; the message says what, and the remedy."""
+
+
+class NeedsExtra(FixSetup):
+    """`what` takes packages of one of the project's extras, which are not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        self.what, self.extra = what, extra
+        super().__init__(what, extra)  # what the error is rebuilt from in another process
+
+    def __str__(self) -> str:
+        return f"{self.what}: in the checkout, make .venv EXTRAS=dev,{self.extra} (or pip install -e '.[{self.extra}]')"
 
 
 class SensorAbsent(FixSetup):

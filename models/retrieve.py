@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from models.batch import FloatArray, IntArray, RaggedBatch, UserRows, offsets_of
-from models.errors import FixFile, FixSetup
+from models.errors import FixFile, NeedsExtra
 from models.session import Session
 from models.spec import ApproximateSpec
 from models.topn import top_n
@@ -135,5 +135,5 @@ def _usearch() -> Any:
     try:
         from usearch import index
     except ImportError:
-        raise FixSetup("an approximate index needs usearch: pip install 'greenflow[ann]'") from None
+        raise NeedsExtra("an approximate index needs usearch", "ann") from None
     return index

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocator.pfec.methods import EQUAL, GREENFLOW, ORACLE, STATIC
 from allocator.pfec.report import MethodReport, Report
-from models.errors import FixSetup
+from models.errors import NeedsExtra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,9 +51,9 @@ STYLE = {
 
 
 def need_matplotlib() -> None:
-    """Raises FixSetup when matplotlib is not there."""
+    """Raises NeedsExtra when matplotlib is not there."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise FixSetup("figures need matplotlib: pip install 'greenflow[report]'")
+        raise NeedsExtra("figures need matplotlib", "report")
 
 
 def figures(report: Report) -> "dict[str, tuple[bytes, str]]":

@@ -37,8 +37,8 @@ def command() -> None:
     """Set, remove and see what a running server may spend.
 
     A limit is of power (watts of all machines, idle included), of energy (kWh a day), of carbon (grams of CO2e an hour
-    or a day), of compute (seconds a second that variants run) or of FLOPs. All hold at the same time. The server keeps
-    to them by choosing cheaper chains where they lose the least.
+    or a day), of compute (seconds a second that variants and the work around them run) or of FLOPs. All hold at the
+    same time. The server keeps to them by choosing cheaper chains where they lose the least.
 
     \b
     Examples:
@@ -55,7 +55,7 @@ def command() -> None:
 @_quantity(Kind.POWER, "Watts of all machines together, at all times.")
 @_quantity(Kind.ENERGY, "Of all machines, from midnight to midnight UTC.")
 @_quantity(Kind.CARBON, "Grams of CO2e a full hour (g/h) or a day in UTC (g/day).")
-@_quantity(Kind.COMPUTE, "Seconds a second that variants run, replicas added up.")
+@_quantity(Kind.COMPUTE, "Seconds a second that variants and the work around them run, all replicas added up.")
 @_quantity(Kind.FLOPS, "FLOPs a second, as counted from the models.")
 @url_option
 @token_file_option

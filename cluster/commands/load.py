@@ -143,7 +143,9 @@ def _opened(console: Console, folder: Path, *seeds: Any) -> Clicks:
 @click.option("--warmup", type=click.FloatRange(0), default=1.0, help="Seconds of traffic before it counts.")
 @click.option("--chain", help="Ask for this chain (see GET /v1/chains).  [default: the server chooses]")
 @click.option("--unknown", type=click.FloatRange(0, 1), default=0.0, help="Share of users nobody knows.")
-@click.option("--max-in-flight", type=click.IntRange(1, 10_000), default=1024, help="Open loop: bound on it.")
+@click.option(
+    "--max-in-flight", type=click.IntRange(1, 10_000), default=1024, help="Open loop: most requests under way at once."
+)
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=10.0, help="Seconds for an answer.")
 @click.option("--seed", type=click.IntRange(0), default=0, help="Of the users, the arrival times and the clicks.")
 @click.option(

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from allocator.rewards import ExpectedClicks, Logged, ModelChance, RewardSource
 from allocator.table import MANIFEST
-from models.errors import FixFile, FixSetup
+from models.errors import FixFile, NeedsExtra
 from models.loading import Cascade
 from models.spec import FileRef
 
@@ -113,7 +113,7 @@ def _logged(cascade: Cascade, data: Path, reward: str) -> Earns:
 def _fitted(cascade: Cascade, data: Path, console: Console) -> Mapping[str, bytes]:
     """A click model fitted to the data, and its report."""
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("onnxscript") is None:
-        raise FixSetup("fitting a click model needs torch and onnxscript: pip install 'greenflow[train]'")
+        raise NeedsExtra("fitting a click model needs torch and onnxscript", "train")
     from models.training.click_model import fit_click_model
     from models.worlds.kuairand import read_kuairand
 

@@ -69,7 +69,8 @@ def command(
     as_json: bool,
     as_html: bool,
 ) -> None:
-    """Tell how much energy and carbon the recommendations took, and what it went to.
+    """Tell how much energy and carbon the recommendations took, what it went to, and what was saved against the users
+    who are held back.
 
     Reads the ledger that the controller keeps; it may be at work meanwhile. Times are rounded outwards to whole hours
     (UTC), or to days where hours are no longer kept.

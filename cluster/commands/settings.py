@@ -18,7 +18,7 @@ SECRET = "(set)"
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--markdown", is_flag=True, help="All of them, as Markdown: deploy/SETTINGS.md.")
 def command(words: tuple[str, ...], markdown: bool) -> None:
-    """Say what every setting means, what it may be, and what it is without a word.
+    """Say what every setting means, what it may be, and what it is by default.
 
     With WORDs, those settings alone that have all of them in their name or meaning. A setting that this environment
     says something of shows that, too; what it says is checked.

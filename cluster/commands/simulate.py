@@ -31,7 +31,7 @@ Runs = list[tuple[str, Outcome]]
 @click.option("--list", "listed", is_flag=True, help="Tell what ships, and what each scenario shows.")
 @click.option(
     "--budget",
-    help="Energy of the day, in the stead of the scenario's limits: kWh, a share such as 80% of what the day takes "
+    help="Energy of the day, instead of the scenario's limits: kWh, a share such as 80% of what the day takes "
     "without limits, or none. Several, parted by commas, are run one after another and compared.",
 )
 @click.option(
@@ -42,7 +42,7 @@ Runs = list[tuple[str, Outcome]]
     help="Likewise power (W), energy (kWh/day), carbon-day (g), carbon-hour (g), compute (busy_s/s) or flops (FLOP/s). "
     "May be given more than once: such limits hold together.",
 )
-@click.option("--seed", type=click.IntRange(0), help="Of all chance.  [default: the scenario's]")
+@click.option("--seed", type=click.IntRange(0), help="Of all random draws.  [default: the scenario's]")
 @click.option("--window-s", type=click.FloatRange(1, 900), help="Seconds of a window.  [default: the scenario's]")
 @click.option(
     "--ledger",

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from models.errors import FixSetup
+from models.errors import NeedsExtra
 from models.spec import CascadeSpec
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ def _shared_options(command: Command) -> Command:
     options = (
         click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the new cascade."),
         click.option("--seed", default=0, show_default=True, help="The same seed gives the same cascade."),
-        click.option("--epochs", type=click.IntRange(1, 1000), help="Passes over the log, for every variant."),
+        click.option(
+            "--epochs",
+            type=click.IntRange(1, 1000),
+            help="Passes over the log, for every variant.  [default: each its own]",
+        ),
         click.option("--force", is_flag=True, help="Replace --out even if it does not hold a cascade."),
     )
     for option in reversed(options):
@@ -35,7 +39,7 @@ def _shared_options(command: Command) -> Command:
 
 @click.group()
 def train() -> None:
-    """Train a cascade (needs PyTorch: pip install 'greenflow[train]').
+    """Train a cascade (needs PyTorch: make .venv EXTRAS=dev,train).
 
     \b
     Examples:
@@ -48,7 +52,9 @@ def train() -> None:
 @train.command()
 @click.option("--users", type=click.IntRange(20, 10_000_000), help="Number of users.  [default: the demo's]")
 @click.option("--items", type=click.IntRange(100, 10_000_000), help="Number of items.  [default: the demo's]")
-@click.option("--days", type=click.IntRange(3, 1000), help="Logged days; the last two are held out.")
+@click.option(
+    "--days", type=click.IntRange(3, 1000), help="Logged days; the last two are held out.  [default: the demo's]"
+)
 @click.option("--homogeneous", is_flag=True, help="All users alike: personal allocation cannot win.")
 @_shared_options
 def synthetic(
@@ -104,7 +110,7 @@ def kuairand(data_dir: Path, out: Path, seed: int, epochs: int | None, force: bo
 def _need_torch() -> None:
     missing = [name for name in ("torch", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise FixSetup(f"training needs {' and '.join(missing)}: pip install 'greenflow[train]'")
+        raise NeedsExtra(f"training needs {' and '.join(missing)}", "train")
 
 
 def _train(console: Console, world: "World", out: Path, seed: int, epochs: int | None, force: bool) -> None:

@@ -25,7 +25,7 @@ from cluster.commands.retrain_asked import asked_of, free_stages, log_options
 from cluster.commands.reward_report import RewardReport, show
 from cluster.config import DEMO
 from models.checking import check_cascade
-from models.errors import FixFile, FixSetup
+from models.errors import FixFile, NeedsExtra
 from models.features import open_array
 from models.loading import Cascade
 
@@ -61,10 +61,11 @@ class _Data:
 @click.option("--more", type=click.Path(path_type=Path), multiple=True, help="Table of replay-past; repeatable.")
 @click.option("--free", multiple=True, help="A stage without structure, or `none`; repeatable.  [default: as found]")
 @click.option("--seed", type=click.IntRange(0), default=0, help="The same seed gives the same model.")
-@click.option("--epochs", type=click.IntRange(1, 10_000), help="At most so many.  [default: the fit's own]")
+@click.option("--epochs", type=click.IntRange(1, 10_000), help="Most passes over the data.  [default: the fit's own]")
 @click.option("--compare/--no-compare", default=True, help="Train the models to compare with, too.")
 @click.option("--report", "report_file", type=click.Path(path_type=Path), help="Where the report is saved as JSON.")
-@click.option("--write/--no-write", default=True, help="Make it the cascade's reward model.")
+@click.option("--write/--no-write", default=True, help="Make it the cascade's reward model, in place of the one it has;"
+              " without --cascade that is the shipped demo's.")  # fmt: skip
 def command(
     folder: Path,
     table: Path | None,
@@ -94,7 +95,7 @@ def command(
     \b
     Examples:
       greenflow train-reward --cascade my-cascade --table out/table --report out/reward.json
-      greenflow train-reward --table out/table --more out/past
+      greenflow train-reward --table out/table --more out/past --no-write
       greenflow train-reward --cascade my-cascade --first
       greenflow train-reward --cascade my-cascade --log /var/lib/greenflow/log --out out/candidate
       greenflow train-reward --cascade my-cascade --log /var/lib/greenflow/log --current out/candidate --out out/next
@@ -147,7 +148,7 @@ def _need_extras(compare: bool) -> None:
     needed = ("torch", *(("sklearn",) if compare else ()))
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        raise FixSetup(f"training needs {' and '.join(missing)}: pip install 'greenflow[train]'")
+        raise NeedsExtra(f"training needs {' and '.join(missing)}", "train")
 
 
 def _data(

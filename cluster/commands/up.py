@@ -79,7 +79,7 @@ _state_dir = click.option(
     "--safe-chain",
     "allocator_safe_chain",
     show_default="the static chain, or the best within a limit",
-    help="When nobody can choose in time.",
+    help="Id of the chain that runs when nobody can choose in time.",
 )
 @click.option(
     "--allocator-placement",
@@ -88,7 +88,10 @@ _state_dir = click.option(
     help="Where chains are chosen: inside the ingress, or in a deployment of its own.",
 )
 @click.option(
-    "--dashboard-port", type=click.IntRange(1, 65535), default=8265, help="Of Ray's dashboard, or the next free one."
+    "--dashboard-port",
+    type=click.IntRange(1, 65535),
+    default=8265,
+    help="Port of Ray's dashboard; the next free one if it is taken.",
 )
 @click.option("--no-dashboard", is_flag=True, help="Leave Ray's dashboard out, which saves memory.")
 @_state_dir
@@ -96,13 +99,18 @@ def up(host: str, port: int, dashboard_port: int, no_dashboard: bool, state_dir:
     """Serve a cascade on Ray until Ctrl-C.
 
     Starts Ray on this machine, or joins the cluster that RAY_ADDRESS names. Everything listens on loopback unless
-    --host says otherwise. Ctrl-C, SIGTERM and `greenflow down` stop all that was started.
+    --host says otherwise. Ctrl-C, SIGTERM and `greenflow down` stop all that was started. A live page of watts, limits
+    and savings is at the server's own address.
+
+    All else is set by environment variables GREENFLOW_…: power limits, meters, carbon, holdback, log. `greenflow
+    settings` says what there is.
 
     \b
     Examples:
       greenflow up
       greenflow up --cascade my-cascade --port 8080 --ingress-replicas 2
       greenflow up --flops-per-s 1e9
+      GREENFLOW_LIMITS_POWER_W=150 greenflow up
     """
     settings = Settings.from_environment(overrides)
     options = LaunchOptions(
@@ -246,7 +254,7 @@ def down(port: int | None, state_dir: Path) -> None:
     """Stop what `greenflow up` started, and wait until it is gone.
 
     Clears up after instances that were killed hard, too. With RAY_ADDRESS set and nothing running here, the
-    application is removed from that cluster.
+    application is removed from that cluster, whoever deployed it; not with --port, which means an instance here.
 
     \b
     Examples:
@@ -266,7 +274,7 @@ def down(port: int | None, state_dir: Path) -> None:
             click.echo(f"stopped {instance.url}")
             stopped += 1
     address = ray_address()
-    if not stopped and address is not None:
+    if not stopped and port is None and address is not None:
         stopped += _remove_from(address)
     if not stopped:
         click.echo("nothing is running" + (f" on port {port}" if port else ""))

@@ -17,6 +17,7 @@ from typing import Literal
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cluster.config import state_folder
 from cluster.launching.serve_env import MARKER
 
 FOLDER_PREFIX = "greenflow-"
@@ -64,7 +65,7 @@ class Instance(BaseModel):
 
 def default_root() -> Path:
     """Where the instances of this user on this machine are noted; homes may be shared between machines."""
-    return Path.home() / ".local" / "state" / "greenflow" / platform.node()
+    return state_folder() / platform.node()
 
 
 class Registry:

@@ -35,7 +35,7 @@ def limit_of(name: str, value: str) -> LimitPart | None:
 
 
 def cases(budgets: str | None, limits: Iterable[str]) -> dict[str, tuple[LimitPart, ...]]:
-    """What is to be run: by label, which limits it has in the stead of all that the scenario states.
+    """What is to be run: by label, which limits it has instead of all that the scenario states.
 
     budgets  values of the limit `energy`, parted by commas
     limits   NAME=VALUE or NAME=VALUE,VALUE each: several names hold together, several values are run one after another
@@ -48,6 +48,8 @@ def cases(budgets: str | None, limits: Iterable[str]) -> dict[str, tuple[LimitPa
         asked.append((name, values))
     found: dict[str, tuple[LimitPart, ...]] = {"": ()}
     for name, values in asked:
+        if [other for other, _ in asked].count(name) > 1:
+            raise FixRequest("limit", f"{name} is named more than once (--budget means energy): part values by commas")
         parts = [value for value in re.split(r"\s*,\s*", values.strip()) if value]
         if not parts:
             raise FixRequest("limit", f"{name} has no value")

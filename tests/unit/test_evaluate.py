@@ -122,7 +122,7 @@ def test_without_matplotlib_the_extra_is_named_before_anything_is_done(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name))
     result = run(rewarding, table, tmp_path / "out")
     assert isinstance(result.exception, FixSetup)
-    assert "greenflow[report]" in str(result.exception)
+    assert "EXTRAS=dev,report" in str(result.exception)
     assert not (tmp_path / "out").exists()
 
 

@@ -32,7 +32,7 @@ def test_deploy_holds_what_the_code_says() -> None:
 
 def test_no_path_of_the_machine_that_wrote_it_is_in_it() -> None:
     assert str(SHIPPED.parent.parent) not in settings_markdown()
-    assert of("GREENFLOW_CASCADE").default == "the demo"
+    assert of("GREENFLOW_CASCADE").default == "the shipped demo"
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,8 @@ def test_what_is_asked_wrongly_is_told() -> None:
         cases(None, ["power"])
     with pytest.raises(FixRequest, match="power has no value"):
         cases(None, ["power="])
+    with pytest.raises(FixRequest, match="energy is named more than once"):
+        cases("80%", ["energy=70%"])
 
 
 def test_windows_that_are_too_short_for_a_long_day_are_told(tmp_path: Path) -> None:
