@@ -70,7 +70,7 @@ def up(
     Examples:
       greenflow monitoring up
       greenflow monitoring up --prometheus-port 9190 --keep 90d
-      greenflow monitoring up --service-discovery http://head:8265/api/prometheus/sd
+      greenflow monitoring up --service-discovery http://127.0.0.1:8265/api/prometheus/sd    on a cluster's head
     """
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)  # a shell starts background jobs deaf to it

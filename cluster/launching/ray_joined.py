@@ -124,8 +124,8 @@ def _front_end(address: str, dashboard: str, app: str) -> str:
 def details(dashboard: str, timeout_s: float = 5.0) -> dict[str, Any] | None:
     """What Ray's dashboard says of Serve (GET /api/serve/applications/); None when it does not answer.
 
-    Sends the user's token of Ray's token authentication, if there is one: that is on unless somebody switched it off,
-    but a process that has not connected to Ray does not know.
+    Sends the user's token of Ray's token authentication, if there is one: a process that has not connected to Ray does
+    not know whether it is asked for.
     """
     if not dashboard:
         return None

@@ -54,7 +54,8 @@ def shipped_yaml() -> str:
     head = """\
 # Made by `greenflow monitoring files`; cluster/monitoring/scraping.py is where to change it.
 # Ray's head keeps a list of its nodes in the file below; started with another --temp-dir, it is there.
-# From another machine, ask Ray's dashboard for the list (with token authentication on, by a file with the token):
+# From another machine, ask Ray's dashboard for the list, if the head was started with a --dashboard-host that it can
+# reach (with token authentication on, by a file with the token):
 #     http_sd_configs:
 #     - url: http://HEAD:8265/api/prometheus/sd
 #       authorization: {credentials_file: /path/to/ray_token}
