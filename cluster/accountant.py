@@ -219,7 +219,8 @@ class Accountant:
         """Write the windows, and now and then the energy model. Where the books then stand, or why they do not."""
         learned: tuple[State, ...] = ()
         self._began_s = now_s if self._began_s is None else self._began_s
-        if now_s - after.saved_s >= min(max((now_s - self._began_s) / 2, SAVE_S[0]), SAVE_S[1]):
+        wait_s = min(max((now_s - self._began_s) / 2, SAVE_S[0]), SAVE_S[1])
+        if not 0 <= now_s - after.saved_s < wait_s:
             learned = (State(MODEL_KEY, saved.dumped(after.model, after.debts), MODEL_FORMAT, now_s),)
         *before, account = accounts
         last, saved_s = Last(account.number, account.end_s), now_s if learned else after.saved_s

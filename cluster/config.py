@@ -90,7 +90,7 @@ class AllocatorSettings(BaseModel):
     placement: Literal["inline", "own"] = "inline"
     replicas: Annotated[int, Field(ge=1, le=1000)] = 1
     timeout_ms: Annotated[float, Field(gt=0, le=60_000)] = 100.0
-    window_s: Annotated[float, Field(ge=0.1, le=3600)] = 1.0
+    window_s: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     stale_s: Annotated[float, Field(gt=0, le=86_400)] = 10.0
     sample_rows: Annotated[int, Field(ge=1, le=4096)] = 128
     remember_mb: Annotated[float, Field(ge=0, le=100_000)] = 32.0

@@ -46,6 +46,7 @@ class ControlState:
     asked      requests in a window, smoothed
     reachable  (M,) whether the limit can be held by any choice of chains
     measured   windows of late, for when nobody measures
+    rearranged whether `policy` is not what replicas hold under its version, so that the next one must have its own
     """
 
     policy: Policy
@@ -57,6 +58,7 @@ class ControlState:
     asked: Asked
     reachable: Mask
     measured: Measured = field(default_factory=Measured)
+    rearranged: bool = False
 
     @property
     def prices_by_key(self) -> dict[str, float]:
@@ -211,11 +213,12 @@ class Control:
     def _published(self, state: ControlState, now_s: float, prices: Floats, safe: int | None = None) -> ControlState:
         """The state with a policy of these prices: the same one where it would decide alike and none was priced."""
         policy, terms = state.policy, state.terms
-        same = policy.costs.shape == state.means.costs.shape and (policy.available == terms.available).all()
+        same = not state.rearranged and policy.costs.shape == state.means.costs.shape
+        same = same and (policy.available == terms.available).all()
         same = same and policy.reward_model == self.reward_model
         if same and (policy.prices == prices).all() and (not prices.any() or (policy.costs == state.means.costs).all()):
             return state
-        chain = policy.safe_chain if safe is None else safe
+        chain = (policy.safe_chain if prices.any() else self.safe_chain) if safe is None else safe
         made = policy.next(
             now_s,
             prices=prices,
@@ -224,7 +227,7 @@ class Control:
             safe_chain=chain,
             reward_model=self.reward_model,
         )
-        return replace(state, policy=made, terms=replace(terms, prices=made.prices))
+        return replace(state, policy=made, terms=replace(terms, prices=made.prices), rearranged=False)
 
     def _safe(self, seen: Observation, means: Means, prices: Floats, load: float) -> int:
         """The chain for when nobody decides."""
@@ -259,6 +262,7 @@ class Control:
             means=means,
             spend=self._free(means),
             reachable=every,
+            rearranged=True,
         )
 
     def _held(

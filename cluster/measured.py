@@ -16,6 +16,8 @@ SETTLES_S = 5.0
 CAUTIOUS_S = 30.0
 """Of fewer measured seconds it is not believed that chains spend less than they are thought to: nobody has seen what
 other chains spend, and a limit is exceeded sooner than it is missed."""
+MOST_SHARE = 20.0
+"""Nor is it believed that they spend so many times what they are thought to, as where next to nothing ran."""
 LEAST_SHARE = 0.02
 """Measured spend less what is fixed may come out as nothing by noise; chains that ran have spent this share at least of
 what they are thought to."""
@@ -52,10 +54,14 @@ class Measured:
     silent_s: Mapping[Resource, float] = field(default_factory=dict)
 
     def after(self, executed: Floats, means: Means, window_s: float) -> Self:
-        """With a window in which each chain was executed so often, (J,), and of which `means` tells what it spent."""
+        """With a window in which each chain was executed so often, (J,), and of which `means` tells what it spent.
+
+        One in which none was says nothing of what chains spend.
+        """
         chains, spent, for_s = dict(self.executed), dict(self.spent), dict(self.for_s)
         silent_s = {resource: seconds + window_s for resource, seconds in self.silent_s.items()}
-        for resource, one in {aim.resource: aim.spent for aim in means.aims if np.isfinite(aim.spent)}.items():
+        told = {aim.resource: aim.spent for aim in means.aims if np.isfinite(aim.spent)} if executed.any() else {}
+        for resource, one in told.items():
             known = resource in spent and len(chains[resource]) == len(executed)
             keep = exp(-silent_s[resource] / SETTLES_S) if known else 0.0
             chains[resource] = executed + keep * (chains[resource] - executed) if known else executed
@@ -84,4 +90,5 @@ class Measured:
             return 1.0
         modelled = float(executed @ means.costs[:, at])
         least = 1.0 if self.for_s[aim.resource] < CAUTIOUS_S else LEAST_SHARE
-        return max(least, (self.spent[aim.resource] - aim.last_fixed) / modelled) if modelled > 0 else 1.0
+        ratio = (self.spent[aim.resource] - aim.last_fixed) / modelled if modelled > 0 else 1.0
+        return min(max(ratio, least), MOST_SHARE)

@@ -118,7 +118,7 @@ class QuotaPacer:
         """As `Pacer.allowance`."""
         assert limit.period_s is not None
         period = Period.holding(now_s, limit.period_s)
-        spent = self._spent.since(period.start_s).of(limit.resource)
+        spent = self._spent.within(period.start_s, period.end_s).of(limit.resource)
         if not self._spent.knows(period.start_s):
             before = self._evenly(limit.quota, period, now_s)
             return Allowance(paced(limit.quota, before + spent, period.end_s - now_s, window_s), spent)

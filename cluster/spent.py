@@ -62,11 +62,12 @@ class Spent:
         """Whether all is known that was spent since then: by the ledger, or because it was counted from before on."""
         return self.ledgered is not None or (self.from_s is not None and self.from_s <= start_s)
 
-    def since(self, start_s: float) -> Total:
-        """Of all windows that began at or after a Unix time at which an hour begins, as far as is known."""
+    def within(self, start_s: float, end_s: float) -> Total:
+        """Of all windows that began from one Unix time to before another, at both of which an hour begins, as far as is
+        known. Hours that lie ahead hold what was counted while the clock was wrong."""
         hours = {} if self.ledgered is None else self.ledgered.hours
-        found = [total for hour_s, total in hours.items() if hour_s >= start_s]
-        found += [one.total for one in self.pending if one.began_s >= start_s]
+        found = [total for hour_s, total in hours.items() if start_s <= hour_s < end_s]
+        found += [one.total for one in self.pending if start_s <= one.began_s < end_s]
         return reduce(Total.__add__, found, Total())
 
     def _young(self, now_s: float) -> tuple[Billed, ...]:

@@ -18,10 +18,12 @@ class Retention:
 
 
 def prune(db: sqlite3.Connection, now_s: float, retention: Retention) -> None:
-    """Remove what is older than the retention at `now_s` (Unix time). To be called in a transaction."""
+    """Remove what is older than the retention at `now_s` (Unix time), and windows that lie so far ahead, from when the
+    clock was wrong. To be called in a transaction."""
     oldest = "SELECT number, end_s FROM window ORDER BY number LIMIT ?"
-    cut = f"SELECT max(number) FROM ({oldest}) WHERE end_s < ?"
-    (last,) = db.execute(cut, (MOST_WINDOWS, now_s - retention.detail_s)).fetchone()
+    cut = f"SELECT max(number) FROM ({oldest}) WHERE end_s < ? OR end_s > ?"
+    span = now_s - retention.detail_s, now_s + retention.detail_s
+    (last,) = db.execute(cut, (MOST_WINDOWS, *span)).fetchone()
     if last is not None:
         db.execute("DELETE FROM device_window WHERE window <= ?", (last,))
         db.execute("DELETE FROM part_window WHERE window <= ?", (last,))

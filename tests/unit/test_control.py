@@ -14,7 +14,7 @@ from allocator.constraints import Constraint, Resource, Schedule, flops_per_seco
 from allocator.price.select import STRATEGIES, strategy
 from cluster.accounts import Window
 from cluster.control import VERSIONS_PER_S, Control, ControlState
-from cluster.means import Means
+from cluster.means import Aim, Means
 from models.loading import Cascade
 
 
@@ -166,6 +166,33 @@ def test_versions_rise_by_one_and_a_published_policy_never_changes(space: ChainS
     _, states = run(control, space, 5, lambda _: 100)
     assert [state.policy.version for state in states] == [2, 3, 4, 5, 6]
     assert first.policy.prices.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("requests", [0, 400])
+def test_a_limit_that_is_cleared_leaves_nothing_behind_and_is_known_by_a_version_of_its_own(
+    space: ChainSpace, requests: int
+) -> None:
+    def of(*limits: float) -> Means:
+        aims = tuple(Aim(f"limit-{at}", Resource.FLOPS, limit) for at, limit in enumerate(limits))
+        return Means(aims, np.repeat(space.flops[:, None], len(aims), axis=1))
+
+    rng, both = np.random.default_rng(0), of(np.inf, middle_limit(space, 400))
+    control = replace(control_of(space, flops_per_second(np.inf)), safe_follows=True)
+    state = control.init(0.0, means=both)
+    for tick in range(1, 20):
+        rewards = rewards_of(space, 400, rng)
+        window = window_of(space, state.policy.decide(rewards).chains, rewards[:128])
+        state = control.step(state, window, float(tick), both)
+    held = state.policy
+    assert held.prices[1] > 0
+    assert held.safe_chain != control.safe_chain
+    rewards = rewards_of(space, requests, rng)
+    window = window_of(space, held.decide(rewards).chains if requests else np.empty(0, int), rewards[:128])
+    state = control.step(state, window, 20.0, of(np.inf))
+    assert state.policy.prices.tolist() == [0.0]
+    assert state.policy.version > held.version
+    assert state.policy.safe_chain == control.safe_chain
+    assert control.step(state, window, 21.0, of(np.inf)).policy is state.policy
 
 
 @given(traffic=st.lists(st.integers(0, 400), min_size=1, max_size=30), limit=st.floats(0, 1e9), seed=st.integers(0, 9))

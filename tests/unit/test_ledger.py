@@ -183,6 +183,15 @@ def test_detail_is_let_go_of_and_totals_stay() -> None:
         assert parts_by(db, DAY, "n.kind")["share",].calls == 60
 
 
+def test_windows_of_a_clock_that_was_far_ahead_hold_nothing_up() -> None:
+    ledger = Ledger.open(None, Retention(detail_s=10.0))
+    for number in range(1, 7):
+        ledger.write(window(number, MIDNIGHT_S + 10_000 + number))
+    for number in range(7, 40):
+        ledger.write(window(number, MIDNIGHT_S + number))
+    assert kept(ledger, "SELECT min(number), max(number) FROM window") == [(29, 39)]
+
+
 def test_hours_are_let_go_of_and_days_stay() -> None:
     ledger = Ledger.open(None, Retention(hours_s=2 * HOUR_S))
     ledger.write(window(1, MIDNIGHT_S + 1))

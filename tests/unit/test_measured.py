@@ -7,7 +7,7 @@ import pytest
 
 from allocator.constraints import Resource
 from cluster.means import Aim, Means
-from cluster.measured import CAUTIOUS_S, Measured, Spent
+from cluster.measured import CAUTIOUS_S, MOST_SHARE, Measured, Spent
 
 EXECUTED = np.array([3.0, 1.0])
 COSTS = np.array([2.0, 10.0])
@@ -67,6 +67,20 @@ def test_windows_that_nobody_measured_fade_what_is_known_only_when_somebody_meas
     assert measured.spend(EXECUTED, means()).chains.tolist() == pytest.approx([3 * MODELLED])
     measured = measured.after(EXECUTED, means(FIXED + MODELLED), 1.0)
     assert measured.spend(EXECUTED, means()).chains.tolist() == pytest.approx([MODELLED])
+
+
+@pytest.mark.parametrize("idle_s", [30, 4000])
+def test_windows_without_requests_say_nothing_of_what_chains_spend(idle_s: int) -> None:
+    measured = after(FIXED + 3 * MODELLED, 40)
+    for _ in range(idle_s):
+        measured = measured.after(np.zeros(2), means(FIXED + 0.3), 1.0)
+    assert measured.spend(EXECUTED, means()).chains.tolist() == pytest.approx([3 * MODELLED])
+    assert told(measured.spend(np.zeros(2), means())) == [0.0, FIXED]
+
+
+def test_where_next_to_nothing_ran_noise_is_not_taken_for_what_chains_spend() -> None:
+    measured = Measured().after(np.array([1e-6, 0.0]), means(FIXED + 1.0), 1.0)
+    assert measured.spend(EXECUTED, means()).chains.tolist() == pytest.approx([MOST_SHARE * MODELLED])
 
 
 def test_a_window_of_another_chain_space_begins_anew() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from itertools import accumulate
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,8 @@ def test_every_window_is_counted_once_whenever_it_is_told_written_and_read(
         known = windows[: max(told, written)] if read else windows[began:told]
         for start_s in (MIDNIGHT_S, MIDNIGHT_S + HOUR_S, MIDNIGHT_S + 2 * HOUR_S):
             joules = sum(one.total.joules for one in known if one.began_s >= start_s)
-            assert spent.since(start_s).joules == pytest.approx(joules)
-            assert spent.since(start_s).grams == pytest.approx(joules / 10)
+            assert spent.within(start_s, inf).joules == pytest.approx(joules)
+            assert spent.within(start_s, inf).grams == pytest.approx(joules / 10)
 
 
 def test_without_a_ledger_only_what_was_counted_from_its_beginning_is_known() -> None:
@@ -80,8 +81,15 @@ def test_days_without_a_ledger_lose_nothing_and_take_no_more_room() -> None:
         assert len(spent.pending) <= MOST_PENDING
     now_s = MIDNIGHT_S + 60.0 * 5 * MOST_PENDING
     today_s = now_s // 86_400 * 86_400
-    assert spent.since(today_s).joules == (now_s - today_s) / 60 - 1
-    assert spent.since(now_s - KEPT_S // HOUR_S * HOUR_S).joules <= KEPT_S / 60
+    assert spent.within(today_s, inf).joules == (now_s - today_s) / 60 - 1
+    assert spent.within(now_s - KEPT_S // HOUR_S * HOUR_S, inf).joules <= KEPT_S / 60
+
+
+def test_what_was_counted_while_the_clock_was_ahead_is_of_no_period_before() -> None:
+    windows = [billed(MIDNIGHT_S + hour * HOUR_S, joules) for hour, joules in ((0.5, 4.0), (3, 90.0), (4, 90.0))]
+    spent = Spent().told(had(windows))
+    assert spent.within(MIDNIGHT_S, MIDNIGHT_S + HOUR_S).joules == 4.0
+    assert spent.within(MIDNIGHT_S + HOUR_S, inf).joules == 180.0
 
 
 def test_the_ledger_tells_its_hours_and_up_to_which_window(tmp_path: Path) -> None:
