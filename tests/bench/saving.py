@@ -12,6 +12,7 @@ import tempfile
 import time
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -227,12 +228,18 @@ def _against_fixed_chains(found: Document) -> list[str]:
         f"reward {100 * (equal['reward'] - 1):+.1f}%",
         f"the policy: {_fewer(flops)} FLOPs, reward {100 * (found['policy_reward'] - 1):+.1f}% by truth on the same "
         f"requests; of fixed chains {good['chain']} comes to {100 * (good['reward'] - 1):+.1f}% with "
-        f"{_fewer(good['flops'])}; the best mix of two that earns as much, with {_fewer(mix)}: choosing by request "
-        f"spends {100 * (flops / mix - 1):+.1f}% against that mix",
-        f"in joules, as the server thought at its end that chains cost: the policy {_fewer(believed)} than static, the "
-        f"best mix of two fixed chains that earns as much {_fewer(believed_mix)}: choosing by request spends "
-        f"{100 * (believed / believed_mix - 1):+.1f}% against that mix",
+        f"{_fewer(good['flops'])}; {_mix(mix, flops)}",
+        f"in joules, as the server thought at its end that chains cost: the policy {_fewer(believed)} than static; "
+        f"{_mix(believed_mix, believed)}",
     ]
+
+
+def _mix(mix: float, policy: float) -> str:
+    """Costs of the best mix of two fixed chains that earns as much as the policy, and of that; NaN for no such mix."""
+    if isnan(mix):
+        return "no mix of two fixed chains earns as much"
+    spends = f"choosing by request spends {100 * (policy / mix - 1):+.1f}% against that mix"
+    return f"the best mix of two that earns as much, with {_fewer(mix)}: {spends}"
 
 
 def _served_line(found: Document) -> str:
