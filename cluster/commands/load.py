@@ -139,6 +139,12 @@ def _opened(console: Console, folder: Path, *seeds: Any) -> Clicks:
 )
 @click.option("--clients", type=click.IntRange(1, 10_000), help="Closed loop with so many clients.  [default: 8]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Open loop: requests a second, Poisson arrivals.")
+@click.option(
+    "--swing", type=click.FloatRange(0, 1), default=0.0, help="Open loop: the rate rises and falls by this share of it."
+)
+@click.option(
+    "--swing-period", type=click.FloatRange(0, min_open=True), default=60.0, help="Seconds that --swing takes once."
+)
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=10.0, help="Measured time.")
 @click.option("--warmup", type=click.FloatRange(0), default=1.0, help="Seconds of traffic before it counts.")
 @click.option("--chain", help="Ask for this chain (see GET /v1/chains).  [default: the server chooses]")
@@ -163,6 +169,8 @@ def load(
     cascade: Path | None,
     clients: int | None,
     rate: float | None,
+    swing: float,
+    swing_period: float,
     seconds: float,
     warmup: float,
     chain: str | None,
@@ -190,10 +198,13 @@ def load(
     Examples:
       greenflow load --clients 32 --seconds 20
       greenflow load http://127.0.0.1:8000 --rate 500 --seconds 60 --json > report.json
+      greenflow load --rate 200 --swing 0.5 --seconds 300       traffic that rises and falls once a minute
       greenflow load --rate 100 --seconds 600 --clicks synthetic
     """
     if clients is not None and rate is not None:
         raise click.UsageError("name --clients (closed loop) or --rate (open loop), not both")
+    if rate is None and swing:
+        raise click.UsageError("--swing is of a --rate (open loop)")
     if clicks is not None and unknown:
         raise click.UsageError("--clicks has no truth about users that nobody knows: leave out --unknown")
     folder, progress = cascade or DEMO, Console(stderr=True, highlight=False)
@@ -202,6 +213,8 @@ def load(
         bodies=request_bodies(user_ids(folder), seed, unknown, chain),
         clients=None if rate is not None else clients or DEFAULT_CLIENTS,
         rate_per_s=rate,
+        swing=swing,
+        swing_s=swing_period,
         seconds=seconds,
         warmup_s=warmup,
         max_in_flight=max_in_flight,

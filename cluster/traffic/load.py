@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from math import sin, tau
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class LoadPlan:
     bodies         encoded JSON bodies, sent in turn, from the start again when they run out
     max_in_flight  open loop: an arrival that finds so many requests unanswered is not sent, and counts as overflow
     timeout_s      a request without a whole answer after so long has failed
+    swing          open loop: the rate rises and falls by this share of it, >= 0 and <= 1, once in `swing_s`
     seed           of the arrival times
     clicks         draws what users click on, which the server is told of as feedback
     on_answer      hears of every request that is answered or has failed
@@ -46,6 +48,8 @@ class LoadPlan:
     warmup_s: float = 0.0
     max_in_flight: int = 1024
     timeout_s: float = 10.0
+    swing: float = 0.0
+    swing_s: float = 60.0
     seed: int = 0
     clicks: Clicks | None = None
     on_answer: Callable[[bytes, Answer], None] | None = None
@@ -89,7 +93,8 @@ class _Run:
     async def _open(self, rate_per_s: float) -> None:
         in_flight: set[asyncio.Task[int | None]] = set()
         try:
-            for due_s in arrivals(self.starts_s, rate_per_s, self.plan.seed):
+            plan = self.plan
+            for due_s in arrivals(self.starts_s, rate_per_s, plan.seed, plan.swing, plan.swing_s):
                 if due_s >= self.ends_s or not await self._sleep_until(due_s):
                     break
                 if len(in_flight) >= self.plan.max_in_flight:
@@ -119,14 +124,21 @@ class _Run:
         return answer.status
 
 
-def arrivals(starts_s: float, rate_per_s: float, seed: int) -> Iterator[float]:
-    """Times of a Poisson process of `rate_per_s` (> 0) events a second from `starts_s` on, without end."""
+def arrivals(
+    starts_s: float, rate_per_s: float, seed: int, swing: float = 0.0, swing_s: float = 60.0
+) -> Iterator[float]:
+    """Times of a Poisson process of `rate_per_s` (> 0) events a second from `starts_s` on, without end.
+
+    Its rate rises and falls as a sine by the share `swing` of it, once in `swing_s`: drawn at the highest rate and
+    thinned (Lewis and Shedler, 1979).
+    """
     random = np.random.default_rng(seed)
-    at_s = starts_s
+    at_s, most = starts_s, 1.0 + swing
     while True:
-        for gap_s in random.exponential(1.0 / rate_per_s, size=1024).tolist():
+        for gap_s in random.exponential(1.0 / (most * rate_per_s), size=1024).tolist():
             at_s += gap_s
-            yield at_s
+            if not swing or most * random.random() < 1.0 + swing * sin(tau * (at_s - starts_s) / swing_s):
+                yield at_s
 
 
 async def _tell(run: _Run, on_second: Callable[[Progress], None]) -> None:

@@ -49,6 +49,7 @@ class Plan:
 
     stand_in: str
     rate: float
+    swing: float
     learn_s: float
     seconds: float
     holdback: float
@@ -135,7 +136,7 @@ class Proof:
 
         bodies = request_bodies(user_ids(self.plan.folder), self.plan.seed + seed)
         plan = LoadPlan(server.url, bodies, None, self.plan.rate, seconds, seed=self.plan.seed + seed,
-                        clicks=self.world, on_answer=drawn.heard)  # fmt: skip
+                        swing=self.plan.swing, clicks=self.world, on_answer=drawn.heard)  # fmt: skip
         report = Traffic(plan).run(tell)
         if not report.complete and not seed:
             raise KeyboardInterrupt
@@ -263,6 +264,8 @@ def _interval(bounds: Document, scale: float, form: str) -> str:
 @click.option("--stand-in", type=click.Choice(["cpu", "flops"]), default="flops", help="Meters follow this machine's"
               " CPU time; or the FLOPs that were answered, as where models are the bulk of the work.")  # fmt: skip
 @click.option("--rate", type=click.FloatRange(1), default=300.0, help="Requests a second.")
+@click.option("--swing", type=click.FloatRange(0, 1), default=0.0, help="By which share they rise and fall, once a"
+              " minute: what chains draw is known better where traffic is not the same all the time.")  # fmt: skip
 @click.option("--learn", "learn_s", type=click.FloatRange(5), default=40.0, help="Seconds without a limit.")
 @click.option("--seconds", type=click.FloatRange(5), default=300.0, help="Seconds under the limit.")
 @click.option("--holdback", type=click.FloatRange(0.01, 0.5), default=0.3, help="Share of users that is held back.")

@@ -3,7 +3,7 @@
 import json
 import math
 from array import array
-from itertools import islice
+from itertools import islice, takewhile
 
 import numpy as np
 import pytest
@@ -61,6 +61,15 @@ def test_arrivals_ascend_at_their_rate_and_repeat_with_the_seed(rate_per_s: floa
     assert (gaps >= 0).all()
     assert gaps.mean() * rate_per_s == pytest.approx(1.0, abs=0.15)
     assert gaps.std() * rate_per_s == pytest.approx(1.0, abs=0.25)
+
+
+@given(st.floats(0.2, 1.0), st.integers(0, 2**32))
+def test_arrivals_that_swing_rise_and_fall_around_their_rate(swing: float, seed: int) -> None:
+    times = np.array(list(takewhile(lambda at_s: at_s < 103.0, arrivals(3.0, 200.0, seed, swing, 20.0)))) - 3.0
+    assert len(times) == pytest.approx(20_000, rel=0.05)
+    phases = np.histogram(times % 20.0, bins=[0, 5, 10, 15, 20])[0] / 5000
+    expected = 1 + np.array([1, 1, -1, -1]) * swing * 2 / np.pi
+    assert phases == pytest.approx(expected, abs=0.08)
 
 
 ids_of_either_kind = st.one_of(
