@@ -81,7 +81,9 @@ class EnergyModel:
                    in a row cannot be explained: the machine is not what it was
     start_noise    `PoolState.noise` to begin with, `start_gpu_noise` that of a GPU, on which nobody else works (an
                    H200's seconds scatter by 0.15%), and `start_busy_noise` `PoolState.busy_noise`
-    learn_noise    weight of a block in its running mean
+    start_blocks   of how many blocks that is thought to be the mean: a noise that is taken for larger than it is makes
+                   all that is learned, and the error of savings, look less sure than it is
+    learn_noise    weight of a block in its running mean, at least
     """
 
     drift_per_h: float = 0.01
@@ -92,6 +94,7 @@ class EnergyModel:
     start_noise: float = 0.1
     start_gpu_noise: float = 0.02
     start_busy_noise: float = 0.03
+    start_blocks: int = 20
     learn_noise: float = 0.01
 
     def init(self, prior: Prior) -> EnergyState:
@@ -163,7 +166,8 @@ class EnergyModel:
         belief, noise = observed(belief, row, block.energy_j, pool.noise**2 * unit + self._by_others(pool, belief))
         residual = (block.energy_j - float(row[:-1] @ belief.mean[:-1])) / (expected_w * seconds)
         weight = max(self.learn_noise, 1 / (pool.blocks + 1))
-        variance = pool.noise**2 + self.learn_noise * (noise / unit - pool.noise**2)
+        told = max(self.learn_noise, 1 / (pool.blocks + 1 + self.start_blocks))
+        variance = pool.noise**2 + told * (noise / unit - pool.noise**2)
         power_w = pool.power_w + weight * (block.energy_j / block.window_s - pool.power_w)
         if math.isfinite(block.busy_s):
             belief = raised(belief)
