@@ -2,8 +2,9 @@
 
 A share of the users is held back: their requests run the static chain. All users click by the truth of the demo's
 world, or by a click model of another one (`greenflow replay` fits it), and the server is told of it as feedback. First
-it learns what a request draws, without a limit; then, with new sums and another draw of who is held back, it serves
-under a cap. Beside what the server says stands the truth.
+it learns what a request draws: all take the static chain, as in production before, then policies choose, without a
+limit. Then, with new sums and another draw of who is held back, it serves under a cap. Beside what the server says
+stands the truth.
 """
 
 import json
@@ -112,29 +113,37 @@ class Proof:
         return served(drawn, self._folder / LEDGER, settings, self.plan.folder)
 
     def _learn(self, drawn: Meters) -> dict[str, str]:
-        """Serve without a limit; the limit of the proof, as a setting."""
+        """Serve without a limit, the static chain first; the limit of the proof, as a setting."""
         with self._served(drawn, self.plan.settings("learn")) as server:
             from_s = time.time()
             time.sleep(QUIET_S)
             quiet_w = drawn.truth.power_w(from_s, time.time())
             self._say(f"learns; {quiet_w:.1f} W without traffic")
-            middle_s = time.time() + self.plan.learn_s / 2
-            self._traffic(server, drawn, self.plan.learn_s, 0)
-            free_w = drawn.truth.power_w(min(middle_s, time.time() - 1), time.time())
+            half_s = self.plan.learn_s / 2
+            self.found["static_w"] = self._watts(server, drawn, half_s, self.space.static.id)
+            free_w = self._watts(server, drawn, half_s, None)
         cap_w = quiet_w + self.plan.cap_share * (free_w - quiet_w)
         self.found |= {"quiet_w": quiet_w, "free_w": free_w, "cap_w": cap_w}
         self.found["free_truth"] = self._arms(drawn)
-        self._say(f"{free_w:.1f} W with traffic and no limit")
+        self._say(f"{self.found['static_w']:.1f} W with all on the static chain, {free_w:.1f} W without a limit")
         if self.plan.flops_per_s is not None:
             return {"GREENFLOW_ALLOCATOR_FLOPS_PER_S": str(self.plan.flops_per_s)}
         return {"GREENFLOW_LIMITS_POWER_W": f"{cap_w:.2f}"}
 
-    def _traffic(self, server: Running, drawn: Meters, seconds: float, seed: int) -> LoadReport:
+    def _watts(self, server: Running, drawn: Meters, seconds: float, chain: str | None) -> float:
+        """Serve so long, all by this chain, if any; mean watts of the later half."""
+        middle_s = time.time() + seconds / 2
+        self._traffic(server, drawn, seconds, 0, chain)
+        return drawn.truth.power_w(min(middle_s, time.time() - 1), time.time())
+
+    def _traffic(
+        self, server: Running, drawn: Meters, seconds: float, seed: int, chain: str | None = None
+    ) -> LoadReport:
         def tell(second: Progress) -> None:
             if round(second.elapsed_s) % EVERY == 0:
                 self._say(progress_line(second))
 
-        bodies = request_bodies(user_ids(self.plan.folder), self.plan.seed + seed)
+        bodies = request_bodies(user_ids(self.plan.folder), self.plan.seed + seed, chain=chain)
         plan = LoadPlan(server.url, bodies, None, self.plan.rate, seconds, seed=self.plan.seed + seed,
                         swing=self.plan.swing, clicks=self.world, on_answer=drawn.heard)  # fmt: skip
         report = Traffic(plan).run(tell)
@@ -246,9 +255,9 @@ def _mix(mix: float, policy: float) -> str:
 def _served_line(found: Document) -> str:
     clicks, load = found["load"]["clicks"], found["load"]
     return (
-        f"{found['true_w']:.1f} W drawn, {found['free_w']:.1f} W before the limit, {found['quiet_w']:.1f} W without "
-        f"traffic; feedback {clicks['sent']:,} sent, {clicks['failed']:,} failed; requests {load['answered']:,} "
-        f"answered, {load['failed']:,} failed"
+        f"{found['true_w']:.1f} W drawn, {found['free_w']:.1f} W before the limit, {found['static_w']:.1f} W with all "
+        f"on the static chain, {found['quiet_w']:.1f} W without traffic; feedback {clicks['sent']:,} sent, "
+        f"{clicks['failed']:,} failed; requests {load['answered']:,} answered, {load['failed']:,} failed"
     )
 
 
@@ -266,7 +275,8 @@ def _interval(bounds: Document, scale: float, form: str) -> str:
 @click.option("--rate", type=click.FloatRange(1), default=300.0, help="Requests a second.")
 @click.option("--swing", type=click.FloatRange(0, 1), default=0.0, help="By which share they rise and fall, once a"
               " minute: what chains draw is known better where traffic is not the same all the time.")  # fmt: skip
-@click.option("--learn", "learn_s", type=click.FloatRange(5), default=40.0, help="Seconds without a limit.")
+@click.option("--learn", "learn_s", type=click.FloatRange(5), default=40.0, help="Seconds without a limit; in"
+              " the first half of them all take the static chain, as in production before.")  # fmt: skip
 @click.option("--seconds", type=click.FloatRange(5), default=300.0, help="Seconds under the limit.")
 @click.option("--holdback", type=click.FloatRange(0.01, 0.5), default=0.3, help="Share of users that is held back.")
 @click.option("--horizon", "horizon_s", type=click.FloatRange(3), default=10.0, help="Rewards are final after so long.")
