@@ -84,15 +84,27 @@ def _found(
     """When each request's outcome came, (n,), NaN for those without; and what it is. times_s (n,) of the decisions."""
     read = [one.read(["request_id", "time_s", "reward"]) for one in outcomes]
     heard = pa.chunked_array([c["request_id"] for c in read], pa.string())
-    came_s = np.concatenate([np.empty(0), *(c["time_s"].to_numpy() for c in read)])
-    rewards = np.concatenate([np.empty(0, np.float32), *(c["reward"].to_numpy() for c in read)])
-    known = pc.unique(heard)
-    names = pc.index_in(heard, value_set=known).to_numpy()
-    order = np.argsort(names, kind="stable")
-    names, came_s, rewards = names[order], np.append(came_s[order], np.nan), np.append(rewards[order], np.float32(0))
-    wanted = pc.fill_null(pc.index_in(ids, value_set=known), len(known)).to_numpy()
-    at, ends = (np.searchsorted(names, wanted, side) for side in ("left", "right"))
-    while (early := (at < ends) & (came_s[at] < times_s - EARLY_S)).any():  # of a request before, by the same id
-        at = at + early
-    at = np.where(at < ends, at, len(names))  # the last is nobody's
+    came_s = np.concatenate([*(c["time_s"].to_numpy() for c in read), [np.nan]])  # the last is nobody's
+    rewards = np.concatenate([*(c["reward"].to_numpy() for c in read), np.zeros(1, np.float32)])
+    at = pc.fill_null(pc.index_in(ids, value_set=heard), len(heard)).to_numpy()
+    early = np.flatnonzero(came_s[at] < times_s - EARLY_S)
+    if len(early):  # their ids were another request's before, which is rare
+        at = at.copy()
+        at[early] = _later(ids.take(early), times_s[early], heard, came_s)
     return came_s[at], rewards[at]
+
+
+def _later(ids: Any, times_s: NDArray[np.float64], heard: Any, came_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where among the outcomes `heard` the first of each request is that did not come before it; else the last place of
+    `came_s`."""
+    known = pc.unique(ids)
+    places = np.flatnonzero(pc.is_in(heard, value_set=known).to_numpy())
+    names = pc.index_in(heard.take(places), value_set=known).to_numpy()
+    order = np.argsort(names, kind="stable")
+    names, places = names[order], np.append(places[order], len(came_s) - 1)
+    wanted = pc.index_in(ids, value_set=known).to_numpy()
+    at, ends = (np.searchsorted(names, wanted, side) for side in ("left", "right"))
+    early = np.arange(len(at))
+    while len(early := early[(at[early] < ends[early]) & (came_s[places[at[early]]] < times_s[early] - EARLY_S)]):
+        at[early] += 1
+    return places[np.where(at < ends, at, len(names))]
